@@ -1,0 +1,31 @@
+import { defineConfig } from 'vitest/config';
+
+/**
+ * `unit`: fast, no mounts, no servers, files in parallel.
+ * `system` (`*.sys.test.ts`): mounts, servers, containers. One file at a time, in forks: fuse-native ends the
+ * process when it is loaded in a worker thread, and mounts are a machine-wide resource.
+ */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/**/*.sys.test.ts'],
+          pool: 'forks',
+        },
+      },
+      {
+        test: {
+          name: 'system',
+          include: ['test/**/*.sys.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+        },
+      },
+    ],
+  },
+});
