@@ -1,0 +1,90 @@
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { compressSync as lz4Compress, uncompressSync as lz4Decompress } from 'lz4-napi';
+import zb from 'zstd-napi/binding.js';
+import { messageOf, RafterError } from '../errors.js';
+
+/** Compression of a chunk, a batch or a table, by the names that Nydus uses on its command line. */
+export type Compressor = 'none' | 'lz4_block' | 'gzip' | 'zstd';
+
+/** Nydus' own default; the zstd library's default too. */
+export const DEFAULT_ZSTD_LEVEL = 3;
+
+/**
+ * No unit of a RAFS image decodes to more: chunks end at 16 MiB, batches are refused above it by nydusd, and chunk
+ * info arrays are bounded by their entry count (2^24 entries of 24 bytes).
+ */
+const MAX_DECODED_SIZE = 24 * (1 << 24);
+
+const compressContext = new zb.CCtx();
+const decompressContext = new zb.DCtx();
+let scratch = Buffer.alloc(0);
+
+/**
+ * Compresses `raw` into one unit: a zstd frame with its content size and no checksum, one raw LZ4 block, or one gzip
+ * member. The result is a buffer of its own. `level` counts for zstd only.
+ */
+export function compress(compressor: Compressor, raw: Buffer, level: number = DEFAULT_ZSTD_LEVEL): Buffer {
+  switch (compressor) {
+    case 'none':
+      return raw;
+    case 'zstd': {
+      const bound = zb.compressBound(raw.length);
+      if (scratch.length < bound) scratch = Buffer.allocUnsafeSlow(bound);
+      const size = compressContext.compress(scratch, raw, level);
+      return Buffer.copyBytesFrom(scratch, 0, size);
+    }
+    case 'lz4_block':
+      // lz4-napi puts the decoded size in front of the block, as 4 little-endian bytes.
+      return lz4Compress(raw).subarray(4);
+    case 'gzip':
+      return gzipSync(raw);
+  }
+}
+
+/**
+ * Decodes one unit made by `compress` or by the Nydus tools. `decodedSize` comes from the image's metadata, never from
+ * the unit itself, and bounds what is allocated.
+ * Throws MALFORMED if the unit is damaged or decodes to another size.
+ */
+export function decompress(compressor: Compressor, stored: Buffer, decodedSize: number): Buffer {
+  if (decodedSize > MAX_DECODED_SIZE) {
+    throw new RafterError(
+      'LIMIT_EXCEEDED',
+      `unit of ${decodedSize} decoded bytes; at most ${MAX_DECODED_SIZE}`,
+    );
+  }
+  let decoded: Buffer;
+  try {
+    decoded = decode(compressor, stored, decodedSize);
+  } catch (error) {
+    throw new RafterError('MALFORMED', `${compressor} unit does not decode: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  if (decoded.length !== decodedSize) {
+    throw new RafterError(
+      'MALFORMED',
+      `${compressor} unit decodes to ${decoded.length} bytes, not ${decodedSize}`,
+    );
+  }
+  return decoded;
+}
+
+function decode(compressor: Compressor, stored: Buffer, decodedSize: number): Buffer {
+  switch (compressor) {
+    case 'none':
+      return stored;
+    case 'zstd': {
+      const target = Buffer.allocUnsafeSlow(decodedSize);
+      return target.subarray(0, decompressContext.decompress(target, stored));
+    }
+    case 'lz4_block': {
+      const framed = Buffer.allocUnsafe(4 + stored.length);
+      framed.writeUInt32LE(decodedSize, 0);
+      stored.copy(framed, 4);
+      return lz4Decompress(framed);
+    }
+    case 'gzip':
+      return gunzipSync(stored, { maxOutputLength: Math.max(decodedSize, 1) });
+  }
+}

@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { compress as zstd } from 'zstd-napi';
+import { decompressLayer, detectLayerCompression } from '../../src/codec/decompress-stream.js';
+import { RafterError } from '../../src/errors.js';
+
+const raw = Buffer.concat([Buffer.from('abc'.repeat(500_000)), randomBytes(1_500_000)]);
+const pieces = (bytes: Buffer, size: number) => {
+  const list: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += size) list.push(bytes.subarray(at, at + size));
+  return list;
+};
+const decode = async (list: Buffer[]) => {
+  const { tar, compression } = await decompressLayer(Readable.from(list), 'layer 1');
+  const out: Buffer[] = [];
+  for await (const piece of tar) out.push(piece as Buffer);
+  return { bytes: Buffer.concat(out), compression };
+};
+
+describe.each([
+  ['none', raw],
+  ['gzip', gzipSync(raw)],
+  ['zstd', zstd(raw)],
+  ['gzip', Buffer.concat([gzipSync(raw.subarray(0, 1000)), gzipSync(raw.subarray(1000))])],
+  ['zstd', Buffer.concat([zstd(raw.subarray(0, 1000)), zstd(raw.subarray(1000))])],
+] as const)('%s', (compression, bytes) => {
+  it.each([1000, 65536, 1 << 30])('decodes pieces of %d bytes', async (size) => {
+    const decoded = await decode(pieces(bytes, size));
+    expect(decoded.compression).toBe(compression);
+    expect(decoded.bytes.equals(raw)).toBe(true);
+  });
+
+  it('decodes when the first bytes come one by one', async () => {
+    const decoded = await decode([...pieces(bytes.subarray(0, 64), 1), bytes.subarray(64)]);
+    expect(decoded.bytes.equals(raw)).toBe(true);
+  });
+});
+
+it.each([
+  ['gzip', gzipSync(raw)],
+  ['zstd', zstd(raw)],
+] as const)('%s cut at any place is TRUNCATED and names the layer', async (_name, bytes) => {
+  for (const length of [12, 1000, bytes.length >> 1, bytes.length - 1]) {
+    await expect(decode([bytes.subarray(0, length)])).rejects.toMatchObject({
+      code: 'TRUNCATED',
+      message: expect.stringContaining('layer 1'),
+    });
+  }
+});
+
+it.each([
+  ['gzip', gzipSync(raw)],
+  ['zstd', zstd(raw)],
+] as const)('damaged %s is MALFORMED', async (_name, bytes) => {
+  const damaged = Buffer.from(bytes);
+  damaged.fill(0xff, 40, 400);
+  await expect(decode([damaged])).rejects.toMatchObject({ code: 'MALFORMED' });
+});
+
+it('passes an error of the source through unchanged', async () => {
+  const bytes = gzipSync(raw);
+  async function* failing() {
+    yield bytes.subarray(0, 5000);
+    throw new RafterError('DIGEST_MISMATCH', 'the source is wrong');
+  }
+  const { tar } = await decompressLayer(Readable.from(failing()), 'layer 1');
+  await expect(tar.toArray()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+});
+
+it('ends the source when the reader stops early', async () => {
+  const source = Readable.from(pieces(gzipSync(raw), 1000));
+  const { tar } = await decompressLayer(source, 'layer 1');
+  for await (const _piece of tar) break;
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(source.destroyed).toBe(true);
+});
+
+it('takes an empty layer for a plain one', async () => {
+  expect((await decode([])).bytes.length).toBe(0);
+  expect(detectLayerCompression(Buffer.from('ustar'))).toBe('none');
+});
