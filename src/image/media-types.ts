@@ -1,0 +1,40 @@
+/** Media types of OCI image spec 1.1 and of Docker's image manifest version 2, schema 2. */
+export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
+export const OCI_CONFIG = 'application/vnd.oci.image.config.v1+json';
+export const OCI_LAYER_GZIP = 'application/vnd.oci.image.layer.v1.tar+gzip';
+export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
+export const DOCKER_INDEX = 'application/vnd.docker.distribution.manifest.list.v2+json';
+export const DOCKER_LAYER_GZIP = 'application/vnd.docker.image.rootfs.diff.tar.gzip';
+
+/** A layer that holds one Nydus data blob. */
+export const NYDUS_BLOB_LAYER = 'application/vnd.oci.image.layer.nydus.blob.v1';
+/** Artifact type of the descriptor of a Nydus manifest inside an index. */
+export const NYDUS_MANIFEST_ARTIFACT = 'application/vnd.nydus.image.manifest.v1+json';
+
+/** Annotation keys of Nydus images, as nydusify writes and nydus-snapshotter reads them. */
+export const NYDUS_BLOB = 'containerd.io/snapshot/nydus-blob';
+export const NYDUS_BOOTSTRAP = 'containerd.io/snapshot/nydus-bootstrap';
+export const NYDUS_FS_VERSION = 'containerd.io/snapshot/nydus-fs-version';
+export const NYDUS_SOURCE_DIGEST = 'containerd.io/snapshot/nydus-source-digest';
+export const NYDUS_SOURCE_REFERENCE = 'containerd.io/snapshot/nydus-source-reference';
+/** OS feature that marked a Nydus manifest in an index before there was the artifact type. */
+export const NYDUS_OS_FEATURE = 'nydus.remoteimage.v1';
+
+/** Annotation that holds the tag of an entry in a layout's index.json (OCI image spec, annotations). */
+export const REF_NAME = 'org.opencontainers.image.ref.name';
+
+/** True for the two media types of an index of manifests. */
+export function isIndexType(mediaType: string): boolean {
+  return mediaType === OCI_INDEX || mediaType === DOCKER_INDEX;
+}
+
+/** True for the media types of a manifest of one image. */
+export function isManifestType(mediaType: string): boolean {
+  return mediaType === OCI_MANIFEST || mediaType === DOCKER_MANIFEST;
+}
+
+/** True for layers that their owner does not let registries hand out; they are fetched from `urls`, not copied. */
+export function isNondistributable(mediaType: string): boolean {
+  return mediaType.includes('.nondistributable.') || mediaType.includes('.rootfs.foreign.');
+}

@@ -1,0 +1,29 @@
+import type { Readable } from 'node:stream';
+import type { Descriptor } from './descriptor.js';
+
+/** Where an image is read from. Every transport implements it; nothing above knows which one it is. */
+export interface ImageSource {
+  /** The reference, for messages. */
+  readonly name: string;
+  /** The descriptor that the reference names. Reads no blob. NOT_FOUND if there is none. */
+  resolve(signal?: AbortSignal): Promise<Descriptor>;
+  /** A manifest, index or other small JSON, whole (at most MAX_MANIFEST_SIZE bytes), verified against digest and size. */
+  readManifest(descriptor: Descriptor, signal?: AbortSignal): Promise<Buffer>;
+  /**
+   * A whole blob as a stream that is verified while it is read: with wrong bytes it ends with DIGEST_MISMATCH or
+   * TRUNCATED instead of a clean end. Destroy it if it is not read to its end.
+   */
+  openBlob(descriptor: Descriptor, signal?: AbortSignal): Promise<Readable>;
+  /**
+   * Exactly the bytes [offset, offset + length) of a blob; TRUNCATED if it is shorter. They cannot be verified here:
+   * the caller checks the digests of the chunks in them.
+   */
+  readBlobRange(
+    descriptor: Descriptor,
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<Buffer>;
+  /** Lets go of connections and files. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,39 @@
+import type { Descriptor, Digest } from './descriptor.js';
+
+/** A blob that is being written. After a failed `write` or `commit` only `abort` is of use. */
+export interface BlobWriter {
+  /** Appends `bytes`. Await it: that is the back pressure. The buffer may be reused afterwards. */
+  write(bytes: Buffer): Promise<void>;
+  /**
+   * Ends the blob and stores it under its SHA-256. With `expected`, DIGEST_MISMATCH if that is not its digest.
+   * Size is in bytes.
+   */
+  commit(expected?: Digest): Promise<{ digest: Digest; size: number }>;
+  /** Drops what was written. Safe after commit, where it does nothing. */
+  abort(): Promise<void>;
+}
+
+/** Where an image is written to. Nobody can see the image before its last manifest is put and `commit` has returned. */
+export interface ImageTarget {
+  /** The reference, for messages. */
+  readonly name: string;
+  /** True if the target has the blob, with that size, so that it need not be sent. */
+  hasBlob(blob: Pick<Descriptor, 'digest' | 'size'>, signal?: AbortSignal): Promise<boolean>;
+  /** Starts a blob whose digest is known only at its end. */
+  createBlob(signal?: AbortSignal): Promise<BlobWriter>;
+  /**
+   * Stores a manifest or index under its digest; with `tag` also as what the target's reference names. Everything that it
+   * refers to must be there before.
+   */
+  putManifest(bytes: Buffer, mediaType: string, options: PutManifestOptions): Promise<Descriptor>;
+  /** Makes everything visible. */
+  commit(): Promise<void>;
+  /** Removes what was staged. Safe after commit, where it does nothing. */
+  abort(): Promise<void>;
+}
+
+export interface PutManifestOptions {
+  /** True for the manifest that the target's reference is to name; false for the members of an index. */
+  tag: boolean;
+  signal?: AbortSignal | undefined;
+}
