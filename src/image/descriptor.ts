@@ -31,7 +31,7 @@ export interface Descriptor {
 const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 /** True for `sha256:<64 hex>` and `sha512:<128 hex>`, lower case only. */
-export function isDigest(text: string): text is Digest {
+export function isDigest(text: string): boolean {
   return DIGEST.test(text);
 }
 

@@ -56,8 +56,8 @@ const FORMS =
  * Reads an image reference. Throws USAGE, saying what is wrong and how it is written.
  *
  * Without a host it is Docker Hub, there without a slash `library/`; without tag and digest it is `:latest`. A first
- * component is a host if it has a dot, a colon or an upper-case letter, or is `localhost`. In `oci:DIR:TAG` the first colon ends the
- * directory, as in skopeo.
+ * component is a host if it has a dot or a colon, or is `localhost`. In `oci:DIR:TAG` the first colon ends the directory,
+ * as in skopeo.
  */
 export function parseReference(text: string): ImageReference {
   if (text === '') throw usage('an image reference is empty', FORMS);
@@ -157,7 +157,7 @@ function splitTag(text: string): { named: string; tag: string | undefined } {
 function splitHost(named: string): { host: string | undefined; path: string } {
   const slash = named.indexOf('/');
   const first = slash < 0 ? named : named.slice(0, slash);
-  const isHost = /[.:[A-Z]/.test(first) || first === 'localhost';
+  const isHost = /[.:[]/.test(first) || first === 'localhost';
   if (!isHost || slash < 0) return { host: undefined, path: named };
   return { host: first, path: named.slice(slash + 1) };
 }

@@ -1,0 +1,58 @@
+import { pipeline, type Readable, Transform } from 'node:stream';
+import { RafterError } from '../errors.js';
+import { algorithmOf, type Descriptor, hasherFor, hexOf } from './descriptor.js';
+
+/**
+ * Passes the bytes of `source` on and ends cleanly only if they are what `expected` names: otherwise TRUNCATED (too
+ * few) or DIGEST_MISMATCH (too many, or other bytes). Errors of `source` pass through; destroying the result destroys
+ * `source`. Aborting `signal` ends it with INTERRUPTED.
+ */
+export function verifiedStream(
+  source: Readable,
+  expected: Pick<Descriptor, 'digest' | 'size'>,
+  name: string,
+  signal?: AbortSignal,
+): Readable {
+  const hash = hasherFor(expected.digest);
+  let seen = 0;
+  const check = new Transform({
+    highWaterMark: 1 << 20,
+    transform(bytes: Buffer, _encoding, done) {
+      seen += bytes.length;
+      if (seen > expected.size) {
+        done(
+          new RafterError('DIGEST_MISMATCH', `${name}: more than the ${expected.size} bytes it should have`),
+        );
+        return;
+      }
+      hash.update(bytes);
+      done(null, bytes);
+    },
+    flush(done) {
+      if (seen < expected.size) {
+        done(new RafterError('TRUNCATED', `${name}: ends after ${seen} of ${expected.size} bytes`));
+        return;
+      }
+      const actual = hash.digest('hex');
+      if (actual === hexOf(expected.digest)) return done();
+      const algorithm = algorithmOf(expected.digest);
+      done(
+        new RafterError(
+          'DIGEST_MISMATCH',
+          `${name}: bytes have digest ${algorithm}:${actual}, expected ${expected.digest}`,
+        ),
+      );
+    },
+  });
+  const stop = () => check.destroy(interrupted(name));
+  if (signal?.aborted) stop();
+  else signal?.addEventListener('abort', stop, { once: true });
+  // pipeline() hands errors of either side to the reader of `check`.
+  pipeline(source, check, () => signal?.removeEventListener('abort', stop));
+  return check;
+}
+
+/** The error for work that its AbortSignal ended. */
+export function interrupted(name: string): RafterError {
+  return new RafterError('INTERRUPTED', `${name}: interrupted`);
+}
