@@ -1,0 +1,201 @@
+import type { Readable } from 'node:stream';
+import { promisify } from 'node:util';
+import { constants, gzip } from 'node:zlib';
+import { decompressLayer } from '../codec/decompress-stream.js';
+import { ociDigest, sha256Stream } from '../codec/digest.js';
+import { RafterError } from '../errors.js';
+import type { Digest } from './descriptor.js';
+import { decodeTarHeader, encodeTarHeader, TAR_BLOCK, type TarHeader } from './ustar.js';
+
+/** Most bytes of a bootstrap: metadata of some millions of files. */
+export const MAX_BOOTSTRAP_SIZE = 1 << 30;
+/** Most bytes of one blob's chunk map: more than a million chunks. */
+const MAX_BLOB_META_SIZE = 256 << 20;
+/** Most bytes of the layer's tar, and most entries in it. */
+const MAX_TAR_SIZE = 2 ** 31;
+const MAX_TAR_ENTRIES = 16384;
+
+/** Names inside the layer, as the containerd snapshotter for Nydus expects them. */
+const DIRECTORY = 'image';
+const BOOTSTRAP_NAME = /^(?:\.\/)?(?:image\/)?image\.boot$/;
+const BLOB_META_NAME = /^(?:\.\/)?(?:image\/)?([0-9a-f]{64})\.blob\.meta$/;
+
+/** Header byte in which zlib names the operating system; 255 is "unknown", so that the bytes are the same everywhere. */
+const GZIP_OS_OFFSET = 9;
+
+/** Chunk map of one blob, as nydusd keeps it beside its cache (`.blob.meta`). */
+export interface BlobMetaFile {
+  /** Hexadecimal digest of the blob's layer. */
+  layerHex: string;
+  bytes: Buffer;
+}
+
+/**
+ * Makes the bootstrap layer: a gzip'd tar of `image/image.boot` and one `image/<layer>.blob.meta` per blob, in the order
+ * given. Same input, same bytes. `diffId` is the digest of the tar, which ends with exactly two zero blocks, as
+ * nydusify's check wants it.
+ */
+export async function packBootstrapLayer(content: {
+  bootstrap: Buffer;
+  blobMetas: BlobMetaFile[];
+}): Promise<{ bytes: Buffer; diffId: Digest }> {
+  const tar = Buffer.concat([
+    encodeTarHeader({ name: DIRECTORY, type: 'dir', mode: 0o755, size: 0 }),
+    ...encodeFile(`${DIRECTORY}/image.boot`, content.bootstrap),
+    ...content.blobMetas.flatMap(({ layerHex, bytes }) =>
+      encodeFile(`${DIRECTORY}/${layerHex}.blob.meta`, bytes),
+    ),
+    Buffer.alloc(2 * TAR_BLOCK),
+  ]);
+  const bytes = await promisify(gzip)(tar, { level: constants.Z_BEST_COMPRESSION });
+  bytes[GZIP_OS_OFFSET] = 255;
+  return { bytes, diffId: ociDigest(tar) };
+}
+
+function encodeFile(name: string, bytes: Buffer): Buffer[] {
+  const header = encodeTarHeader({ name, type: 'file', mode: 0o444, size: bytes.length });
+  return [header, bytes, Buffer.alloc(-bytes.length & (TAR_BLOCK - 1))];
+}
+
+/** What a bootstrap layer holds. */
+export interface BootstrapLayer {
+  bootstrap: Buffer;
+  /** `.blob.meta` files by the hexadecimal digest in their name. Not every writer puts them in. */
+  blobMetas: Map<string, Buffer>;
+  /** Digest of the uncompressed tar, whole. */
+  diffId: Digest;
+}
+
+/**
+ * Reads a bootstrap layer to its end. Entries with other names are skipped. MALFORMED, TRUNCATED or LIMIT_EXCEEDED with
+ * the entry's offset in the tar; NOT_FOUND if there is no `image.boot`. `name` says in errors whose layer it is.
+ */
+export async function unpackBootstrapLayer(layer: Readable, name: string): Promise<BootstrapLayer> {
+  const { tar } = await decompressLayer(layer, name);
+  const hash = sha256Stream();
+  let size = 0;
+  async function* measured(): AsyncGenerator<Buffer> {
+    for await (const piece of tar as AsyncIterable<Buffer>) {
+      size += piece.length;
+      if (size > MAX_TAR_SIZE) throw tooLarge(name, `the tar has more than ${MAX_TAR_SIZE} bytes`);
+      hash.update(piece);
+      yield piece;
+    }
+  }
+  const reader = new PieceReader(measured());
+  try {
+    const files = await readEntries(reader, name);
+    await reader.skip(Number.POSITIVE_INFINITY);
+    return { ...files, diffId: `sha256:${hash.hex()}` };
+  } finally {
+    await reader.close();
+    tar.destroy();
+  }
+}
+
+async function readEntries(
+  reader: PieceReader,
+  name: string,
+): Promise<{ bootstrap: Buffer; blobMetas: Map<string, Buffer> }> {
+  let bootstrap: Buffer | undefined;
+  const blobMetas = new Map<string, Buffer>();
+  for (let entries = 0; ; entries++) {
+    const at = reader.position;
+    const header = await nextHeader(reader, name);
+    if (header === undefined) break;
+    if (entries >= MAX_TAR_ENTRIES) throw tooLarge(name, `the tar has more than ${MAX_TAR_ENTRIES} entries`);
+    const metaHex = header.type === 'file' ? BLOB_META_NAME.exec(header.name)?.[1] : undefined;
+    const where = `${name}: ${header.name} at ${at}`;
+    if (metaHex !== undefined) {
+      blobMetas.set(metaHex, await readContent(reader, header, MAX_BLOB_META_SIZE, where));
+    } else if (header.type === 'file' && BOOTSTRAP_NAME.test(header.name)) {
+      bootstrap = await readContent(reader, header, MAX_BOOTSTRAP_SIZE, where);
+    } else {
+      await skipContent(reader, header.size, where);
+    }
+  }
+  if (bootstrap === undefined) {
+    throw new RafterError('NOT_FOUND', `${name}: the bootstrap layer has no ${DIRECTORY}/image.boot`);
+  }
+  return { bootstrap, blobMetas };
+}
+
+async function nextHeader(reader: PieceReader, name: string): Promise<TarHeader | undefined> {
+  const at = reader.position;
+  const block = Buffer.alloc(TAR_BLOCK);
+  const got = await reader.read(block);
+  // A tar that simply stops between two entries is read as if the zero blocks were there, as tar(1) does.
+  if (got === 0) return undefined;
+  if (got < TAR_BLOCK) throw new RafterError('TRUNCATED', `${name}: the tar ends within the header at ${at}`);
+  const header = decodeTarHeader(block);
+  if (header === 'damaged') throw new RafterError('MALFORMED', `${name}: no valid tar header at ${at}`);
+  return header;
+}
+
+async function readContent(
+  reader: PieceReader,
+  { size }: TarHeader,
+  limit: number,
+  where: string,
+): Promise<Buffer> {
+  if (size > limit) throw tooLarge(where, `${size} bytes, more than the limit of ${limit}`);
+  const content = Buffer.allocUnsafe(size);
+  if ((await reader.read(content)) < size)
+    throw new RafterError('TRUNCATED', `${where}: the tar ends within it`);
+  await reader.skip(-size & (TAR_BLOCK - 1));
+  return content;
+}
+
+async function skipContent(reader: PieceReader, size: number, where: string): Promise<void> {
+  if (size > MAX_TAR_SIZE) throw tooLarge(where, `${size} bytes, more than the limit of ${MAX_TAR_SIZE}`);
+  const padded = Math.ceil(size / TAR_BLOCK) * TAR_BLOCK;
+  if ((await reader.skip(padded)) < size)
+    throw new RafterError('TRUNCATED', `${where}: the tar ends within it`);
+}
+
+function tooLarge(where: string, what: string): RafterError {
+  return new RafterError('LIMIT_EXCEEDED', `${where}: ${what}`);
+}
+
+/** Reads given numbers of bytes from pieces of any size. */
+class PieceReader {
+  /** Bytes taken so far. */
+  position = 0;
+  readonly #pieces: AsyncGenerator<Buffer>;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(pieces: AsyncGenerator<Buffer>) {
+    this.#pieces = pieces;
+  }
+
+  /** Fills `target`; fewer bytes than it holds mean the end. */
+  read(target: Buffer): Promise<number> {
+    return this.#take(target.length, (piece, at) => piece.copy(target, at));
+  }
+
+  /** Passes over `count` bytes; fewer mean the end. */
+  skip(count: number): Promise<number> {
+    return this.#take(count, () => {});
+  }
+
+  async close(): Promise<void> {
+    await this.#pieces.return(undefined);
+  }
+
+  async #take(count: number, use: (piece: Buffer, at: number) => void): Promise<number> {
+    let done = 0;
+    while (done < count) {
+      if (this.#rest.length === 0) {
+        const next = await this.#pieces.next();
+        if (next.done) break;
+        this.#rest = next.value;
+      }
+      const piece = this.#rest.subarray(0, Math.min(count - done, this.#rest.length));
+      use(piece, done);
+      this.#rest = this.#rest.subarray(piece.length);
+      done += piece.length;
+    }
+    this.position += done;
+    return done;
+  }
+}

@@ -1,0 +1,269 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { errnoOf, RafterError } from '../errors.js';
+import { type Descriptor, type Digest, hexOf } from './descriptor.js';
+import { withDirectoryLock } from './file-lock.js';
+import {
+  blobPath,
+  checkLayoutMarker,
+  LAYOUT_INDEX,
+  LAYOUT_MARKER,
+  readLayoutIndex,
+  syncDirectory,
+  writeLayoutIndex,
+  writeLayoutMarker,
+} from './layout-files.js';
+import { REF_NAME } from './media-types.js';
+import { formatReference, type LayoutReference } from './reference.js';
+import type { BlobWriter, ImageTarget, PutManifestOptions } from './target.js';
+
+/** Start of the name of the hidden directory that a writer stages in; the writer's process id follows. */
+const STAGE_PREFIX = '.rafter-stage-';
+/** How long a stage must have been idle before it counts as left behind. */
+const DEAD_STAGE_MS = 24 * 3600 * 1000;
+
+/**
+ * An OCI image layout directory as target. Everything is staged as a small layout of its own, beside the layout's
+ * files or, where the layout does not exist yet, in the nearest directory that does. `commit` renames: a new layout
+ * appears in one step; into an existing one come first the blobs, then index.json, under the directory's lock, so that several
+ * writers lose nothing. `abort` removes the stage and leaves no trace.
+ */
+export class LayoutTarget implements ImageTarget {
+  readonly name: string;
+  readonly #root: string;
+  readonly #tag: string | undefined;
+  #stage: Promise<string> | undefined;
+  #named: Descriptor | undefined;
+  #ended = false;
+
+  constructor(reference: LayoutReference) {
+    if (reference.digest !== undefined) {
+      throw new RafterError(
+        'USAGE',
+        `${formatReference(reference)}: a target is named by a tag, not by a digest`,
+      );
+    }
+    this.name = formatReference(reference);
+    this.#root = resolve(reference.path);
+    this.#tag = reference.tag;
+  }
+
+  async hasBlob({ digest, size }: Pick<Descriptor, 'digest' | 'size'>): Promise<boolean> {
+    if ((await fileSize(blobPath(this.#root, digest))) === size) return true;
+    return this.#stage !== undefined && (await fileSize(blobPath(await this.#stage, digest))) === size;
+  }
+
+  async createBlob(signal?: AbortSignal): Promise<BlobWriter> {
+    const stage = await this.#openStage();
+    const temporary = join(stage, `blob-${randomBytes(8).toString('hex')}`);
+    const handle = await open(temporary, 'wx', 0o644);
+    return new StagedBlob(handle, temporary, stage, signal);
+  }
+
+  async putManifest(bytes: Buffer, mediaType: string, options: PutManifestOptions): Promise<Descriptor> {
+    const blob = await this.createBlob(options.signal);
+    try {
+      await blob.write(bytes);
+      const descriptor = { mediaType, ...(await blob.commit()) };
+      if (options.tag) this.#named = descriptor;
+      return descriptor;
+    } finally {
+      await blob.abort();
+    }
+  }
+
+  async commit(): Promise<void> {
+    if (this.#ended) return;
+    if (this.#named === undefined) throw new Error('commit of a layout before its manifest was put');
+    const stage = await this.#openStage();
+    const entry: Descriptor =
+      this.#tag === undefined ? this.#named : { ...this.#named, annotations: { [REF_NAME]: this.#tag } };
+    await syncDirectory(join(stage, 'blobs', 'sha256'));
+    if ((await fileSize(this.#root)) !== undefined || !(await this.#publishNew(stage, entry))) {
+      await this.#merge(stage, entry);
+    }
+    this.#ended = true;
+  }
+
+  async abort(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    const stage = await this.#stage?.catch(() => undefined);
+    if (stage !== undefined) await rm(stage, { recursive: true, force: true });
+  }
+
+  #openStage(): Promise<string> {
+    if (this.#ended) throw new Error('a layout target was used after commit or abort');
+    this.#stage ??= this.#createStage();
+    return this.#stage;
+  }
+
+  async #createStage(): Promise<string> {
+    const parent = await this.#stageParent();
+    await removeDeadStages(parent);
+    const stage = join(parent, `${STAGE_PREFIX}${process.pid}-${randomBytes(8).toString('hex')}`);
+    await mkdir(join(stage, 'blobs', 'sha256'), { recursive: true });
+    return stage;
+  }
+
+  /** The layout itself if it exists, else the nearest directory above it: the same file system, for rename. */
+  async #stageParent(): Promise<string> {
+    for (let path = this.#root; ; path = dirname(path)) {
+      try {
+        const info = await stat(path);
+        if (!info.isDirectory()) throw new RafterError('USAGE', `${path}: not a directory`);
+        if (path === this.#root) await checkWritableLayout(path);
+        return path;
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw error;
+      }
+    }
+  }
+
+  /** Makes the stage the layout in one rename. False if somebody else made the layout in the meantime. */
+  async #publishNew(stage: string, entry: Descriptor): Promise<boolean> {
+    await writeLayoutIndex(stage, [entry], undefined);
+    await writeLayoutMarker(stage);
+    const parent = dirname(this.#root);
+    await mkdir(parent, { recursive: true });
+    try {
+      await rename(stage, this.#root);
+    } catch (error) {
+      if (!['ENOTEMPTY', 'EEXIST', 'ENOTDIR'].includes(errnoOf(error) ?? '')) throw error;
+      return false;
+    }
+    await syncDirectory(parent);
+    return true;
+  }
+
+  async #merge(stage: string, entry: Descriptor): Promise<void> {
+    await checkWritableLayout(this.#root);
+    await withDirectoryLock(this.#root, async () => {
+      const staged = join(stage, 'blobs', 'sha256');
+      const blobs = join(this.#root, 'blobs', 'sha256');
+      await mkdir(blobs, { recursive: true });
+      for (const hex of await readdir(staged)) await rename(join(staged, hex), join(blobs, hex));
+      await syncDirectory(blobs);
+      if ((await fileSize(join(this.#root, LAYOUT_MARKER))) === undefined)
+        await writeLayoutMarker(this.#root);
+      const index = await readLayoutIndex(this.#root);
+      const kept = (index?.manifests ?? []).filter((other) => !replaces(entry, other));
+      await writeLayoutIndex(this.#root, [...kept, entry], index);
+    });
+    await rm(stage, { recursive: true, force: true });
+  }
+}
+
+/** A blob in the stage: written under a passing name, renamed to its digest when it is whole and on disk. */
+class StagedBlob implements BlobWriter {
+  readonly #handle: FileHandle;
+  readonly #temporary: string;
+  readonly #stage: string;
+  readonly #signal: AbortSignal | undefined;
+  readonly #hash = createHash('sha256');
+  #size = 0;
+  #failed = false;
+  #ended = false;
+
+  constructor(handle: FileHandle, temporary: string, stage: string, signal: AbortSignal | undefined) {
+    this.#handle = handle;
+    this.#temporary = temporary;
+    this.#stage = stage;
+    this.#signal = signal;
+  }
+
+  async write(bytes: Buffer): Promise<void> {
+    if (this.#signal?.aborted) throw new RafterError('INTERRUPTED', 'writing a blob was interrupted');
+    this.#hash.update(bytes);
+    this.#size += bytes.length;
+    try {
+      await this.#handle.writeFile(bytes);
+    } catch (error) {
+      this.#failed = true;
+      const code = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '') ? 'NO_SPACE' : 'FAILED';
+      throw new RafterError(
+        code,
+        `${dirname(this.#temporary)}: a blob cannot be written (${errnoOf(error)})`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  async commit(expected?: Digest): Promise<{ digest: Digest; size: number }> {
+    if (this.#failed || this.#ended) throw new Error('commit of a blob whose writing failed or ended');
+    const digest = `sha256:${this.#hash.digest('hex')}`;
+    if (expected !== undefined && expected !== digest) {
+      throw new RafterError('DIGEST_MISMATCH', `a blob has digest ${digest}, expected ${expected}`);
+    }
+    await this.#handle.sync();
+    await this.#handle.close();
+    await rename(this.#temporary, join(this.#stage, 'blobs', 'sha256', hexOf(digest)));
+    this.#ended = true;
+    return { digest, size: this.#size };
+  }
+
+  async abort(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#handle.close().catch(() => {});
+    await rm(this.#temporary, { force: true });
+  }
+}
+
+/** An entry goes when it has the new one's tag or, both without a tag, its digest. */
+function replaces(entry: Descriptor, other: Descriptor): boolean {
+  const tag = entry.annotations?.[REF_NAME];
+  const otherTag = other.annotations?.[REF_NAME];
+  return tag === otherTag && (tag !== undefined || other.digest === entry.digest);
+}
+
+/** Refuses a directory with other things in it: a mistyped path must not fill somebody's home with blobs. */
+async function checkWritableLayout(root: string): Promise<void> {
+  await checkLayoutMarker(root);
+  const names = (await readdir(root)).filter((name) => !name.startsWith(STAGE_PREFIX));
+  if (names.length === 0 || names.includes(LAYOUT_MARKER) || names.includes(LAYOUT_INDEX)) return;
+  // Another writer's commit into an empty directory begins with its blobs.
+  if (names.every((name) => name === 'blobs')) return;
+  throw new RafterError(
+    'USAGE',
+    `${root}: neither an OCI layout nor empty (it has ${basename(names[0]!)} in it)`,
+    {
+      hint: 'give a directory that does not exist yet',
+    },
+  );
+}
+
+/**
+ * Removes what killed writers left behind: stages that have been idle for a day and whose process does not exist. The day is for
+ * process ids that mean something else here, in another pid namespace or on another machine.
+ */
+async function removeDeadStages(parent: string): Promise<void> {
+  for (const name of await readdir(parent)) {
+    const pid = /^(\d+)-[0-9a-f]{16}$/.exec(name.slice(STAGE_PREFIX.length))?.[1];
+    if (!name.startsWith(STAGE_PREFIX) || pid === undefined || isAlive(Number(pid))) continue;
+    const info = await stat(join(parent, name)).catch(() => undefined);
+    if (info === undefined || Date.now() - info.mtimeMs < DEAD_STAGE_MS) continue;
+    await rm(join(parent, name), { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) !== 'ESRCH';
+  }
+}
+
+async function fileSize(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}

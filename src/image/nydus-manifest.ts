@@ -1,0 +1,140 @@
+import { ociDigest } from '../codec/digest.js';
+import { RafterError } from '../errors.js';
+import type { HistoryEntry, ImageConfig } from './config.js';
+import type { Descriptor, Digest } from './descriptor.js';
+import type { JsonObject } from './json.js';
+import type { Manifest } from './manifest.js';
+import {
+  DOCKER_LAYER_GZIP,
+  DOCKER_MANIFEST,
+  NYDUS_BLOB,
+  NYDUS_BLOB_LAYER,
+  NYDUS_BOOTSTRAP,
+  NYDUS_FS_VERSION,
+  NYDUS_SOURCE_DIGEST,
+  NYDUS_SOURCE_REFERENCE,
+  OCI_LAYER_GZIP,
+} from './media-types.js';
+
+/** RAFS version that images are written in, as its annotation says it. */
+const FS_VERSION = '6';
+
+/** A stored blob: digest and bytes. */
+type Stored = Pick<Descriptor, 'digest' | 'size'>;
+
+export interface NydusImageParts {
+  /** Manifest and configuration of the image that was converted. */
+  source: Manifest;
+  config: ImageConfig;
+  /** Digest of the source manifest. */
+  sourceDigest: Digest;
+  /** Name of the source image; leave it out for one that means nothing elsewhere, such as a directory. */
+  sourceReference?: string | undefined;
+  /** One per layer of the source, in its order: the blob made from it, or undefined if the layer has no file data. */
+  blobs: (Stored | undefined)[];
+  /** The bootstrap layer (see `packBootstrapLayer`). */
+  bootstrap: Stored & { diffId: Digest };
+}
+
+/** A Nydus image's two JSON documents, ready to be stored; `config` goes first, as a blob. */
+export interface NydusImage {
+  manifest: { bytes: Buffer; mediaType: string };
+  config: { bytes: Buffer; descriptor: Descriptor };
+}
+
+/**
+ * Builds manifest and configuration of a Nydus image. Both are the source's with its layers replaced: every other member,
+ * annotation and history entry is kept. Layers are the blobs in source order, then the bootstrap; the diff ids are the blobs' own
+ * digests, then the bootstrap tar's. Same input, same bytes.
+ */
+export function buildNydusManifest(parts: NydusImageParts): NydusImage {
+  const { source, blobs, bootstrap } = parts;
+  if (blobs.length !== source.layers.length) {
+    throw new Error(`${blobs.length} blobs for ${source.layers.length} layers`);
+  }
+  const configBytes = encode(buildConfig(parts));
+  const descriptor: Descriptor = {
+    mediaType: source.config.mediaType,
+    digest: ociDigest(configBytes),
+    size: configBytes.length,
+  };
+  const manifest = {
+    ...source.raw,
+    mediaType: source.mediaType,
+    config: descriptor,
+    layers: [...blobs.filter((blob) => blob !== undefined).map(blobLayer), bootstrapLayer(source, bootstrap)],
+    annotations: {
+      ...source.annotations,
+      [NYDUS_FS_VERSION]: FS_VERSION,
+      [NYDUS_SOURCE_DIGEST]: parts.sourceDigest,
+      ...(parts.sourceReference === undefined ? {} : { [NYDUS_SOURCE_REFERENCE]: parts.sourceReference }),
+    },
+  };
+  return {
+    manifest: { bytes: encode(manifest), mediaType: source.mediaType },
+    config: { bytes: configBytes, descriptor },
+  };
+}
+
+/** True if the manifest's last layer is a Nydus bootstrap. */
+export function isNydusManifest(manifest: Manifest): boolean {
+  return manifest.layers.at(-1)?.annotations?.[NYDUS_BOOTSTRAP] !== undefined;
+}
+
+/** The bootstrap layer of a Nydus manifest; UNSUPPORTED, with a hint, if it is another image. `name` is the image's. */
+export function findBootstrapLayer(manifest: Manifest, name: string): Descriptor {
+  const last = manifest.layers.at(-1);
+  if (last !== undefined && isNydusManifest(manifest)) return last;
+  throw new RafterError('UNSUPPORTED', `${name}: not a Nydus image`, {
+    hint: 'make one of it with rafter convert',
+  });
+}
+
+/** The layers of a Nydus manifest that hold data blobs, in manifest order. */
+export function blobLayers(manifest: Manifest): Descriptor[] {
+  return manifest.layers.filter(
+    ({ mediaType, annotations }) => mediaType === NYDUS_BLOB_LAYER || annotations?.[NYDUS_BLOB] !== undefined,
+  );
+}
+
+function blobLayer({ digest, size }: Stored): Descriptor {
+  return { mediaType: NYDUS_BLOB_LAYER, digest, size, annotations: { [NYDUS_BLOB]: 'true' } };
+}
+
+function bootstrapLayer(source: Manifest, { digest, size }: Stored): Descriptor {
+  return {
+    mediaType: source.mediaType === DOCKER_MANIFEST ? DOCKER_LAYER_GZIP : OCI_LAYER_GZIP,
+    digest,
+    size,
+    annotations: { [NYDUS_BOOTSTRAP]: 'true', [NYDUS_FS_VERSION]: FS_VERSION },
+  };
+}
+
+function buildConfig({ config, blobs, bootstrap }: NydusImageParts): JsonObject {
+  const stored = blobs.flatMap((blob) => (blob === undefined ? [] : [blob.digest]));
+  return {
+    ...config.raw,
+    rootfs: { type: 'layers', diff_ids: [...stored, bootstrap.diffId] },
+    history: [
+      ...markEmptyLayers(config.history, blobs),
+      { created_by: 'Nydus Converter', comment: 'Nydus Bootstrap Layer' },
+    ],
+  };
+}
+
+/**
+ * Readers pair the history entries that are not empty with the layers, in order. A layer that became no blob must not have such
+ * an entry any more. A history that did not match before is left as it is.
+ */
+function markEmptyLayers(history: HistoryEntry[], blobs: (Stored | undefined)[]): HistoryEntry[] {
+  if (history.filter((entry) => !entry.empty_layer).length !== blobs.length) return history;
+  const remaining = [...blobs];
+  return history.map((entry) => {
+    if (entry.empty_layer) return entry;
+    return remaining.shift() === undefined ? { ...entry, empty_layer: true } : entry;
+  });
+}
+
+function encode(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}

@@ -1,0 +1,105 @@
+/** Fields of a ustar header (POSIX.1 pax Interchange Format): offset and length in the 512-byte block. */
+const NAME = { offset: 0, length: 100 };
+const MODE = { offset: 100, length: 8 };
+const UID = { offset: 108, length: 8 };
+const GID = { offset: 116, length: 8 };
+const SIZE = { offset: 124, length: 12 };
+const MTIME = { offset: 136, length: 12 };
+const CHECKSUM = { offset: 148, length: 8 };
+const TYPE = { offset: 156, length: 1 };
+const MAGIC = { offset: 257, length: 8 };
+const DEVMAJOR = { offset: 329, length: 8 };
+const DEVMINOR = { offset: 337, length: 8 };
+const PREFIX = { offset: 345, length: 155 };
+
+/** Everything in a tar is a multiple of this. */
+export const TAR_BLOCK = 512;
+const MAGIC_USTAR = Buffer.from('ustar\x0000', 'latin1');
+
+/** An entry as a header describes it. `size` is the bytes of content that follow. */
+export interface TarHeader {
+  name: string;
+  type: 'file' | 'dir' | 'other';
+  mode: number;
+  size: number;
+}
+
+/**
+ * The 512-byte header of an entry owned by 0:0 with time 0, byte for byte as Go's archive/tar writes it. The name may have
+ * at most 100 bytes.
+ */
+export function encodeTarHeader({ name, type, mode, size }: TarHeader): Buffer {
+  const header = Buffer.alloc(TAR_BLOCK);
+  if (type === 'other' || Buffer.byteLength(name) > NAME.length)
+    throw new Error(`no plain tar entry: ${name}`);
+  header.write(name, NAME.offset);
+  putOctal(header, MODE, mode);
+  putOctal(header, UID, 0);
+  putOctal(header, GID, 0);
+  putOctal(header, SIZE, size);
+  putOctal(header, MTIME, 0);
+  header.write(type === 'dir' ? '5' : '0', TYPE.offset);
+  MAGIC_USTAR.copy(header, MAGIC.offset);
+  putOctal(header, DEVMAJOR, 0);
+  putOctal(header, DEVMINOR, 0);
+  header.write(`${checksumOf(header).toString(8).padStart(6, '0')}\0 `, CHECKSUM.offset, 'latin1');
+  return header;
+}
+
+/**
+ * Reads a header block. `undefined` for a block of zeros, which ends the archive; `'damaged'` if its checksum or a number is
+ * wrong.
+ */
+export function decodeTarHeader(block: Buffer): TarHeader | 'damaged' | undefined {
+  if (block.every((byte) => byte === 0)) return undefined;
+  const size = getOctal(block, SIZE);
+  const mode = getOctal(block, MODE);
+  if (getOctal(block, CHECKSUM) !== checksumOf(block)) return 'damaged';
+  if (size === undefined || mode === undefined) return 'damaged';
+  const isUstar = block.toString('latin1', MAGIC.offset, MAGIC.offset + 5) === 'ustar';
+  const prefix = isUstar && block[MAGIC.offset + 5] === 0 ? getString(block, PREFIX) : '';
+  const name = getString(block, NAME);
+  const flag = block[TYPE.offset];
+  const type = flag === 0x30 || flag === 0 ? 'file' : flag === 0x35 ? 'dir' : 'other';
+  return { name: prefix === '' ? name : `${prefix}/${name}`, type, mode, size };
+}
+
+/** Sum of the header's bytes with the checksum field counted as spaces. */
+function checksumOf(header: Buffer): number {
+  let sum = 0;
+  for (let i = 0; i < TAR_BLOCK; i++) {
+    const isField = i >= CHECKSUM.offset && i < CHECKSUM.offset + CHECKSUM.length;
+    sum += isField ? 0x20 : header[i]!;
+  }
+  return sum;
+}
+
+interface Field {
+  offset: number;
+  length: number;
+}
+
+/** Octal digits that fill the field up to one closing NUL. */
+function putOctal(header: Buffer, { offset, length }: Field, value: number): void {
+  const digits = value.toString(8).padStart(length - 1, '0');
+  if (digits.length > length - 1) throw new Error(`${value} does not fit a tar header field`);
+  header.write(`${digits}\0`, offset, 'latin1');
+}
+
+/** Octal digits, or with the first bit set a big-endian number (GNU); undefined if it is neither or too large. */
+function getOctal(block: Buffer, { offset, length }: Field): number | undefined {
+  if ((block[offset]! & 0x80) !== 0) {
+    const high = block.subarray(offset + 1, offset + length - 6);
+    return block[offset] === 0x80 && high.every((byte) => byte === 0)
+      ? block.readUIntBE(offset + length - 6, 6)
+      : undefined;
+  }
+  const text = block.toString('latin1', offset, offset + length).replace(/^ +|[\0 ].*$/gs, '');
+  return /^[0-7]*$/.test(text) ? Number.parseInt(text || '0', 8) : undefined;
+}
+
+function getString(block: Buffer, { offset, length }: Field): string {
+  const bytes = block.subarray(offset, offset + length);
+  const end = bytes.indexOf(0);
+  return bytes.toString('utf8', 0, end < 0 ? length : end);
+}
