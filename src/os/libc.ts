@@ -1,0 +1,49 @@
+import { createRequire } from 'node:module';
+
+type Koffi = typeof import('koffi');
+
+/** The C functions that this program calls. Pointers are addresses (bigint) or Buffers; -1 means: see `errno()`. */
+export interface Libc {
+  mount(
+    source: string | null,
+    target: string,
+    type: string | null,
+    flags: number,
+    data: string | null,
+  ): number;
+  umount2(target: string, flags: number): number;
+  flock(fd: number, operation: number): number;
+  memcpy(target: bigint | Buffer, source: bigint | Buffer, size: number): bigint;
+  strlen(text: bigint): number | bigint;
+  pthread_tryjoin_np(thread: bigint, result: null): number;
+  /** errno of the last call that returned -1. Meaningless after any other call. */
+  errno(): number;
+}
+
+let koffiModule: Koffi | undefined;
+let functions: Libc | undefined;
+
+/** koffi itself. Loaded on first use: it costs start time that commands which never mount need not pay. */
+export function koffi(): Koffi {
+  koffiModule ??= createRequire(import.meta.url)('koffi') as Koffi;
+  return koffiModule;
+}
+
+/** The C library, bound on first use. */
+export function libc(): Libc {
+  functions ??= bind(koffi());
+  return functions;
+}
+
+function bind(ffi: Koffi): Libc {
+  const library = ffi.load('libc.so.6');
+  return {
+    mount: library.func('int mount(const char*, const char*, const char*, unsigned long, const char*)'),
+    umount2: library.func('int umount2(const char*, int)'),
+    flock: library.func('int flock(int, int)'),
+    memcpy: library.func('memcpy', 'uintptr_t', ['void *', 'void *', 'size_t']),
+    strlen: library.func('strlen', 'size_t', ['void *']),
+    pthread_tryjoin_np: library.func('int pthread_tryjoin_np(uintptr_t, void *)'),
+    errno: () => ffi.errno(),
+  };
+}

@@ -1,0 +1,35 @@
+import { koffi, libc } from './libc.js';
+
+/**
+ * Memory of native code, by address. Nothing here can check an address: a wrong one ends the process. Callers say
+ * where their addresses come from and how long they stay valid.
+ */
+
+/** A copy of `size` bytes at `address`. */
+export function copyFromMemory(address: bigint, size: number): Buffer {
+  const bytes = Buffer.allocUnsafe(size);
+  if (size > 0) libc().memcpy(bytes, address, size);
+  return bytes;
+}
+
+/** Writes `bytes` at `address`. */
+export function copyToMemory(address: bigint, bytes: Buffer): void {
+  if (bytes.length > 0) libc().memcpy(address, bytes, bytes.length);
+}
+
+/** A copy of the C string at `address`, without its NUL, as the bytes it has. */
+export function cStringAt(address: bigint): Buffer {
+  return copyFromMemory(address, Number(libc().strlen(address)));
+}
+
+/** A JavaScript function that calls a C function of type `prototype` (C syntax without a name) by its address. */
+export function functionCaller(prototype: string): (address: bigint, ...args: unknown[]) => unknown {
+  const ffi = koffi();
+  const type = ffi.proto(prototype);
+  return (address, ...args) => ffi.call(address, type, ...args);
+}
+
+/** Loads a shared library so that later libraries find its symbols and are satisfied by its SONAME. */
+export function preloadLibrary(path: string): void {
+  koffi().load(path, { global: true });
+}

@@ -1,0 +1,60 @@
+import { systemError } from './errno.js';
+import { libc } from './libc.js';
+
+/** Flags of mount(2), from the kernel's include/uapi/linux/mount.h. */
+export const MS_RDONLY = 0x1;
+export const MS_NOSUID = 0x2;
+export const MS_NODEV = 0x4;
+export const MS_NOEXEC = 0x8;
+export const MS_REMOUNT = 0x20;
+export const MS_BIND = 0x1000;
+export const MS_REC = 0x4000;
+export const MS_PRIVATE = 0x40000;
+
+/** Flags of umount2(2). */
+const MNT_DETACH = 0x2;
+const UMOUNT_NOFOLLOW = 0x8;
+
+/** mount(2) copies at most one page of option text and cuts the rest off without an error. */
+const MAX_MOUNT_DATA = 4095;
+
+export interface MountRequest {
+  /** Device, directory or, for file systems without one, a name that /proc/mounts shows. */
+  source: string;
+  /** Existing directory. */
+  target: string;
+  /** File system type (`overlay`, `erofs`, ...); leave it out for MS_BIND and MS_PRIVATE. */
+  type?: string;
+  /** MS_* flags, or-ed. */
+  flags?: number;
+  /** File system's own options, comma separated: at most 4095 bytes. */
+  data?: string;
+}
+
+/**
+ * mount(2), without mount(8)'s rewriting of options.
+ * Throws BUSY, DENIED, NOT_FOUND, UNSUPPORTED (unknown file system) or FAILED, each with the errno's name.
+ */
+export function mount({ source, target, type, flags = 0, data }: MountRequest): void {
+  const action = `mount ${type ?? source} at ${target}`;
+  if (data !== undefined && Buffer.byteLength(data) > MAX_MOUNT_DATA)
+    throw new RangeError(`${action}: options are longer than ${MAX_MOUNT_DATA} bytes`);
+  if (libc().mount(source, target, type ?? null, flags, data ?? null) !== 0)
+    throw systemError(libc().errno(), action, {
+      ENODEV: `the kernel has no file system '${type}': try 'modprobe ${type}'`,
+    });
+}
+
+/**
+ * umount2(2). `detach` takes the mount away at once, also when files on it are open; they work until closed. A
+ * symbolic link at `target` is not followed.
+ * Throws BUSY if something on the mount is in use, DENIED, or FAILED with EINVAL if `target` is not a mount point.
+ */
+export function unmount(target: string, { detach = false }: { detach?: boolean } = {}): void {
+  const flags = UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0);
+  if (libc().umount2(target, flags) !== 0)
+    throw systemError(libc().errno(), `unmount ${target}`, {
+      EBUSY: `a process has files open or its working directory there: 'fuser -vm ${target}' lists them`,
+      EINVAL: 'it is not a mount point',
+    });
+}
