@@ -27,7 +27,7 @@ export const MAX_XATTR_COUNT = 0xffff;
 /** The number of the prefix of `name` and the prefix's bytes, or undefined for a namespace that RAFS cannot hold. */
 export function xattrPrefix(name: Buffer): { index: number; size: number } | undefined {
   for (const { index, prefix, whole } of PREFIXES) {
-    const starts = name.length >= prefix.length && name.latin1Slice(0, prefix.length) === prefix;
+    const starts = name.length >= prefix.length && name.toString('latin1', 0, prefix.length) === prefix;
     if (starts && whole === (name.length === prefix.length)) return { index, size: prefix.length };
   }
   return undefined;

@@ -1,0 +1,58 @@
+import { DIGEST_SIZE } from '../codec/digest.js';
+import { CHUNK_TABLE_ENTRY_SIZE, chunkTableKey } from './chunk-table.js';
+import type { TableRange } from './extended-superblock.js';
+import { MAX_CHUNK_COUNT } from './limits.js';
+
+/** Above every row number. Chunk index (at most 2^24) times this plus a row is an exact double. */
+const ROW_SPACE = 2 ** 28;
+
+/**
+ * Finds the digest of a chunk in the chunk table, which is sorted by digest. Keeps eight bytes per table row, whatever
+ * counts the blob table claims. Rows of blobs or chunks that cannot exist are passed over: nothing refers to them.
+ */
+export class ChunkDigests {
+  readonly #bytes: Buffer;
+  readonly #offset: number;
+  /** Per blob: chunk index * ROW_SPACE + row, ascending. */
+  readonly #keys: Float64Array[];
+
+  constructor(bytes: Buffer, table: TableRange, blobCount: number) {
+    this.#bytes = bytes;
+    this.#offset = table.offset;
+    const rows = table.size / CHUNK_TABLE_ENTRY_SIZE;
+    const counts = new Uint32Array(blobCount);
+    const eachRow = (visit: (blobIndex: number, key: number) => void) => {
+      for (let row = 0; row < rows; row++) {
+        const { blobIndex, index } = chunkTableKey(bytes, table.offset + row * CHUNK_TABLE_ENTRY_SIZE);
+        if (blobIndex < blobCount && index < MAX_CHUNK_COUNT) visit(blobIndex, index * ROW_SPACE + row);
+      }
+    };
+    eachRow((blobIndex) => {
+      counts[blobIndex]!++;
+    });
+    this.#keys = Array.from(counts, (count) => new Float64Array(count));
+    counts.fill(0);
+    eachRow((blobIndex, key) => {
+      this.#keys[blobIndex]![counts[blobIndex]!++] = key;
+    });
+    for (const keys of this.#keys) keys.sort();
+  }
+
+  /** The digest (a view of the bootstrap) of chunk `chunkIndex` of blob `blobIndex`, undefined if it is not listed. */
+  find(blobIndex: number, chunkIndex: number): Buffer | undefined {
+    const keys = this.#keys[blobIndex];
+    if (!keys) return undefined;
+    const wanted = chunkIndex * ROW_SPACE;
+    let low = 0;
+    let high = keys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (keys[middle]! < wanted) low = middle + 1;
+      else high = middle;
+    }
+    const key = keys[low];
+    if (key === undefined || key >= wanted + ROW_SPACE) return undefined;
+    const at = this.#offset + (key - wanted) * CHUNK_TABLE_ENTRY_SIZE;
+    return this.#bytes.subarray(at, at + DIGEST_SIZE);
+  }
+}
