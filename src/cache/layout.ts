@@ -1,0 +1,81 @@
+import type { Compressor } from '../codec/compressor.js';
+import { type DigestAlgorithm, sha256Stream } from '../codec/digest.js';
+import { RafterError } from '../errors.js';
+import type { BlobChunk, BlobMeta } from '../rafs/blob-meta.js';
+import type { Bootstrap } from '../rafs/bootstrap.js';
+
+/** One chunk of a blob: its place in decoded and in stored space. */
+export type ChunkInfo = BlobChunk;
+
+/** What the cache must know of a blob. Says what the bytes should be; who says it is not trusted beyond its own image. */
+export interface BlobLayout {
+  /** Letters and digits: the name of the object that holds the chunks. */
+  readonly id: string;
+  /** Bytes of the decoded address space. */
+  readonly decodedSize: number;
+  readonly chunkCount: number;
+  readonly compressor: Compressor;
+  readonly digester: DigestAlgorithm;
+  /** Chunk `index` of 0 .. chunkCount - 1, ascending in decoded space. */
+  chunk(index: number): ChunkInfo;
+  /** Digest of the chunk's decoded bytes; undefined if the image does not use the chunk and so does not tell. */
+  chunkDigest(index: number): Buffer | undefined;
+  /** The chunk that holds decoded byte `offset`, or the next one behind a gap, or chunkCount. */
+  chunkAtDecoded(offset: number): number;
+}
+
+/** The layout of blob `blobIndex` of `bootstrap`, whose compression contexts are `meta`. */
+export function layoutOf(bootstrap: Bootstrap, blobIndex: number, meta: BlobMeta): BlobLayout {
+  const blob = bootstrap.blobs[blobIndex];
+  if (!blob) throw new RangeError(`${bootstrap.name} has no blob ${blobIndex}`);
+  return {
+    id: blob.id,
+    decodedSize: blob.uncompressedSize,
+    chunkCount: meta.chunkCount,
+    compressor: blob.compressor,
+    digester: blob.digester,
+    chunk: (index) => meta.chunk(index),
+    chunkDigest: (index) => bootstrap.chunkDigest(blobIndex, index),
+    chunkAtDecoded: (offset) => meta.chunkAtDecoded(offset),
+  };
+}
+
+/** Blob ids become file names: nothing else may be in them. */
+const BLOB_ID = /^[0-9A-Za-z]{1,64}$/;
+const CHUNKS_PER_HASH_UPDATE = 4096;
+const BYTES_PER_CHUNK = 16;
+
+/**
+ * A name for where the chunks of `layout` lie in decoded space: SHA-256, 64 hex digits. Two images that share a blob
+ * agree in it, unless one of them lies; only then could a chunk of one overwrite a chunk of the other.
+ * Throws MALFORMED for an id that is no file name and for chunks that overlap or leave the blob.
+ */
+export function fingerprintOf(layout: BlobLayout): string {
+  const { id, decodedSize, chunkCount } = layout;
+  if (!BLOB_ID.test(id)) throw new RafterError('MALFORMED', `blob id '${id}' is not letters and digits`);
+  const hash = sha256Stream();
+  const buffer = Buffer.alloc(CHUNKS_PER_HASH_UPDATE * BYTES_PER_CHUNK);
+  let used = 0;
+  let end = 0;
+  for (let index = 0; index < chunkCount; index++) {
+    const { decodedOffset, size } = layout.chunk(index);
+    if (size <= 0 || decodedOffset < end || decodedOffset + size > decodedSize) {
+      throw new RafterError(
+        'MALFORMED',
+        `blob ${id}: chunk ${index} at decoded offset ${decodedOffset}, ${size} bytes, overlaps the one before ` +
+          `(end ${end}) or leaves the blob (${decodedSize} bytes)`,
+      );
+    }
+    end = decodedOffset + size;
+    buffer.writeDoubleLE(decodedOffset, used);
+    buffer.writeDoubleLE(size, used + 8);
+    used += BYTES_PER_CHUNK;
+    if (used === buffer.length) {
+      hash.update(buffer);
+      used = 0;
+    }
+  }
+  hash.update(buffer.subarray(0, used));
+  hash.update(Buffer.from(`${chunkCount} ${decodedSize}`));
+  return hash.hex();
+}
