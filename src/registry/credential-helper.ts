@@ -1,0 +1,73 @@
+import { spawn } from 'node:child_process';
+import { errnoOf, RafterError } from '../errors.js';
+
+/** How long a helper may take: it may ask a keychain that asks the user. */
+const HELPER_TIMEOUT_MS = 60_000;
+/** Most bytes of a helper's answer. */
+const MAX_ANSWER = 64 << 10;
+/** What helpers say when they hold nothing for the server (docker-credential-helpers). */
+const NOT_FOUND_TEXT = 'credentials not found in native keychain';
+
+/** What a credential helper gave. `secret` is an identity token if `username` is `<token>`. */
+export interface HelperAnswer {
+  username: string;
+  secret: string;
+}
+
+/**
+ * Asks `docker-credential-<name> get` for `server`; undefined if it holds nothing. The server goes in on stdin. Errors never
+ * show what the helper printed: it may be the secret. NOT_FOUND if the program is missing.
+ */
+export async function askCredentialHelper(name: string, server: string): Promise<HelperAnswer | undefined> {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) {
+    throw new RafterError(
+      'MALFORMED',
+      `${JSON.stringify(name.slice(0, 100))} is no name of a credential helper`,
+    );
+  }
+  const program = `docker-credential-${name}`;
+  const { status, output } = await run(program, server);
+  if (status !== 0) {
+    if (output.toLowerCase().includes(NOT_FOUND_TEXT)) return undefined;
+    throw new RafterError('FAILED', `${program} get failed for ${server} (exit status ${status ?? 'none'})`, {
+      hint: `try it: echo ${server} | ${program} get`,
+    });
+  }
+  const answer = parseAnswer(output);
+  if (answer !== undefined) return answer;
+  throw new RafterError(
+    'MALFORMED',
+    `${program} get: the answer for ${server} is not what a helper should print`,
+  );
+}
+
+function parseAnswer(output: string): HelperAnswer | undefined {
+  try {
+    const { Username: username, Secret: secret } = JSON.parse(output) as Record<string, unknown>;
+    return typeof username === 'string' && typeof secret === 'string' ? { username, secret } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function run(program: string, input: string): Promise<{ status: number | null; output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_TIMEOUT_MS });
+    const pieces: Buffer[] = [];
+    let size = 0;
+    child.stdout.on('data', (piece: Buffer) => {
+      size += piece.length;
+      if (size <= MAX_ANSWER) pieces.push(piece);
+      else child.kill();
+    });
+    child.on('error', (error) => {
+      const missing = errnoOf(error) === 'ENOENT';
+      const what = missing ? 'is not installed, but Docker’s configuration names it' : 'cannot be started';
+      reject(new RafterError(missing ? 'NOT_FOUND' : 'FAILED', `${program} ${what}`, { cause: error }));
+    });
+    child.on('close', (status) => resolve({ status, output: Buffer.concat(pieces).toString('utf8') }));
+    // A helper that ends without reading is judged by its answer.
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+  });
+}

@@ -1,0 +1,38 @@
+import type { RetryPolicy } from './retry.js';
+
+/** A user name and password, as Basic authentication and token servers take them. */
+export interface Credentials {
+  username: string;
+  password: string;
+}
+
+/** How a registry is spoken to. Every member may be left out. */
+export interface RegistryOptions {
+  /** Speak HTTP without TLS. Only loopback addresses are spoken to like that without being told. */
+  plainHttp?: boolean | undefined;
+  /** PEM file with certificate authorities to trust besides the usual ones. */
+  caFile?: string | undefined;
+  /** PEM files of a client certificate and its key; both or neither. */
+  certFile?: string | undefined;
+  keyFile?: string | undefined;
+  /** Used instead of all that is configured on this machine. */
+  credentials?: Credentials | undefined;
+  /** Path of Docker's config.json, instead of $DOCKER_CONFIG/config.json or ~/.docker/config.json. */
+  dockerConfig?: string | undefined;
+  /** How temporary failures are repeated; members left out have the defaults of DEFAULT_RETRY. */
+  retry?: Partial<RetryPolicy> | undefined;
+  timeouts?: Partial<Timeouts> | undefined;
+}
+
+/** Milliseconds. */
+export interface Timeouts {
+  /** Until a connection stands, TLS included. */
+  connectMs: number;
+  /** From the end of a request to the beginning of its answer. */
+  answerMs: number;
+  /** Between two pieces of a body, in either direction. */
+  idleMs: number;
+}
+
+/** Defaults: long enough for a slow registry's commit of a large blob, short enough that a dead one is noticed. */
+export const DEFAULT_TIMEOUTS: Timeouts = { connectMs: 10_000, answerMs: 60_000, idleMs: 30_000 };

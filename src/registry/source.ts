@@ -1,0 +1,62 @@
+import type { Readable } from 'node:stream';
+import { RafterError } from '../errors.js';
+import { type Descriptor, verifyBytes } from '../image/descriptor.js';
+import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
+import type { RegistryReference } from '../image/reference.js';
+import type { ImageSource } from '../image/source.js';
+import { openBlob, readBlobRange } from './blobs.js';
+import { getManifest, type StoredManifest } from './manifests.js';
+import type { RegistryOptions } from './options.js';
+import { openSession, type Session } from './session.js';
+
+/** An image in a registry. Opens connections when they are first needed. */
+export class RegistrySource implements ImageSource {
+  readonly name: string;
+  readonly #reference: RegistryReference;
+  readonly #session: Session;
+  /** `resolve` has to fetch the manifest to be sure of its digest; `readManifest` need not do it again. */
+  #resolved: StoredManifest | undefined;
+
+  constructor(reference: RegistryReference, options: RegistryOptions = {}) {
+    this.name = reference.name;
+    this.#reference = reference;
+    this.#session = openSession(reference, options);
+  }
+
+  async resolve(signal?: AbortSignal): Promise<Descriptor> {
+    const { tag, digest } = this.#reference;
+    this.#resolved = await getManifest(this.#session, digest ?? tag ?? 'latest', signal);
+    return this.#resolved.descriptor;
+  }
+
+  async readManifest(descriptor: Descriptor, signal?: AbortSignal): Promise<Buffer> {
+    const what = `${this.#session.name}@${descriptor.digest}`;
+    if (descriptor.size > MAX_MANIFEST_SIZE) {
+      throw new RafterError(
+        'LIMIT_EXCEEDED',
+        `${what}: ${descriptor.size} bytes, more than the limit of ${MAX_MANIFEST_SIZE}`,
+      );
+    }
+    const known = this.#resolved?.descriptor.digest === descriptor.digest ? this.#resolved : undefined;
+    const { bytes } = known ?? (await getManifest(this.#session, descriptor.digest, signal));
+    verifyBytes(bytes, descriptor, what);
+    return bytes;
+  }
+
+  openBlob(descriptor: Descriptor, signal?: AbortSignal): Promise<Readable> {
+    return openBlob(this.#session, descriptor, signal);
+  }
+
+  readBlobRange(
+    descriptor: Descriptor,
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<Buffer> {
+    return readBlobRange(this.#session, descriptor, { offset, length }, signal);
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+}

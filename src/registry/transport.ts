@@ -1,0 +1,238 @@
+import { readFile } from 'node:fs/promises';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Readable } from 'node:stream';
+import { rootCertificates } from 'node:tls';
+import { Agent, type Dispatcher, request } from 'undici';
+import { messageOf, RafterError } from '../errors.js';
+import { networkError } from './error.js';
+import { DEFAULT_TIMEOUTS, type RegistryOptions, type Timeouts } from './options.js';
+
+/** Most redirects that one request follows. */
+const MAX_REDIRECTS = 10;
+/** Connections held open to one origin at a time. */
+const MAX_CONNECTIONS = 16;
+/** Bytes of an unwanted body that are read to keep its connection; beyond that closing is cheaper. */
+const DUMP_LIMIT = 64 << 10;
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+/** What is sent with a request. It is opened anew when the request has to be repeated. */
+export interface RequestBody {
+  /** Exact number of bytes that `open` gives. */
+  size: number;
+  open(): Readable | Buffer;
+}
+
+export interface HttpRequest {
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT';
+  url: URL;
+  headers?: Record<string, string> | undefined;
+  body?: RequestBody | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface HttpResponse {
+  status: number;
+  headers: IncomingHttpHeaders;
+  /** Where the answer came from, after redirects. */
+  url: URL;
+  /** To be read to its end, or given to `discardBody`. Its errors are RafterErrors of `networkError` only after mapping. */
+  body: Readable;
+}
+
+/** Sends single HTTP requests: no authentication, no repetition. */
+export interface Transport {
+  /**
+   * Sends `message` and follows redirects: at most MAX_REDIRECTS, never from https to http, and without the
+   * Authorization header from the first other origin on. Any status is an answer. Errors: UNAVAILABLE, INTERRUPTED.
+   */
+  send(message: HttpRequest): Promise<HttpResponse>;
+  close(): Promise<void>;
+}
+
+/** A transport with its own pool of connections. Reads the certificate files of `options` (errors name the file). */
+export async function createTransport(options: RegistryOptions): Promise<Transport> {
+  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const agent = new Agent({
+    connections: MAX_CONNECTIONS,
+    connect: { timeout: timeouts.connectMs, ...(await readTlsFiles(options)) },
+    headersTimeout: timeouts.answerMs,
+    bodyTimeout: timeouts.idleMs,
+  });
+  return {
+    send: (message) => sendFollowing(agent, message, timeouts),
+    // Destroyed, not closed: an answer nobody reads must not hold up the end of the program.
+    close: () => agent.destroy(),
+  };
+}
+
+/** `GET https://host/path`, for messages. */
+export function describeRequest(method: string, url: URL): string {
+  return `${method} ${url.origin}${url.pathname}`;
+}
+
+/** Lets go of a body that nobody wants. */
+export async function discardBody({ body }: HttpResponse): Promise<void> {
+  try {
+    await (body as Dispatcher.ResponseData['body']).dump({ limit: DUMP_LIMIT });
+  } catch {
+    body.destroy();
+  }
+}
+
+/** The whole body; LIMIT_EXCEEDED above `limit` bytes, UNAVAILABLE if it breaks off. */
+export async function readBody(response: HttpResponse, limit: number, request: string): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const piece of response.body as AsyncIterable<Buffer>) {
+      size += piece.length;
+      if (size > limit) {
+        throw new RafterError('LIMIT_EXCEEDED', `${request}: the answer has more than ${limit} bytes`);
+      }
+      pieces.push(piece);
+    }
+  } catch (error) {
+    throw networkError(error, request, response.url);
+  }
+  return Buffer.concat(pieces, size);
+}
+
+async function sendFollowing(agent: Agent, message: HttpRequest, timeouts: Timeouts): Promise<HttpResponse> {
+  let { url } = message;
+  let headers = { ...message.headers };
+  for (let hops = 0; ; hops++) {
+    const response = await sendOnce(agent, { ...message, url, headers }, timeouts);
+    const mayFollow = message.method === 'GET' || message.method === 'HEAD' || response.status >= 307;
+    if (!REDIRECTS.has(response.status) || !mayFollow) return response;
+    await discardBody(response);
+    const what = describeRequest(message.method, url);
+    if (hops >= MAX_REDIRECTS) {
+      throw new RafterError('UNAVAILABLE', `${what}: more than ${MAX_REDIRECTS} redirects`, {
+        temporary: false,
+      });
+    }
+    const next = redirectTarget(response, what);
+    if (next.origin !== url.origin) headers = withoutCredentials(headers);
+    url = next;
+  }
+}
+
+function redirectTarget({ headers, url }: HttpResponse, what: string): URL {
+  const { location } = headers;
+  const next =
+    location === undefined || !URL.canParse(location, url.href) ? undefined : new URL(location, url);
+  if (next === undefined || !/^https?:$/.test(next.protocol)) {
+    throw new RafterError('MALFORMED', `${what}: a redirect without a valid Location`);
+  }
+  if (url.protocol === 'https:' && next.protocol === 'http:') {
+    throw new RafterError('DENIED', `${what}: a redirect from https to http (${next.host}) is not followed`);
+  }
+  // A URL with a user name in it would send it as credentials.
+  next.username = '';
+  next.password = '';
+  return next;
+}
+
+function withoutCredentials(headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !['authorization', 'cookie'].includes(name.toLowerCase())),
+  );
+}
+
+async function sendOnce(agent: Agent, message: HttpRequest, timeouts: Timeouts): Promise<HttpResponse> {
+  const { method, url, signal, body } = message;
+  const upload = body === undefined ? undefined : watchUpload(body, signal, timeouts);
+  try {
+    const answer = await request(url, {
+      dispatcher: agent,
+      method,
+      headers: {
+        'user-agent': 'rafter',
+        'accept-encoding': 'identity',
+        ...message.headers,
+        ...(body === undefined ? {} : { 'content-length': String(body.size) }),
+      },
+      ...(upload === undefined
+        ? { signal: signal ?? null }
+        : // undici counts this from the beginning of an upload; the watch counts from its last byte.
+          { body: upload.content, signal: upload.signal, headersTimeout: 0 }),
+    });
+    return { status: answer.statusCode, headers: answer.headers, url, body: answer.body };
+  } catch (error) {
+    const what = describeRequest(method, url);
+    if (signal?.aborted) throw new RafterError('INTERRUPTED', `${what}: interrupted`, { cause: error });
+    throw networkError(upload?.stalled() ?? error, what, url);
+  } finally {
+    upload?.end();
+  }
+}
+
+interface UploadWatch {
+  content: Readable | Buffer;
+  signal: AbortSignal;
+  /** Set if the watch ended the request. */
+  stalled(): Error | undefined;
+  end(): void;
+}
+
+/** Ends an upload when no byte of it moved for `idleMs`, or the answer is missing `answerMs` after its last byte. */
+function watchUpload(body: RequestBody, outer: AbortSignal | undefined, timeouts: Timeouts): UploadWatch {
+  const controller = new AbortController();
+  const content = body.open();
+  let lastMove = Date.now();
+  let sent = 0;
+  let stalled: Error | undefined;
+  if (!Buffer.isBuffer(content)) {
+    content.on('data', (piece: Buffer) => {
+      sent += piece.length;
+      lastMove = Date.now();
+    });
+    // The listener must not start the flow before undici reads.
+    content.pause();
+  }
+  const timer = setInterval(
+    () => {
+      const isWaiting = Buffer.isBuffer(content) || sent >= body.size;
+      const limit = isWaiting ? timeouts.answerMs : timeouts.idleMs;
+      if (Date.now() - lastMove <= limit) return;
+      stalled = new Error(isWaiting ? 'no answer to the upload' : 'the upload does not move');
+      controller.abort(stalled);
+    },
+    Math.min(1000, timeouts.idleMs / 2, timeouts.answerMs / 2),
+  );
+  const forward = () => controller.abort(outer?.reason);
+  if (outer?.aborted) forward();
+  else outer?.addEventListener('abort', forward, { once: true });
+  return {
+    content,
+    signal: controller.signal,
+    stalled: () => stalled,
+    end() {
+      clearInterval(timer);
+      outer?.removeEventListener('abort', forward);
+      if (!Buffer.isBuffer(content)) content.destroy();
+    },
+  };
+}
+
+async function readTlsFiles({ caFile, certFile, keyFile }: RegistryOptions) {
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    throw new RafterError('USAGE', 'a client certificate needs both its file and its key file');
+  }
+  return {
+    ...(caFile === undefined ? {} : { ca: [...rootCertificates, await readPem(caFile)] }),
+    ...(certFile === undefined ? {} : { cert: await readPem(certFile) }),
+    ...(keyFile === undefined ? {} : { key: await readPem(keyFile) }),
+  };
+}
+
+async function readPem(path: string): Promise<string> {
+  try {
+    const text = await readFile(path, 'utf8');
+    if (text.includes('-----BEGIN ')) return text;
+  } catch (error) {
+    throw new RafterError('NOT_FOUND', `${path}: ${messageOf(error)}`, { cause: error });
+  }
+  throw new RafterError('MALFORMED', `${path}: no PEM file (it has no -----BEGIN line)`);
+}

@@ -1,0 +1,196 @@
+import pLimit from 'p-limit';
+import { RafterError } from '../errors.js';
+import { algorithmOf, type Descriptor } from '../image/descriptor.js';
+import { parseManifest } from '../image/manifest.js';
+import { isIndexType, isManifestType, isNondistributable } from '../image/media-types.js';
+import type { ImageSource } from '../image/source.js';
+import type { ImageTarget } from '../image/target.js';
+
+/** How deep indexes may stand in indexes. */
+const MAX_INDEX_DEPTH = 8;
+/** Most manifests that one copy takes along. */
+const MAX_MANIFESTS = 4096;
+const DEFAULT_JOBS = 4;
+
+/** How far a copy is. Bytes are those of blobs; what the target has counts as done. */
+export interface CopyProgress {
+  blobs: { total: number; done: number };
+  bytes: { total: number; done: number };
+}
+
+export interface CopyOptions {
+  /** Blobs on their way at the same time. Default 4. */
+  jobs?: number | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: CopyProgress) => void) | undefined;
+}
+
+/** What a copy did. Sizes in bytes. */
+export interface CopySummary {
+  /** What the target now names. */
+  descriptor: Descriptor;
+  manifests: number;
+  blobs: { copied: number; skipped: number };
+  bytes: { copied: number; skipped: number };
+}
+
+interface Document {
+  descriptor: Descriptor;
+  bytes: Buffer;
+}
+
+/**
+ * Copies the image that `source` names, an index with everything below it, byte for byte to `target`, and commits it there. Blobs
+ * that the target has are not sent. On any error the target is aborted, so that nothing appears.
+ */
+export async function copyImage(
+  source: ImageSource,
+  target: ImageTarget,
+  options: CopyOptions = {},
+): Promise<CopySummary> {
+  // Blobs under way are stopped when one fails.
+  const stop = new AbortController();
+  const forward = () => stop.abort(options.signal?.reason);
+  if (options.signal?.aborted) forward();
+  else options.signal?.addEventListener('abort', forward, { once: true });
+  try {
+    return await copyAll(source, target, { ...options, signal: stop.signal }, stop);
+  } catch (error) {
+    await target.abort();
+    throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', forward);
+  }
+}
+
+async function copyAll(
+  source: ImageSource,
+  target: ImageTarget,
+  options: CopyOptions,
+  stop: AbortController,
+): Promise<CopySummary> {
+  const { signal } = options;
+  const top = await source.resolve(signal);
+  const { documents, blobs } = await collect(source, top, signal);
+  const copied = await copyBlobs(source, target, { ...options, blobs, stop });
+  // Members before the index that lists them.
+  for (const { descriptor, bytes } of documents) {
+    const tag = descriptor.digest === top.digest;
+    await target.putManifest(bytes, descriptor.mediaType, { tag, signal });
+  }
+  await target.commit();
+  return { descriptor: top, manifests: documents.length, ...copied };
+}
+
+/** All manifests below `top`, members before their index, and every blob they refer to, once. */
+async function collect(source: ImageSource, top: Descriptor, signal: AbortSignal | undefined) {
+  const documents = new Map<string, Document>();
+  const blobs = new Map<string, Descriptor>();
+  async function visit(descriptor: Descriptor, depth: number): Promise<void> {
+    if (documents.has(descriptor.digest)) return;
+    const name = `${source.name}: ${descriptor.digest}`;
+    checkAlgorithm(descriptor, source.name);
+    if (depth > MAX_INDEX_DEPTH) {
+      throw new RafterError('LIMIT_EXCEEDED', `${name}: indexes stand more than ${MAX_INDEX_DEPTH} deep`);
+    }
+    if (documents.size >= MAX_MANIFESTS) {
+      throw new RafterError('LIMIT_EXCEEDED', `${source.name}: more than ${MAX_MANIFESTS} manifests`);
+    }
+    const bytes = await source.readManifest(descriptor, signal);
+    const manifest = parseManifest(bytes, name, descriptor.mediaType || undefined);
+    if (manifest.kind === 'index') {
+      for (const member of manifest.manifests) {
+        if (isManifestType(member.mediaType) || isIndexType(member.mediaType)) await visit(member, depth + 1);
+        else addBlob(member);
+      }
+    } else {
+      addBlob(manifest.config);
+      for (const layer of manifest.layers) addBlob(layer);
+    }
+    documents.set(descriptor.digest, { descriptor: { ...descriptor, mediaType: manifest.mediaType }, bytes });
+  }
+  function addBlob(blob: Descriptor): void {
+    if (isNondistributable(blob.mediaType)) return;
+    checkAlgorithm(blob, source.name);
+    blobs.set(blob.digest, blob);
+  }
+  await visit(top, 0);
+  return { documents: [...documents.values()], blobs: [...blobs.values()] };
+}
+
+/** Targets name what they store by SHA-256; anything else could not be found again under its name. */
+function checkAlgorithm({ digest }: Descriptor, name: string): void {
+  if (algorithmOf(digest) === 'sha256') return;
+  throw new RafterError(
+    'UNSUPPORTED',
+    `${name}: ${digest} cannot be copied: only sha256 digests can be written`,
+  );
+}
+
+async function copyBlobs(
+  source: ImageSource,
+  target: ImageTarget,
+  options: CopyOptions & { blobs: Descriptor[]; stop: AbortController },
+): Promise<Pick<CopySummary, 'blobs' | 'bytes'>> {
+  const { blobs, jobs = DEFAULT_JOBS, onProgress, stop } = options;
+  const { signal } = stop;
+  const summary = { blobs: { copied: 0, skipped: 0 }, bytes: { copied: 0, skipped: 0 } };
+  const total = blobs.reduce((sum, { size }) => sum + size, 0);
+  const done = { blobs: 0, bytes: 0 };
+  const advance = (count: { blobs: number; bytes: number }) => {
+    done.blobs += count.blobs;
+    done.bytes += count.bytes;
+    onProgress?.({
+      blobs: { total: blobs.length, done: done.blobs },
+      bytes: { total, done: done.bytes },
+    });
+  };
+  const copyOne = async (blob: Descriptor) => {
+    const has = await target.hasBlob(blob, signal);
+    const kind = has ? 'skipped' : 'copied';
+    if (has) advance({ blobs: 0, bytes: blob.size });
+    else await copyBlob(source, target, { blob, signal, onBytes: (bytes) => advance({ blobs: 0, bytes }) });
+    summary.blobs[kind]++;
+    summary.bytes[kind] += blob.size;
+    advance({ blobs: 1, bytes: 0 });
+  };
+  const limit = pLimit(jobs);
+  let failure: unknown;
+  await Promise.all(
+    blobs.map((blob) =>
+      limit(async () => {
+        if (failure !== undefined) return;
+        try {
+          await copyOne(blob);
+        } catch (error) {
+          failure ??= error;
+          stop.abort(error);
+        }
+      }),
+    ),
+  );
+  if (failure !== undefined) throw failure;
+  return summary;
+}
+
+async function copyBlob(
+  source: ImageSource,
+  target: ImageTarget,
+  { blob, signal, onBytes }: { blob: Descriptor; signal: AbortSignal; onBytes(count: number): void },
+): Promise<void> {
+  const stream = await source.openBlob(blob, signal);
+  try {
+    const writer = await target.createBlob(signal);
+    try {
+      for await (const piece of stream as AsyncIterable<Buffer>) {
+        await writer.write(piece);
+        onBytes(piece.length);
+      }
+      await writer.commit(blob.digest);
+    } finally {
+      await writer.abort();
+    }
+  } finally {
+    stream.destroy();
+  }
+}
