@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import { RafterError } from '../errors.js';
-import { algorithmOf, type Descriptor } from '../image/descriptor.js';
+import { algorithmOf, type Descriptor, type Digest } from '../image/descriptor.js';
 import { parseManifest } from '../image/manifest.js';
 import { isIndexType, isManifestType, isNondistributable } from '../image/media-types.js';
 import type { ImageSource } from '../image/source.js';
@@ -12,10 +12,10 @@ const MAX_INDEX_DEPTH = 8;
 const MAX_MANIFESTS = 4096;
 const DEFAULT_JOBS = 4;
 
-/** How far a copy is. Bytes are those of blobs; what the target has counts as done. */
+/** How far a copy is, in bytes of blobs; what the target has counts as done. */
 export interface CopyProgress {
-  blobs: { total: number; done: number };
-  bytes: { total: number; done: number };
+  done: number;
+  total: number;
 }
 
 export interface CopyOptions {
@@ -25,13 +25,16 @@ export interface CopyOptions {
   onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
-/** What a copy did. Sizes in bytes. */
+/** What a copy did. Sizes in bytes; blobs that the target had are skipped. */
 export interface CopySummary {
-  /** What the target now names. */
-  descriptor: Descriptor;
+  /** Of the manifest or index that the target now names. */
+  digest: Digest;
+  mediaType: string;
   manifests: number;
-  blobs: { copied: number; skipped: number };
-  bytes: { copied: number; skipped: number };
+  copiedBlobs: number;
+  copiedBytes: number;
+  skippedBlobs: number;
+  skippedBytes: number;
 }
 
 interface Document {
@@ -79,7 +82,8 @@ async function copyAll(
     await target.putManifest(bytes, descriptor.mediaType, { tag, signal });
   }
   await target.commit();
-  return { descriptor: top, manifests: documents.length, ...copied };
+  const { digest, mediaType } = documents.at(-1)!.descriptor;
+  return { digest, mediaType, manifests: documents.length, ...copied };
 }
 
 /** All manifests below `top`, members before their index, and every blob they refer to, once. */
@@ -131,28 +135,26 @@ async function copyBlobs(
   source: ImageSource,
   target: ImageTarget,
   options: CopyOptions & { blobs: Descriptor[]; stop: AbortController },
-): Promise<Pick<CopySummary, 'blobs' | 'bytes'>> {
+): Promise<Omit<CopySummary, 'digest' | 'mediaType' | 'manifests'>> {
   const { blobs, jobs = DEFAULT_JOBS, onProgress, stop } = options;
   const { signal } = stop;
-  const summary = { blobs: { copied: 0, skipped: 0 }, bytes: { copied: 0, skipped: 0 } };
+  const summary = { copiedBlobs: 0, copiedBytes: 0, skippedBlobs: 0, skippedBytes: 0 };
   const total = blobs.reduce((sum, { size }) => sum + size, 0);
-  const done = { blobs: 0, bytes: 0 };
-  const advance = (count: { blobs: number; bytes: number }) => {
-    done.blobs += count.blobs;
-    done.bytes += count.bytes;
-    onProgress?.({
-      blobs: { total: blobs.length, done: done.blobs },
-      bytes: { total, done: done.bytes },
-    });
+  let done = 0;
+  const advance = (bytes: number) => {
+    done += bytes;
+    onProgress?.({ done, total });
   };
   const copyOne = async (blob: Descriptor) => {
-    const has = await target.hasBlob(blob, signal);
-    const kind = has ? 'skipped' : 'copied';
-    if (has) advance({ blobs: 0, bytes: blob.size });
-    else await copyBlob(source, target, { blob, signal, onBytes: (bytes) => advance({ blobs: 0, bytes }) });
-    summary.blobs[kind]++;
-    summary.bytes[kind] += blob.size;
-    advance({ blobs: 1, bytes: 0 });
+    if (await target.hasBlob(blob, signal)) {
+      summary.skippedBlobs++;
+      summary.skippedBytes += blob.size;
+      advance(blob.size);
+      return;
+    }
+    await copyBlob(source, target, { blob, signal, onBytes: advance });
+    summary.copiedBlobs++;
+    summary.copiedBytes += blob.size;
   };
   const limit = pLimit(jobs);
   let failure: unknown;
