@@ -1,0 +1,210 @@
+import type { Bitmap } from './bitmap.js';
+import type { BlobBytes } from './blob-bytes.js';
+import type { BlobStorage } from './blob-storage.js';
+import type { Fetcher } from './fetcher.js';
+import { interrupted } from './flight.js';
+import type { BlobLayout, ChunkInfo } from './layout.js';
+import type { CacheStats } from './stats.js';
+import { isChunk } from './unit.js';
+
+/** What all views of one blob in this process have in common. */
+export interface SharedBlob {
+  /** Undefined if the cache directory does not take files: everything is then fetched each time. */
+  storage: BlobStorage | undefined;
+  fetcher: Fetcher;
+  stats: CacheStats;
+}
+
+/**
+ * One image's view of one blob, in decoded address space. All views of a blob share its files and its fetches, but each
+ * believes only chunks that were verified against the digests of its own image.
+ */
+export class BlobCache {
+  readonly layout: BlobLayout;
+  readonly #bytes: BlobBytes;
+  readonly #shared: SharedBlob;
+  /** Chunks known to be in the storage and to match `layout`. */
+  readonly #trust: Bitmap | undefined;
+  readonly #reads = new Set<{ controller: AbortController; done: Promise<void> }>();
+  #closed = false;
+
+  constructor(shared: SharedBlob, layout: BlobLayout, bytes: BlobBytes) {
+    this.#shared = shared;
+    this.layout = layout;
+    this.#bytes = bytes;
+    this.#trust = shared.storage?.openTrust();
+  }
+
+  /** Counters of the blob, of all its views together. */
+  get stats(): Readonly<CacheStats> {
+    return this.#shared.stats;
+  }
+
+  /**
+   * Fills `target` with decoded bytes from `offset`; gaps between chunks are zeros. Fetches what is not here. `target`
+   * must not be touched until the promise settles, and is not written to afterwards.
+   * Throws DIGEST_MISMATCH for a chunk that was wrong twice, INTERRUPTED when `signal` is aborted or the cache is released,
+   * and what the source throws. A range outside of the blob is a RangeError.
+   */
+  async read(offset: number, target: Buffer, signal?: AbortSignal): Promise<void> {
+    const chunks = this.#chunksOf(offset, target.length);
+    const controller = new AbortController();
+    const cancel = () => controller.abort(signal?.reason);
+    if (signal?.aborted) cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    const work = this.#read(chunks, offset, { target, signal: controller.signal });
+    const entry = { controller, done: work.catch(() => {}) };
+    this.#reads.add(entry);
+    try {
+      await work;
+    } catch (error) {
+      // Whatever else this read was waiting for need not go on for its sake.
+      controller.abort(error);
+      throw error;
+    } finally {
+      this.#reads.delete(entry);
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  /**
+   * As `read`, at once and without waiting, if everything is here; else false, and `target` holds anything. Costs one
+   * read(2), on the calling thread.
+   */
+  readLocal(offset: number, target: Buffer): boolean {
+    const { storage, stats } = this.#shared;
+    const chunks = this.#chunksOf(offset, target.length);
+    if (!storage || !chunks.every((chunk) => this.#isLocal(chunk.index))) return false;
+    try {
+      if (chunks.length > 0 && !storage.readSync(offset, target)) return false;
+    } catch {
+      return false;
+    }
+    fillGaps(chunks, offset, target);
+    stats.hits += chunks.length;
+    return true;
+  }
+
+  /** Ends running reads with INTERRUPTED, waits for them, and gives up trust. The store calls it. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const reason = new Error(`the cache of blob ${this.layout.id} was released`);
+    for (const { controller } of this.#reads) controller.abort(reason);
+    await Promise.all([...this.#reads].map(({ done }) => done));
+    if (this.#trust) this.#shared.storage?.closeTrust(this.#trust);
+  }
+
+  async #read(
+    chunks: ChunkInfo[],
+    offset: number,
+    { target, signal }: { target: Buffer; signal: AbortSignal },
+  ): Promise<void> {
+    const { stats } = this.#shared;
+    if (!chunks.every((chunk) => this.#isLocal(chunk.index))) await this.#recheck(chunks);
+    this.#throwIfCancelled(signal);
+    const missing = chunks.filter((chunk) => !this.#isLocal(chunk.index));
+    stats.hits += chunks.length - missing.length;
+    stats.misses += missing.length;
+    const fetched = new Map<ChunkInfo, Buffer>();
+    await this.#fetch(missing, fetched, signal);
+    for (const run of localRuns(chunks, fetched)) {
+      if (await this.#readRun(run, offset, target)) continue;
+      this.#throwIfCancelled(signal);
+      await this.#fetch(run, fetched, signal);
+    }
+    fillGaps(chunks, offset, target);
+    for (const [chunk, bytes] of fetched) {
+      const skipped = Math.max(0, offset - chunk.decodedOffset);
+      bytes.copy(target, Math.max(0, chunk.decodedOffset - offset), skipped);
+    }
+  }
+
+  async #fetch(chunks: ChunkInfo[], fetched: Map<ChunkInfo, Buffer>, signal: AbortSignal): Promise<void> {
+    if (chunks.length === 0) return;
+    const demand = { layout: this.layout, bytes: this.#bytes };
+    const all = await this.#shared.fetcher.obtain(demand, chunks, signal);
+    for (const [i, chunk] of chunks.entries()) fetched.set(chunk, all[i]!);
+  }
+
+  /** Looks again at chunks whose bytes an unclean stop may have left torn. */
+  async #recheck(chunks: ChunkInfo[]): Promise<void> {
+    const { storage } = this.#shared;
+    const suspects = chunks.filter(({ index }) => storage?.isSuspect(index));
+    await Promise.all(
+      suspects.map(async (chunk) => {
+        const digest = this.layout.chunkDigest(chunk.index);
+        if (digest) await storage?.recheck(chunk, digest, (bytes) => isChunk(this.layout, chunk, bytes));
+      }),
+    );
+  }
+
+  /** Reads chunks that lie side by side from the data file; drops them and returns false if that fails. */
+  async #readRun(run: ChunkInfo[], offset: number, target: Buffer): Promise<boolean> {
+    const storage = this.#shared.storage!;
+    const from = Math.max(offset, run[0]!.decodedOffset);
+    const to = Math.min(offset + target.length, endOf(run.at(-1)!));
+    try {
+      if (await storage.read(from, target.subarray(from - offset, to - offset))) return true;
+    } catch {
+      // A disk that cannot read it any more is like a chunk that was never there.
+    }
+    for (const { index } of run) storage.drop(index);
+    return false;
+  }
+
+  #isLocal(index: number): boolean {
+    if (this.#trust?.has(index)) return true;
+    const digest = this.layout.chunkDigest(index);
+    if (!digest || !this.#shared.storage?.holds(index, digest)) return false;
+    this.#trust?.set(index);
+    return true;
+  }
+
+  #throwIfCancelled(signal: AbortSignal): void {
+    if (signal.aborted) throw interrupted(this.layout.id, signal);
+  }
+
+  /** The chunks that overlap `length` bytes from decoded `offset`. */
+  #chunksOf(offset: number, length: number): ChunkInfo[] {
+    const { id, decodedSize, chunkCount } = this.layout;
+    if (this.#closed) throw new Error(`the cache of blob ${id} was released`);
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > decodedSize) {
+      throw new RangeError(`blob ${id}: read of ${length} bytes at ${offset}, but it has ${decodedSize}`);
+    }
+    const chunks: ChunkInfo[] = [];
+    for (let index = this.layout.chunkAtDecoded(offset); index < chunkCount; index++) {
+      const chunk = this.layout.chunk(index);
+      if (chunk.decodedOffset >= offset + length) break;
+      chunks.push(chunk);
+    }
+    return chunks;
+  }
+}
+
+function endOf({ decodedOffset, size }: ChunkInfo): number {
+  return decodedOffset + size;
+}
+
+/** Chunks that were not fetched, those without a fetched one between them together. */
+function localRuns(chunks: ChunkInfo[], fetched: Map<ChunkInfo, Buffer>): ChunkInfo[][] {
+  const runs: ChunkInfo[][] = [];
+  let adjacent = false;
+  for (const chunk of chunks) {
+    const local = !fetched.has(chunk);
+    if (local && adjacent) runs.at(-1)!.push(chunk);
+    else if (local) runs.push([chunk]);
+    adjacent = local;
+  }
+  return runs;
+}
+
+/** Zeros wherever `target`, which stands for decoded bytes from `offset`, has none of `chunks` (all that overlap it). */
+function fillGaps(chunks: ChunkInfo[], offset: number, target: Buffer): void {
+  let done = 0;
+  for (const chunk of chunks) {
+    const start = chunk.decodedOffset - offset;
+    if (start > done) target.fill(0, done, start);
+    done = Math.max(done, endOf(chunk) - offset);
+  }
+  if (done < target.length) target.fill(0, done);
+}

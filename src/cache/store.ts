@@ -1,0 +1,187 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf, RafterError } from '../errors.js';
+import type { FileLock } from '../os/file-lock.js';
+import type { BlobBytes } from './blob-bytes.js';
+import { BlobCache, type SharedBlob } from './blob-cache.js';
+import { BlobStorage } from './blob-storage.js';
+import { decodeMapHeader, MAP_HEADER_SIZE, type MapIdentity, sameIdentity } from './chunk-map.js';
+import { lockDirectory } from './directory-lock.js';
+import { Fetcher } from './fetcher.js';
+import { readStart } from './file-io.js';
+import { type BlobLayout, fingerprintOf } from './layout.js';
+import { addStats, type CacheStats, noStats } from './stats.js';
+
+const DIRECTORY_MODE = 0o700;
+/** A full disk fails every write: it is reported once in a while, not each time. */
+const WARNING_INTERVAL_MS = 60_000;
+
+export interface CacheStoreOptions {
+  /** Told when the directory does not take what is written, at most once a minute. `stats.writeErrors` counts all. */
+  onWarning?: (message: string, cause: unknown) => void;
+}
+
+interface OpenBlob {
+  identity: MapIdentity;
+  shared: SharedBlob;
+  views: Set<BlobCache>;
+}
+
+/**
+ * The local data of all blobs of a node, in one directory: `<blob id>.data`, sparse, in decoded address space, and
+ * `<blob id>.map`. One process at a time uses it.
+ */
+export class CacheStore {
+  readonly dir: string;
+  readonly #lock: FileLock;
+  readonly #onWarning: NonNullable<CacheStoreOptions['onWarning']>;
+  readonly #open = new Map<string, OpenBlob>();
+  /** Opening and closing of one blob's files follow one another, by blob id. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #closedStats = noStats();
+  #lastWarning = Number.NEGATIVE_INFINITY;
+  #closed = false;
+
+  private constructor(dir: string, lock: FileLock, options: CacheStoreOptions) {
+    this.dir = dir;
+    this.#lock = lock;
+    this.#onWarning = options.onWarning ?? (() => {});
+  }
+
+  /** Opens `dir`, created if it is not there. Throws BUSY, with the process id, if another process uses it. */
+  static async open(dir: string, options: CacheStoreOptions = {}): Promise<CacheStore> {
+    try {
+      await mkdir(dir, { recursive: true, mode: DIRECTORY_MODE });
+      return new CacheStore(dir, lockDirectory(dir), options);
+    } catch (error) {
+      if (error instanceof RafterError) throw error;
+      throw new RafterError('FAILED', `cannot use cache directory ${dir}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /**
+   * A view of the blob that `layout` describes, to be given back with `release`. Views of one blob share files and
+   * fetches; `bytes` is asked for what this view needs first. Bytes found damaged are fetched again, and a directory
+   * that takes no files makes everything slower, but neither is an error.
+   * Throws MALFORMED for a layout that contradicts itself.
+   */
+  async acquire(layout: BlobLayout, bytes: BlobBytes): Promise<BlobCache> {
+    const fingerprint = fingerprintOf(layout);
+    const { id, chunkCount, decodedSize } = layout;
+    return this.#inTurn(id, async () => {
+      if (this.#closed) throw new Error(`cache ${this.dir} is closed`);
+      const identity = { blobId: id, chunkCount, decodedSize, fingerprint };
+      const stem = await this.#stemFor(identity);
+      const entry = this.#open.get(stem) ?? (await this.#openBlob(stem, identity));
+      const view = new BlobCache(entry.shared, layout, bytes);
+      entry.views.add(view);
+      return view;
+    });
+  }
+
+  /**
+   * Ends the view: its running reads fail with INTERRUPTED. With the last view of a blob, its data is made durable and its
+   * map trusted, which takes as long as the disk needs. Releasing twice does no harm.
+   */
+  async release(view: BlobCache): Promise<void> {
+    await view.close();
+    await this.#inTurn(view.layout.id, async () => {
+      for (const [stem, entry] of this.#open) {
+        if (entry.views.delete(view) && entry.views.size === 0) await this.#closeBlob(stem, entry);
+      }
+    });
+  }
+
+  /** Counters of all blobs since the store was opened. */
+  get stats(): CacheStats {
+    const sum = { ...this.#closedStats };
+    for (const { shared } of this.#open.values()) addStats(sum, shared.stats);
+    return sum;
+  }
+
+  /** Releases all views, waits for writes, and lets others use the directory. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.#turns.values());
+    const views = [...this.#open.values()].flatMap((entry) => [...entry.views]);
+    await Promise.all(views.map((view) => this.release(view)));
+    this.#lock.release();
+  }
+
+  async #openBlob(stem: string, identity: MapIdentity): Promise<OpenBlob> {
+    const stats = noStats();
+    const onWriteError = (error: unknown) => {
+      stats.writeErrors++;
+      this.#warn(stem, error);
+    };
+    let storage: BlobStorage | undefined;
+    try {
+      storage = await BlobStorage.open(this.dir, {
+        stem,
+        identity,
+        stats,
+        onError: onWriteError,
+      });
+    } catch (error) {
+      onWriteError(error);
+    }
+    const fetcher = new Fetcher({ storage, stats, onWriteError });
+    const entry = { identity, shared: { storage, stats, fetcher }, views: new Set<BlobCache>() };
+    this.#open.set(stem, entry);
+    return entry;
+  }
+
+  async #closeBlob(stem: string, { shared }: OpenBlob): Promise<void> {
+    await shared.fetcher.idle();
+    try {
+      await shared.storage?.close();
+    } catch (error) {
+      shared.stats.writeErrors++;
+      this.#warn(stem, error);
+    }
+    this.#open.delete(stem);
+    addStats(this.#closedStats, shared.stats);
+  }
+
+  /**
+   * The file name for a layout: the blob id, as long as nobody has claimed it for other places of the chunks. Images that
+   * are true to the blob agree; one that is not gets files of its own, whichever comes first.
+   */
+  async #stemFor(identity: MapIdentity): Promise<string> {
+    const { blobId, fingerprint } = identity;
+    const owner = this.#open.get(blobId)?.identity ?? (await this.#readIdentity(blobId));
+    return !owner || owner.blobId !== blobId || sameIdentity(owner, identity)
+      ? blobId
+      : `${blobId}-${fingerprint}`;
+  }
+
+  /** Whose the map file is; undefined if there is none that can be read. */
+  async #readIdentity(stem: string): Promise<MapIdentity | undefined> {
+    try {
+      return decodeMapHeader(await readStart(join(this.dir, `${stem}.map`), MAP_HEADER_SIZE));
+    } catch {
+      return undefined;
+    }
+  }
+
+  #warn(stem: string, error: unknown): void {
+    const now = performance.now();
+    if (now - this.#lastWarning < WARNING_INTERVAL_MS) return;
+    this.#lastWarning = now;
+    this.#onWarning(`cache ${join(this.dir, stem)} cannot be written: ${messageOf(error)}`, error);
+  }
+
+  /** Runs `work` after what was asked for the same blob before, whether or not that succeeded. */
+  #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(id) ?? Promise.resolve()).then(work, work);
+    const settled = turn
+      .catch(() => {})
+      .then(() => {
+        if (this.#turns.get(id) === settled) this.#turns.delete(id);
+      });
+    this.#turns.set(id, settled);
+    return turn;
+  }
+}

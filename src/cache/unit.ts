@@ -1,0 +1,116 @@
+import { type Compressor, decompress } from '../codec/compressor.js';
+import { chunkDigest, crc32c } from '../codec/digest.js';
+import { messageOf, RafterError } from '../errors.js';
+import type { BlobLayout, ChunkInfo } from './layout.js';
+
+/** What is fetched and decoded as one: a chunk standing alone, or a batch of small chunks. */
+export interface Unit {
+  storedOffset: number;
+  storedSize: number;
+  decodedSize: number;
+  compressed: boolean;
+  /** Chunks in it whose digests the layout knows, in order of their index. */
+  members: ChunkInfo[];
+}
+
+/** A unit's chunks after decoding: those whose bytes are proven, and what is wrong with the others. */
+export interface DecodedUnit {
+  good: Map<number, Buffer>;
+  bad: Map<number, RafterError>;
+}
+
+/** The unit that holds `chunk`, with the neighbours that share it. */
+export function unitOf(layout: BlobLayout, chunk: ChunkInfo): Unit {
+  const { batch } = chunk;
+  if (!batch) {
+    const { storedOffset, storedSize, size, compressed } = chunk;
+    return { storedOffset, storedSize, decodedSize: size, compressed, members: [chunk] };
+  }
+  return {
+    storedOffset: chunk.storedOffset,
+    storedSize: batch.storedSize,
+    decodedSize: batch.decodedSize,
+    compressed: batch.storedSize !== batch.decodedSize,
+    members: batchMembers(layout, chunk, batch),
+  };
+}
+
+/** Neighbours on both sides, at most as many bytes as the batch has: members that overlap must not multiply the work. */
+function batchMembers(
+  layout: BlobLayout,
+  chunk: ChunkInfo,
+  batch: NonNullable<ChunkInfo['batch']>,
+): ChunkInfo[] {
+  let room = batch.decodedSize - chunk.size;
+  const collect = (step: 1 | -1): ChunkInfo[] => {
+    const found: ChunkInfo[] = [];
+    for (let index = chunk.index + step; index >= 0 && index < layout.chunkCount; index += step) {
+      const neighbour = layout.chunk(index);
+      if (neighbour.batch?.index !== batch.index || neighbour.storedOffset !== chunk.storedOffset) break;
+      room -= neighbour.size;
+      if (room < 0) break;
+      if (layout.chunkDigest(index)) found.push(neighbour);
+    }
+    return found;
+  };
+  const before = collect(-1).reverse();
+  return [...before, chunk, ...collect(1)];
+}
+
+/**
+ * Decodes `stored` and checks every member: length, digest, and CRC if the layout has one. Takes about 1 ms per MiB and
+ * touches nothing but its arguments. Undefined for `stored` means that the source gave bytes of another length.
+ */
+export function decodeUnit(layout: BlobLayout, unit: Unit, stored: Buffer | undefined): DecodedUnit {
+  const result: DecodedUnit = { good: new Map(), bad: new Map() };
+  let decoded: Buffer | undefined;
+  let reason = 'the source gave another number of bytes';
+  if (stored) {
+    try {
+      decoded = decodeBytes(layout.compressor, unit, stored);
+    } catch (error) {
+      reason = messageOf(error);
+    }
+  }
+  for (const member of unit.members) {
+    const start = member.batch?.offset ?? 0;
+    const bytes = decoded?.subarray(start, start + member.size);
+    const wrong = bytes ? wrongWith(layout, member, bytes) : reason;
+    if (bytes && wrong === undefined) result.good.set(member.index, bytes);
+    else result.bad.set(member.index, mismatch(layout, unit, member.index, wrong));
+  }
+  return result;
+}
+
+/** True if `bytes` are what the layout says of `chunk`. False also if it has no digest to compare with. */
+export function isChunk(layout: BlobLayout, chunk: ChunkInfo, bytes: Buffer): boolean {
+  return wrongWith(layout, chunk, bytes) === undefined;
+}
+
+function decodeBytes(compressor: Compressor, unit: Unit, stored: Buffer): Buffer {
+  const decoded = unit.compressed ? decompress(compressor, stored, unit.decodedSize) : stored;
+  if (decoded.length !== unit.decodedSize) {
+    throw new RafterError('MALFORMED', `unit has ${decoded.length} bytes, not ${unit.decodedSize}`);
+  }
+  return decoded;
+}
+
+function wrongWith(layout: BlobLayout, chunk: ChunkInfo, bytes: Buffer): string | undefined {
+  const digest = layout.chunkDigest(chunk.index);
+  if (!digest) return 'the image has no digest for it';
+  if (bytes.length !== chunk.size) return `it has ${bytes.length} bytes, not ${chunk.size}`;
+  const { digester } = layout;
+  if (!chunkDigest(digester, bytes).equals(digest)) return `its ${digester} digest is another`;
+  if (chunk.crc !== undefined && crc32c(bytes) !== chunk.crc) return 'its CRC-32C is another';
+  return undefined;
+}
+
+function mismatch(
+  { id }: BlobLayout,
+  { storedOffset, storedSize }: Unit,
+  index: number,
+  reason?: string,
+): RafterError {
+  const place = `stored bytes ${storedOffset} to ${storedOffset + storedSize}`;
+  return new RafterError('DIGEST_MISMATCH', `blob ${id}: chunk ${index} (${place}) is damaged: ${reason}`);
+}
