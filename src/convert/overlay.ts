@@ -1,0 +1,202 @@
+import { RafterError } from '../errors.js';
+import type { FileInode, Inode, TreeNode } from '../rafs/tree.js';
+import { classifyPath, splitPath } from './layer-path.js';
+import type { Losses } from './losses.js';
+import { showPath, type TarEntryHead } from './tar-entry.js';
+import { defaultDirectory, makeInode } from './tree-inode.js';
+
+/** Most symlinks that one path may lead through, as in Linux' and Go's secure joins. */
+const MAX_SYMLINK_HOPS = 255;
+
+/** A directory of the tree, its children at hand. */
+type Directory = TreeNode & { children: Map<string, TreeNode> };
+
+/** An image's tree before its first layer: a root directory with default attributes. */
+export function emptyTree(): TreeNode {
+  return { name: Buffer.alloc(0), inode: defaultDirectory(), children: new Map() };
+}
+
+/**
+ * Applies the entries of one layer to the tree of the layers below it, as the OCI image spec says ("Layer changeset") and, where
+ * it says nothing, as umoci and containerd do:
+ * - whiteouts and opaque markers remove what lower layers brought, wherever in the tar they stand, and never appear;
+ * - a directory over a directory takes the new attributes and keeps the children; every other entry replaces what was there;
+ * - a parent that the layer has no entry for keeps its attributes if a lower layer has it; otherwise it is made, 0755 root;
+ * - `..` and symlinks in the directory part of a name are followed inside the tree and never leave it;
+ * - a hard link shares the inode of its target, of this or a lower layer; attributes that its entry gives do not count.
+ */
+export class LayerOverlay {
+  readonly #root: Directory;
+  readonly #layer: string;
+  readonly #losses: Losses;
+  /**
+   * Nodes that this layer has an entry for, and directories that it only passes through. What is in neither set comes from
+   * lower layers.
+   */
+  readonly #described = new Set<TreeNode>();
+  readonly #passed = new Set<TreeNode>();
+
+  constructor(root: TreeNode, { layer, losses }: { layer: string; losses: Losses }) {
+    this.#root = asDirectory(root);
+    this.#layer = layer;
+    this.#losses = losses;
+  }
+
+  /**
+   * Applies one entry. The result is the file whose content the caller has to fill in (`chunks`), if the entry made one.
+   * MALFORMED or UNSUPPORTED, naming layer and path, for an entry that cannot be.
+   */
+  apply(entry: TarEntryHead): FileInode | undefined {
+    const what = `${this.#layer}: entry ${showPath(entry.path)}`;
+    const place = classifyPath(entry.path, what);
+    switch (place.kind) {
+      case 'ignored':
+        return undefined;
+      case 'whiteout':
+        this.#whiteout(place.parent, place.name, what);
+        return undefined;
+      case 'opaque': {
+        const directory = this.#findDirectory(place.parent, what);
+        if (directory) this.#removeLower(directory);
+        return undefined;
+      }
+      case 'root':
+        if (entry.type !== 'dir') throw new RafterError('MALFORMED', `${what}: the root must be a directory`);
+        this.#root.inode = makeInode(entry, what, this.#losses);
+        this.#described.add(this.#root);
+        return undefined;
+      case 'entry': {
+        const inode =
+          entry.type === 'hardlink'
+            ? this.#linked(entry.linkTarget, what)
+            : makeInode(entry, what, this.#losses);
+        this.#put(this.#makeDirectory(place.parent, what), place.name, inode);
+        return inode.type === 'file' && entry.type === 'file' ? inode : undefined;
+      }
+    }
+  }
+
+  #put(directory: Directory, name: string, inode: Inode): void {
+    const existing = directory.children.get(name);
+    if (existing?.children && inode.type === 'dir') {
+      existing.inode = inode;
+      this.#described.add(existing);
+      return;
+    }
+    const node: TreeNode = { name: Buffer.from(name, 'latin1'), inode };
+    if (inode.type === 'dir') node.children = new Map();
+    directory.children.set(name, node);
+    this.#described.add(node);
+  }
+
+  #linked(target: Buffer, what: string): Inode {
+    const parent = splitPath(target, what);
+    const name = parent.pop();
+    const node = name === undefined ? this.#root : this.#findDirectory(parent, what)?.children.get(name);
+    if (!node) {
+      throw new RafterError('MALFORMED', `${what}: hard link to ${showPath(target)}, which is not there`);
+    }
+    if (node.inode.type === 'dir') {
+      throw new RafterError('MALFORMED', `${what}: hard link to the directory ${showPath(target)}`);
+    }
+    return node.inode;
+  }
+
+  #whiteout(parent: string[], name: string, what: string): void {
+    const directory = this.#findDirectory(parent, what);
+    const node = directory?.children.get(name);
+    if (!directory || !node) return;
+    if (!this.#isOfThisLayer(node)) directory.children.delete(name);
+    else if (node.children) {
+      this.#resetPassed(node);
+      this.#removeLower(asDirectory(node));
+    }
+  }
+
+  /** Removes everything below `directory` that lower layers brought. */
+  #removeLower(directory: Directory): void {
+    for (const [name, child] of directory.children) {
+      if (!this.#isOfThisLayer(child)) directory.children.delete(name);
+      else if (child.children) {
+        this.#resetPassed(child);
+        this.#removeLower(asDirectory(child));
+      }
+    }
+  }
+
+  /** A directory of a lower layer was removed, but this layer has something in it: it is made anew. */
+  #resetPassed(node: TreeNode): void {
+    if (!this.#described.has(node)) node.inode = defaultDirectory();
+  }
+
+  #isOfThisLayer(node: TreeNode): boolean {
+    return this.#described.has(node) || this.#passed.has(node);
+  }
+
+  /** The directory at `path`, or undefined if it is not there. */
+  #findDirectory(path: string[], what: string): Directory | undefined {
+    const { directory, missing } = this.#walk(path, what);
+    return missing.length === 0 ? directory : undefined;
+  }
+
+  /** The directory at `path`; what is missing of it is made. MALFORMED if something on the way is no directory. */
+  #makeDirectory(path: string[], what: string): Directory {
+    const { directory, missing, passed } = this.#walk(path, what);
+    for (const node of passed) this.#passed.add(node);
+    let current = directory;
+    for (const name of missing) {
+      const inFront = current.children.get(name);
+      if (inFront) throw notADirectory(what, name);
+      const node: Directory = {
+        name: Buffer.from(name, 'latin1'),
+        inode: defaultDirectory(),
+        children: new Map(),
+      };
+      current.children.set(name, node);
+      this.#passed.add(node);
+      current = node;
+    }
+    return current;
+  }
+
+  /**
+   * Follows `path` from the root, symlinks included, without leaving the tree: an absolute target starts at the root again, and `..`
+   * stays at the root. Gives the last directory that exists, the names below it that are missing, and the directories from
+   * the root to it.
+   */
+  #walk(path: string[], what: string): { directory: Directory; missing: string[]; passed: Directory[] } {
+    let passed = [this.#root];
+    const missing: string[] = [];
+    const ahead = path.toReversed();
+    for (let hops = 0; ahead.length > 0; ) {
+      const name = ahead.pop()!;
+      if (name === '' || name === '.') continue;
+      if (name === '..') {
+        if (missing.length > 0) missing.pop();
+        else if (passed.length > 1) passed.pop();
+        continue;
+      }
+      const child = missing.length > 0 ? undefined : passed.at(-1)!.children.get(name);
+      if (child?.children) passed.push(asDirectory(child));
+      else if (child?.inode.type === 'symlink') {
+        if (++hops > MAX_SYMLINK_HOPS) {
+          throw new RafterError('MALFORMED', `${what}: more than ${MAX_SYMLINK_HOPS} symlinks in its path`);
+        }
+        const target = child.inode.target.toString('latin1');
+        if (target.startsWith('/')) passed = [this.#root];
+        ahead.push(...target.split('/').toReversed());
+      } else missing.push(name);
+    }
+    return { directory: passed.at(-1)!, missing, passed };
+  }
+}
+
+function notADirectory(what: string, name: string): RafterError {
+  const shown = showPath(Buffer.from(name, 'latin1'));
+  return new RafterError('MALFORMED', `${what}: ${shown} in its path is not a directory`);
+}
+
+function asDirectory(node: TreeNode): Directory {
+  if (!node.children) throw new Error('this node is no directory');
+  return node as Directory;
+}
