@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import type { TestContext } from 'vitest';
 
 /** The reason to skip a test that needs `programs`, or undefined if all of them are installed. */
 export function missingPrograms(...programs: string[]): string | undefined {
@@ -16,4 +17,17 @@ function isInstalled(program: string): boolean {
       return false;
     }
   });
+}
+
+/** Path of a program of another project in the folder RAFTER_PEERS; skips the test where it is not there. */
+export function peerOrSkip(ctx: TestContext, name: string): string {
+  const folder = process.env.RAFTER_PEERS;
+  if (!folder) return ctx.skip(`RAFTER_PEERS does not name a folder with ${name}`);
+  const path = join(folder, name);
+  try {
+    accessSync(path, constants.X_OK);
+  } catch {
+    return ctx.skip(`no ${name} in the folder RAFTER_PEERS`);
+  }
+  return path;
 }
