@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { FileSystem } from './file-system.js';
-import { FsError, negativeErrno } from './fs-error.js';
+import { negativeErrno } from './fs-error.js';
 import type { FuseNativeBinding, NativeHandler, RequestHandle } from './native-binding.js';
 import * as native from './native-request.js';
 import type { PathResolver } from './path-resolver.js';
@@ -9,12 +9,14 @@ import type { PathResolver } from './path-resolver.js';
 export interface Served {
   fs: FileSystem | undefined;
   resolver: PathResolver | undefined;
-  /** Told about everything thrown that is not an FsError. */
+  /** Told about everything that a reader gets EIO for. */
   onError: ((operation: string, path: string, error: unknown) => void) | undefined;
 }
 
 /** Size of the table of handlers in the addon. */
 const MAX_OPERATIONS = 35;
+
+const EIO = -constants.errno.EIO;
 
 /** Fills the gaps of the handler table, which the addon wants without holes. Never called: not `implemented`. */
 export const unserved: NativeHandler = () => {};
@@ -145,7 +147,7 @@ function fitInto(room: Buffer, value: Buffer): number {
 function report(served: Served, operation: string, path: Buffer | undefined, error: unknown): number {
   const result = negativeErrno(error);
   try {
-    if (!(error instanceof FsError)) served.onError?.(operation, path?.toString() ?? '?', error);
+    if (result === EIO) served.onError?.(operation, path?.toString() ?? '?', error);
   } catch {
     // A failing reporter must not keep the reader waiting.
   }

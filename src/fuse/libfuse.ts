@@ -28,7 +28,7 @@ export interface FuseMount {
 }
 
 export interface LibfuseOptions {
-  /** Told about everything thrown by the file system that is not an FsError; the reader gets EIO. */
+  /** Told about everything that a reader gets EIO for. */
   onError?: (operation: string, path: string, error: unknown) => void;
 }
 
