@@ -1,0 +1,70 @@
+import { request as httpRequest } from 'node:http';
+import { json } from 'node:stream/consumers';
+import { type ErrorCode, errnoOf, messageOf, RafterError } from '../errors.js';
+import type { ApiError } from './api.js';
+
+/** No daemon answers, or the one that does is on its way out: what was asked did not happen. */
+export class DaemonGoneError extends RafterError {
+  constructor(message: string, cause?: unknown) {
+    super('UNAVAILABLE', message, { cause });
+    this.name = 'DaemonGoneError';
+  }
+}
+
+export interface CallOptions {
+  body?: unknown;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * One request to the daemon at `socket`; returns the JSON of its answer. Its errors come back as the RafterErrors they
+ * were there. Also throws DaemonGoneError, INTERRUPTED when `signal` is aborted, and UNAVAILABLE if the daemon died while
+ * it worked.
+ */
+export async function callDaemon<T>(
+  socket: string,
+  route: `${'GET' | 'POST' | 'DELETE'} /${string}`,
+  { body, signal }: CallOptions = {},
+): Promise<T> {
+  if (signal?.aborted) throw new RafterError('INTERRUPTED', 'interrupted');
+  const [method, path] = route.split(' ') as [string, string];
+  return new Promise<T>((resolve, reject) => {
+    const fail = (error: unknown) => reject(callError(error, { socket, signal }));
+    const request = httpRequest(
+      { socketPath: socket, method, path, agent: false, ...(signal && { signal }) },
+      (response) => {
+        json(response).then((answer) => {
+          if (response.statusCode === 200) resolve(answer as T);
+          else reject(errorOf(answer as ApiError));
+        }, fail);
+      },
+    );
+    request.on('error', fail);
+    if (body === undefined) request.end();
+    else request.setHeader('content-type', 'application/json').end(JSON.stringify(body));
+  });
+}
+
+function callError(
+  error: unknown,
+  { socket, signal }: { socket: string; signal: AbortSignal | undefined },
+): RafterError {
+  if (signal?.aborted) return new RafterError('INTERRUPTED', 'interrupted', { cause: error });
+  const errno = errnoOf(error);
+  if (errno === 'ENOENT' || errno === 'ECONNREFUSED')
+    return new DaemonGoneError(`no daemon answers at ${socket}`, error);
+  if (errno === 'EACCES')
+    return new RafterError('DENIED', `no right to speak to the daemon at ${socket}`, {
+      cause: error,
+      hint: 'run as the user who started it',
+    });
+  return new RafterError('UNAVAILABLE', `the daemon at ${socket} gave no answer: ${messageOf(error)}`, {
+    cause: error,
+    hint: 'its log is beside the socket',
+  });
+}
+
+function errorOf({ code, message, hint, stopping }: ApiError): RafterError {
+  if (stopping) return new DaemonGoneError(message);
+  return new RafterError(code satisfies ErrorCode, message, hint === undefined ? {} : { hint });
+}

@@ -1,0 +1,144 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import * as v from 'valibot';
+import { type ErrorCode, isRafterError, messageOf, RafterError } from '../errors.js';
+import { type ApiError, type DaemonStatus, type MountRequest, mountRequestSchema } from './api.js';
+import type { DaemonLog } from './daemon-log.js';
+import type { MountTable } from './mount-table.js';
+
+/** What the API can do. */
+export interface ApiActions {
+  table: MountTable;
+  log: DaemonLog;
+  status(): DaemonStatus;
+  /** True when the daemon takes no more work. */
+  stopping(): boolean;
+  /** Unmounts everything. The daemon ends when the answer has been sent. */
+  shutdown(): Promise<void>;
+  /** Called when a request begins (+1) and when it has been answered (-1). */
+  onRequest(change: 1 | -1): void;
+}
+
+/** Largest request body in bytes. */
+export const MAX_BODY = 64 << 10;
+
+const STATUS: Record<ErrorCode, number> = {
+  USAGE: 400,
+  DENIED: 403,
+  NOT_FOUND: 404,
+  BUSY: 409,
+  LIMIT_EXCEEDED: 413,
+  UNSUPPORTED: 422,
+  MALFORMED: 502,
+  DIGEST_MISMATCH: 502,
+  TRUNCATED: 502,
+  UNAVAILABLE: 503,
+  NO_SPACE: 507,
+  INTERRUPTED: 500,
+  FAILED: 500,
+};
+
+/** The HTTP server of the API described in `api.ts`. The caller listens. */
+export function createApiServer(actions: ApiActions): Server {
+  const server = createServer(async (request, response) => {
+    actions.onRequest(1);
+    try {
+      sendJson(response, 200, await answer(request, response, actions));
+    } catch (error) {
+      if (!isRafterError(error)) actions.log.error('a request failed', { url: request.url, error });
+      sendError(response, error);
+    } finally {
+      actions.onRequest(-1);
+    }
+  });
+  server.keepAliveTimeout = 0;
+  return server;
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  actions: ApiActions,
+): Promise<unknown> {
+  if (actions.stopping()) throw new StoppingError();
+  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://daemon');
+  const route = `${request.method} ${pathname}`;
+  const { table } = actions;
+  if (route === 'GET /v1/status') return actions.status();
+  if (route === 'GET /v1/mounts') return table.list();
+  if (route === 'POST /v1/mounts') {
+    const body = await readBody(request);
+    return table.mount(parseMountRequest(body), abortedWith(response));
+  }
+  if (route === 'POST /v1/shutdown') {
+    await actions.shutdown();
+    return {};
+  }
+  const force = searchParams.get('force') === 'true';
+  if (route === 'DELETE /v1/mounts') {
+    const mountpoint = searchParams.get('mountpoint');
+    if (mountpoint === null) throw new RafterError('USAGE', 'DELETE /v1/mounts wants ?mountpoint=PATH');
+    return table.unmount({ mountpoint }, { force });
+  }
+  const id = /^DELETE \/v1\/mounts\/([0-9a-f]+)$/.exec(route)?.[1];
+  if (id !== undefined) return table.unmount({ id }, { force });
+  throw new RafterError('NOT_FOUND', `the daemon's API has no ${route}`);
+}
+
+function parseMountRequest(body: string): MountRequest {
+  let json: unknown;
+  try {
+    json = JSON.parse(body);
+  } catch {
+    throw new RafterError('USAGE', 'the request body is not JSON');
+  }
+  const parsed = v.safeParse(mountRequestSchema, json);
+  if (parsed.success) return parsed.output;
+  // The issue's own message may repeat what was given, which may be a password; the path never does.
+  const field = v.getDotPath(parsed.issues[0]) ?? 'request';
+  throw new RafterError('USAGE', `mount request: ${field} is missing, unknown or not what it should be`);
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of request as AsyncIterable<Buffer>) {
+    size += piece.length;
+    if (size > MAX_BODY)
+      throw new RafterError('LIMIT_EXCEEDED', `a request body of more than ${MAX_BODY} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString();
+}
+
+/** Aborted when the client goes away before it was answered. */
+function abortedWith(response: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}
+
+class StoppingError extends RafterError {
+  constructor() {
+    super('UNAVAILABLE', 'the daemon is stopping');
+  }
+}
+
+function sendError(response: ServerResponse, error: unknown): void {
+  const code = isRafterError(error) ? error.code : 'FAILED';
+  const body: ApiError = { code, message: messageOf(error) };
+  if (isRafterError(error) && error.hint !== undefined) body.hint = error.hint;
+  if (error instanceof StoppingError) body.stopping = true;
+  sendJson(response, STATUS[code], body);
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+    connection: 'close',
+  });
+  response.end(text);
+}

@@ -1,0 +1,100 @@
+import * as v from 'valibot';
+import type { CacheStats } from '../cache/stats.js';
+import type { ErrorCode } from '../errors.js';
+
+/**
+ * The daemon's API: HTTP with JSON bodies on a unix socket.
+ *
+ *     GET    /v1/status                        DaemonStatus
+ *     GET    /v1/mounts                        MountInfo[]
+ *     POST   /v1/mounts        MountRequest    MountResult
+ *     DELETE /v1/mounts/<id>[?force=true]      MountInfo of what was unmounted
+ *     DELETE /v1/mounts?mountpoint=<path>[&force=true]
+ *     POST   /v1/shutdown                      {}; answers when everything is unmounted
+ *
+ * Every failure has a body of type ApiError.
+ */
+const text = (limit: number) => v.pipe(v.string(), v.minLength(1), v.maxLength(limit));
+/** Longest path that Linux takes, with its NUL. */
+const path = text(4096);
+
+export const mountRequestSchema = v.strictObject({
+  /** Image reference; a layout's path in it must be absolute. */
+  reference: text(8192),
+  /** Absolute path of an existing directory. */
+  mountpoint: path,
+  /** `linux/arm64`; default is the daemon's machine. */
+  platform: v.optional(text(256)),
+  /** How to reach the registry. File names must be absolute. Never written anywhere. */
+  access: v.optional(
+    v.strictObject({
+      plainHttp: v.optional(v.boolean()),
+      caFile: v.optional(path),
+      certFile: v.optional(path),
+      keyFile: v.optional(path),
+      credentials: v.optional(v.strictObject({ username: v.string(), password: v.string() })),
+      dockerConfig: v.optional(path),
+    }),
+  ),
+});
+
+export type MountRequest = v.InferOutput<typeof mountRequestSchema>;
+
+/** What one mount has read so far. */
+export interface MountStats {
+  /** Bytes of blobs that were fetched through this mount's registry access since it was mounted. */
+  fetchedBytes: number;
+  /** Requests that fetched them. */
+  requests: number;
+}
+
+/** One mount. */
+export interface MountInfo {
+  id: string;
+  /** Canonical text of the image reference. */
+  reference: string;
+  /** Digest of the manifest that is mounted. */
+  digest: string;
+  /** Absolute, without symbolic links. */
+  mountpoint: string;
+  driver: 'fuse';
+  /** ISO 8601, UTC. */
+  mountedAt: string;
+  /** Bytes of all layers as stored in the registry. */
+  imageSize: number;
+  /** Bytes of manifest, configuration, bootstrap and chunk maps that mounting had to download. */
+  metadataBytes: number;
+  stats: MountStats;
+  /** What the user should know, one sentence each. */
+  warnings: string[];
+}
+
+/** Answer to a mount request. */
+export interface MountResult extends MountInfo {
+  /** The image's configuration, as it is in the image. */
+  config: Record<string, unknown>;
+}
+
+export interface DaemonStatus {
+  pid: number;
+  version: string;
+  /** ISO 8601, UTC. */
+  startedAt: string;
+  runDir: string;
+  dataRoot: string;
+  drivers: 'fuse'[];
+  /** How many images are mounted. */
+  mounts: number;
+  /** Directory of the cache, and what happened in it since the daemon started. */
+  cache: { dir: string; stats: CacheStats };
+  /** Resident memory in bytes. */
+  residentBytes: number;
+}
+
+export interface ApiError {
+  code: ErrorCode;
+  message: string;
+  hint?: string;
+  /** The daemon is on its way out and did nothing of what was asked: another one can be started. */
+  stopping?: true;
+}

@@ -1,0 +1,124 @@
+import { isAbsolute, resolve } from 'node:path';
+import { RafterError } from '../errors.js';
+import { FUSE_TYPE } from '../fuse/mount-options.js';
+import { unmountFuse } from '../fuse/unmount.js';
+import { formatReference, parseReference } from '../image/reference.js';
+import { findMount } from '../os/mountinfo.js';
+import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.js';
+import { callDaemon, DaemonGoneError } from './api-client.js';
+import { canonicalMountPoint } from './mount-point.js';
+import { runFiles } from './run-dir.js';
+import { type DaemonPlace, ensureDaemon } from './start-daemon.js';
+
+/** How often to start a daemon again because the one that answered was just ending. */
+const MAX_STARTS = 5;
+
+interface SocketPlace {
+  /** Run directory of the daemon; absolute. */
+  runDir: string;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Mounts an image through the daemon of the run directory, which is started if none runs. Relative paths in `request` are
+ * taken from this process's working directory. When `signal` is aborted the daemon undoes what it began.
+ * Throws what the daemon throws (see `MountTable.mount`) and what `ensureDaemon` throws.
+ */
+export async function mountImage(place: DaemonPlace, request: MountRequest): Promise<MountResult> {
+  const body = absolutePaths(request);
+  const { socket } = runFiles(place.runDir);
+  for (let starts = 1; ; starts++) {
+    await ensureDaemon(place);
+    try {
+      return await callDaemon<MountResult>(socket, 'POST /v1/mounts', { body, signal: place.signal });
+    } catch (error) {
+      if (!(error instanceof DaemonGoneError) || starts >= MAX_STARTS) throw error;
+    }
+  }
+}
+
+/**
+ * Unmounts by id or mount point. `force` takes it away also while files on it are open. Without a daemon, a mount that a
+ * dead one left behind is taken away.
+ * Throws NOT_FOUND, or BUSY while it is in use.
+ */
+export async function unmountImage(
+  place: SocketPlace,
+  which: { id: string } | { mountpoint: string },
+  { force = false }: { force?: boolean } = {},
+): Promise<void> {
+  const query = new URLSearchParams({
+    ...('mountpoint' in which && { mountpoint: resolve(which.mountpoint) }),
+    ...(force && { force: 'true' }),
+  });
+  const id = 'id' in which ? `/${encodeURIComponent(which.id)}` : '';
+  try {
+    await callDaemon<MountInfo>(runFiles(place.runDir).socket, `DELETE /v1/mounts${id}?${query}`, {
+      signal: place.signal,
+    });
+  } catch (error) {
+    if (!(error instanceof DaemonGoneError)) throw error;
+    if ('id' in which) throw new RafterError('NOT_FOUND', `no daemon runs, so there is no mount ${which.id}`);
+    await unmountLeftover(resolve(which.mountpoint));
+  }
+}
+
+/** What is mounted; nothing if no daemon runs. */
+export async function listMounts(place: SocketPlace): Promise<MountInfo[]> {
+  return (await callIfRunning<MountInfo[]>(place, 'GET /v1/mounts')) ?? [];
+}
+
+/** The daemon's status, or undefined if none runs. */
+export function daemonStatus(place: SocketPlace): Promise<DaemonStatus | undefined> {
+  return callIfRunning<DaemonStatus>(place, 'GET /v1/status');
+}
+
+/**
+ * Ends the daemon: everything is unmounted, in use or not, when this returns. False if none ran.
+ */
+export async function shutdownDaemon(place: SocketPlace): Promise<boolean> {
+  return (await callIfRunning(place, 'POST /v1/shutdown')) !== undefined;
+}
+
+async function callIfRunning<T>(
+  { runDir, signal }: SocketPlace,
+  route: Parameters<typeof callDaemon>[1],
+): Promise<T | undefined> {
+  try {
+    return await callDaemon<T>(runFiles(runDir).socket, route, { signal });
+  } catch (error) {
+    if (error instanceof DaemonGoneError) return undefined;
+    throw error;
+  }
+}
+
+async function unmountLeftover(path: string): Promise<void> {
+  const mountpoint = await canonicalMountPoint(path);
+  if ((await findMount(mountpoint))?.type !== FUSE_TYPE)
+    throw new RafterError('NOT_FOUND', `no image is mounted at ${path}`);
+  await unmountFuse(mountpoint, { detach: true });
+}
+
+/** The daemon has another working directory. */
+function absolutePaths(request: MountRequest): MountRequest {
+  const { mountpoint, access } = request;
+  const reference = parseReference(request.reference);
+  const file = (path: string | undefined) => (path === undefined || isAbsolute(path) ? path : resolve(path));
+  return {
+    ...request,
+    mountpoint: resolve(mountpoint),
+    reference:
+      reference.transport === 'registry'
+        ? request.reference
+        : formatReference({ ...reference, path: resolve(reference.path) }),
+    ...(access && {
+      access: {
+        ...access,
+        caFile: file(access.caFile),
+        certFile: file(access.certFile),
+        keyFile: file(access.keyFile),
+        dockerConfig: file(access.dockerConfig),
+      },
+    }),
+  };
+}

@@ -1,0 +1,82 @@
+import {
+  appendFileSync,
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { messageOf } from '../errors.js';
+
+/** Writes one JSON object per line: time, level, message and the fields given. */
+export interface DaemonLog {
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  /** `fields.error` may be whatever was thrown; its message is written, without secrets. */
+  error(message: string, fields?: LogFields): void;
+}
+
+export type LogFields = Record<string, unknown>;
+
+/** Size at which the log's older half is thrown away, in bytes. */
+const DEFAULT_LIMIT = 8 << 20;
+
+/**
+ * Opens the log at `path` for appending, mode 0600. It never holds more than `limit` bytes: then the newest half stays,
+ * in the same file, because the daemon's standard error goes there too. A disk that is full loses lines, not mounts.
+ */
+export function openDaemonLog(path: string, { limit = DEFAULT_LIMIT }: { limit?: number } = {}): DaemonLog {
+  const write = (level: string, message: string, { error, ...fields }: LogFields = {}) => {
+    const what = error === undefined ? {} : { error: messageOf(error) };
+    const line = JSON.stringify({ time: new Date().toISOString(), level, message, ...fields, ...what });
+    try {
+      if (sizeOf(path) + line.length > limit) dropOlderHalf(path, limit);
+      appendFileSync(path, `${line}\n`, { mode: 0o600 });
+    } catch {
+      // There is no better place to report it.
+    }
+  };
+  return {
+    info: (message, fields) => write('info', message, fields),
+    warn: (message, fields) => write('warn', message, fields),
+    error: (message, fields) => write('error', message, fields),
+  };
+}
+
+/** The last `lines` lines that were written to the log at `path` behind byte `from`. */
+export function readLogTail(
+  path: string,
+  { from = 0, lines = 10 }: { from?: number; lines?: number } = {},
+): string {
+  const text = readEnd(path, from).toString();
+  return text.trimEnd().split('\n').slice(-lines).join('\n');
+}
+
+/** Bytes of the log at `path`; 0 if there is none. */
+export function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+function dropOlderHalf(path: string, limit: number): void {
+  const rest = readEnd(path, Math.max(sizeOf(path) - Math.floor(limit / 2), 0));
+  const fd = openSync(path, 'r+');
+  try {
+    ftruncateSync(fd, 0);
+    writeSync(fd, rest, rest.indexOf('\n') + 1);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readEnd(path: string, from: number): Buffer {
+  if (sizeOf(path) <= from) return Buffer.alloc(0);
+  const fd = openSync(path, 'r');
+  try {
+    const bytes = Buffer.alloc(Math.max(fstatSync(fd).size - from, 0));
+    return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, from));
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,150 @@
+import { once } from 'node:events';
+import { chmod, rm } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import { join } from 'node:path';
+import { CacheStore } from '../cache/store.js';
+import { isRafterError, RafterError } from '../errors.js';
+import { type FileLock, lockFile } from '../os/file-lock.js';
+import type { DaemonStatus } from './api.js';
+import { createApiServer } from './api-server.js';
+import { type DaemonLog, openDaemonLog } from './daemon-log.js';
+import { createIdleTimer } from './idle-timer.js';
+import { openImageStore } from './image-store.js';
+import { cleanUpDeadMounts } from './mount-state.js';
+import { MountTable } from './mount-table.js';
+import { prepareRunDir, type RunFiles } from './run-dir.js';
+
+export interface DaemonOptions {
+  /** Directory of socket, lock, log and state; absolute. */
+  runDir: string;
+  /** Directory of images and cache; absolute. One daemon per data root, too. */
+  dataRoot: string;
+  /** Version of the program, for status. */
+  version: string;
+  /** End after so many seconds without a mount or a request; 0 never ends. Default 0. */
+  idleSeconds?: number;
+}
+
+/**
+ * Runs the node daemon in this process until SIGTERM, SIGINT, a shutdown request or idleness ends it. Then everything is
+ * unmounted (in use or not), caches are closed and the socket is gone.
+ * Throws BUSY if another daemon serves the run directory or uses the data root.
+ */
+export async function runDaemon(options: DaemonOptions): Promise<void> {
+  const { runDir, dataRoot } = options;
+  const files = await prepareRunDir(runDir);
+  const lock = takeLock(files, runDir);
+  const log = openDaemonLog(files.log);
+  try {
+    await cleanUpDeadMounts(files.state, log);
+    const cache = await CacheStore.open(join(dataRoot, 'cache'), {
+      onWarning: (message, error) => log.warn(message, { error }),
+    });
+    try {
+      await serve(options, { files, log, cache });
+    } finally {
+      await cache.close();
+    }
+  } catch (error) {
+    log.error('the daemon failed', { error });
+    throw error;
+  } finally {
+    lock.release();
+  }
+}
+
+function takeLock(files: RunFiles, runDir: string): FileLock {
+  try {
+    return lockFile(files.lock);
+  } catch (error) {
+    if (!isRafterError(error, 'BUSY')) throw error;
+    throw new RafterError('BUSY', `another daemon serves ${runDir}`, { cause: error });
+  }
+}
+
+/** Listens, works until it is told to stop, and takes everything down again. */
+async function serve(
+  { runDir, dataRoot, version, idleSeconds = 0 }: DaemonOptions,
+  { files, log, cache }: { files: RunFiles; log: DaemonLog; cache: CacheStore },
+): Promise<void> {
+  const store = openImageStore(join(dataRoot, 'images'));
+  const table = new MountTable({ store, cache, log }, files.state);
+  const startedAt = new Date().toISOString();
+  const stop = createStopSignal(log);
+  const idle = createIdleTimer(idleSeconds, () => stop.request('idle'));
+  const status = (): DaemonStatus => ({
+    pid: process.pid,
+    version,
+    startedAt,
+    runDir,
+    dataRoot,
+    drivers: ['fuse'],
+    mounts: table.list().length,
+    cache: { dir: cache.dir, stats: cache.stats },
+    residentBytes: process.memoryUsage.rss(),
+  });
+  const server = createApiServer({
+    table,
+    log,
+    status,
+    stopping: () => stop.requested(),
+    onRequest: (change) => idle.change(change),
+    shutdown: async () => {
+      stop.request('shutdown request');
+      await table.unmountAll();
+    },
+  });
+  idle.watch(() => table.busy);
+  try {
+    await listen(server, files.socket);
+    log.info('listening', { pid: process.pid, version, runDir, dataRoot, idleSeconds });
+    await stop.promise;
+  } finally {
+    idle.close();
+    // The socket goes first: from here on clients start another daemon instead of waiting for this one.
+    await rm(files.socket, { force: true });
+    const closed = server.listening ? once(server, 'close') : undefined;
+    server.close();
+    await table.unmountAll();
+    await closed;
+    stop.close();
+    log.info('stopped', { pid: process.pid });
+  }
+}
+
+async function listen(server: Server, socket: string): Promise<void> {
+  await rm(socket, { force: true });
+  server.listen(socket);
+  await once(server, 'listening');
+  await chmod(socket, 0o600);
+}
+
+/**
+ * What ends the daemon. Exceptions that nothing caught do not: they are logged, and the containers that stand on the
+ * mounts go on; every byte is verified before it is served, whatever state the rest is in.
+ */
+function createStopSignal(log: DaemonLog) {
+  let requested = false;
+  let resolve: () => void = () => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  const request = (reason: string) => {
+    if (!requested) log.info('stopping', { reason });
+    requested = true;
+    resolve();
+  };
+  const uncaught = (error: unknown) =>
+    log.error('nothing caught this', { error, stack: (error as Error | undefined)?.stack });
+  const handlers = {
+    SIGTERM: () => request('SIGTERM'),
+    SIGINT: () => request('SIGINT'),
+    uncaughtException: uncaught,
+    unhandledRejection: uncaught,
+  };
+  for (const [event, handler] of Object.entries(handlers)) process.on(event, handler);
+  const close = () => {
+    for (const [event, handler] of Object.entries(handlers)) process.off(event, handler);
+  };
+  return { promise, request, requested: () => requested, close };
+}

@@ -1,0 +1,128 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import * as v from 'valibot';
+import { algorithmOf, type Descriptor, descriptorSchema, hexOf } from '../image/descriptor.js';
+import { verifiedStream } from '../image/verified-stream.js';
+
+/**
+ * What must be here to mount an image again without its registry: manifests, configurations and bootstrap layers by
+ * digest, chunk maps by blob, and which digest a reference meant last. Files appear whole or not at all, and are checked
+ * against their digest each time they are read; a damaged one counts as missing.
+ *
+ *     <dir>/blobs/sha256/<hex>     manifest, index, configuration or bootstrap layer
+ *     <dir>/maps/<blob id>         end of a blob: its chunk map as stored
+ *     <dir>/refs/<hash>.json       last known digest of a reference
+ */
+export interface ImageStore {
+  /** The content that `descriptor` names, or undefined if it is not here. At most some megabytes: read whole. */
+  readBlob(descriptor: Descriptor): Promise<Buffer | undefined>;
+  /** As `readBlob`, as a stream that ends with DIGEST_MISMATCH or TRUNCATED if the file is damaged. */
+  openBlob(descriptor: Descriptor): Promise<Readable | undefined>;
+  /** Keeps `content`, whose bytes must be what `descriptor` names: otherwise DIGEST_MISMATCH or TRUNCATED. */
+  writeBlob(descriptor: Descriptor, content: Readable): Promise<void>;
+  /** Removes one that turned out to be damaged. */
+  removeBlob(descriptor: Descriptor): Promise<void>;
+  readMap(blobId: string): Promise<Buffer | undefined>;
+  writeMap(blobId: string, bytes: Buffer): Promise<void>;
+  removeMap(blobId: string): Promise<void>;
+  /** What `reference` (its canonical text) meant when it was last looked up. */
+  recallReference(reference: string): Promise<Descriptor | undefined>;
+  rememberReference(reference: string, descriptor: Descriptor): Promise<void>;
+}
+
+/** Opens the store in `dir`, which is created when something is first kept. */
+export function openImageStore(dir: string): ImageStore {
+  const blobPath = (descriptor: Descriptor) =>
+    join(dir, 'blobs', algorithmOf(descriptor.digest), hexOf(descriptor.digest));
+  const mapPath = (blobId: string) => join(dir, 'maps', blobId);
+  const refPath = (reference: string) =>
+    join(dir, 'refs', `${createHash('sha256').update(reference).digest('hex')}.json`);
+
+  return {
+    async readBlob(descriptor) {
+      const bytes = await readIfThere(blobPath(descriptor));
+      if (bytes?.length !== descriptor.size) return undefined;
+      const hex = createHash(algorithmOf(descriptor.digest)).update(bytes).digest('hex');
+      return hex === hexOf(descriptor.digest) ? bytes : undefined;
+    },
+
+    async openBlob(descriptor) {
+      const path = blobPath(descriptor);
+      const found = await stat(path).catch(ignoreMissing);
+      if (found?.size !== descriptor.size) return undefined;
+      return verifiedStream(createReadStream(path), descriptor, path);
+    },
+
+    async writeBlob(descriptor, content) {
+      const path = blobPath(descriptor);
+      const checked = verifiedStream(content, descriptor, descriptor.digest);
+      await writeWhole(path, (temporary) => pipeline(checked, createWriteStream(temporary, { mode: 0o600 })));
+    },
+
+    removeBlob: (descriptor) => rm(blobPath(descriptor), { force: true }),
+    readMap: (blobId) => readIfThere(mapPath(blobId)),
+    writeMap: (blobId, bytes) => writeBytes(mapPath(blobId), bytes),
+    removeMap: (blobId) => rm(mapPath(blobId), { force: true }),
+
+    async recallReference(reference) {
+      const bytes = await readIfThere(refPath(reference));
+      const entry = v.safeParse(referenceSchema, parseJson(bytes));
+      return entry.success && entry.output.reference === reference ? entry.output.descriptor : undefined;
+    },
+
+    rememberReference: (reference, descriptor) =>
+      writeBytes(refPath(reference), Buffer.from(JSON.stringify({ reference, descriptor }))),
+  };
+}
+
+const referenceSchema = v.object({ reference: v.string(), descriptor: descriptorSchema });
+
+function parseJson(bytes: Buffer | undefined): unknown {
+  try {
+    return JSON.parse(bytes?.toString() ?? '');
+  } catch {
+    return undefined;
+  }
+}
+
+function readIfThere(path: string): Promise<Buffer | undefined> {
+  return readFile(path).catch(ignoreMissing);
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
+}
+
+function writeBytes(path: string, bytes: Buffer): Promise<void> {
+  return writeWhole(path, async (temporary) => {
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.writeFile(bytes);
+    } finally {
+      await file.close();
+    }
+  });
+}
+
+/** Lets `fill` write a temporary file beside `path` and renames it when it is on the disk. */
+async function writeWhole(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+  const temporary = `${path}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`;
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  try {
+    await fill(temporary);
+    const file = await open(temporary, 'r');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}

@@ -1,0 +1,64 @@
+import { open, readFile, rename } from 'node:fs/promises';
+import * as v from 'valibot';
+import { FUSE_TYPE } from '../fuse/mount-options.js';
+import { unmountFuse } from '../fuse/unmount.js';
+import { findMount } from '../os/mountinfo.js';
+import type { DaemonLog } from './daemon-log.js';
+
+/** A mount as the state file remembers it. Nothing secret is in here. */
+const recordSchema = v.object({
+  id: v.string(),
+  reference: v.string(),
+  digest: v.string(),
+  mountpoint: v.string(),
+  /** `major:minor` of the mount: tells it from another that came to the same place later. */
+  device: v.string(),
+});
+const stateSchema = v.object({ bootId: v.string(), mounts: v.array(recordSchema) });
+
+export type MountRecord = v.InferOutput<typeof recordSchema>;
+
+/** Writes what is mounted now, whole. */
+export async function writeMountState(path: string, mounts: MountRecord[]): Promise<void> {
+  const temporary = `${path}.tmp`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    await file.writeFile(`${JSON.stringify({ bootId: await bootId(), mounts })}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}
+
+/**
+ * Takes away the mounts that a daemon left behind when it died: nobody serves them any more and every access to them
+ * fails with ENOTCONN. The caller holds the lock of the run directory, so the daemon that wrote the file is dead. Mounts
+ * of another boot, and other mounts that stand at the same place now, are left alone.
+ */
+export async function cleanUpDeadMounts(path: string, log: DaemonLog): Promise<void> {
+  for (const record of await readState(path)) {
+    const found = await findMount(record.mountpoint);
+    if (found?.type !== FUSE_TYPE || found.device !== record.device) continue;
+    try {
+      await unmountFuse(record.mountpoint, { detach: true });
+      log.warn('unmounted what a dead daemon left behind', { ...record });
+    } catch (error) {
+      log.error('cannot unmount what a dead daemon left behind', { ...record, error });
+    }
+  }
+}
+
+async function readState(path: string): Promise<MountRecord[]> {
+  try {
+    const state = v.parse(stateSchema, JSON.parse(await readFile(path, 'utf8')));
+    return state.bootId === (await bootId()) ? state.mounts : [];
+  } catch {
+    // No file, or one that a crash left damaged: nothing is known, so nothing is touched.
+    return [];
+  }
+}
+
+async function bootId(): Promise<string> {
+  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+}

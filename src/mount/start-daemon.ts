@@ -1,0 +1,86 @@
+import { spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RafterError } from '../errors.js';
+import type { DaemonStatus } from './api.js';
+import { callDaemon, DaemonGoneError } from './api-client.js';
+import { readLogTail, sizeOf } from './daemon-log.js';
+import { prepareRunDir } from './run-dir.js';
+
+export interface DaemonPlace {
+  /** Run directory of the daemon; absolute. */
+  runDir: string;
+  /** Data root that the daemon must use; absolute. */
+  dataRoot: string;
+  /** Program and arguments that run a daemon for these two directories. */
+  command: readonly string[];
+  /** How long the daemon may take until it answers, in milliseconds. */
+  deadline?: number;
+  signal?: AbortSignal | undefined;
+}
+
+const DEFAULT_DEADLINE = 30_000;
+const POLL = 25;
+
+/**
+ * Makes sure that a daemon serves the run directory: returns the status of the one that answers, or starts one, detached
+ * from this process. When several callers do so at once, one daemon stays and all get its status.
+ * Throws FAILED with the end of its log if it does not come up, BUSY if the running one uses another data root.
+ */
+export async function ensureDaemon(place: DaemonPlace): Promise<DaemonStatus> {
+  const { runDir, dataRoot, signal } = place;
+  const { socket, log } = await prepareRunDir(runDir);
+  const status = (await statusOf(socket, signal)) ?? (await start(place, { socket, log }));
+  if (status.dataRoot !== dataRoot)
+    throw new RafterError('BUSY', `the daemon of ${runDir} uses the data root ${status.dataRoot}`, {
+      hint: `give --data-root ${status.dataRoot}, or another --run-dir, or stop that daemon`,
+    });
+  return status;
+}
+
+async function start(
+  { command, deadline = DEFAULT_DEADLINE, signal }: DaemonPlace,
+  { socket, log }: { socket: string; log: string },
+): Promise<DaemonStatus> {
+  const logStart = sizeOf(log);
+  const output = openSync(log, 'a', 0o600);
+  const [program, ...args] = command as [string, ...string[]];
+  const child = spawn(program, args, { detached: true, cwd: '/', stdio: ['ignore', output, output] });
+  closeSync(output);
+  child.unref();
+  let gone: string | undefined;
+  child.once('error', (error) => {
+    gone = error.message;
+  });
+  child.once('exit', (code, killedBy) => {
+    gone = `it ended with ${killedBy ?? `exit code ${code}`}`;
+  });
+  const end = Date.now() + deadline;
+  while (Date.now() < end) {
+    const ended = gone;
+    const status = await statusOf(socket, signal);
+    if (status !== undefined) return status;
+    // The lock loser of two daemons that start at once ends too; then the winner has the lock and will answer.
+    if (ended !== undefined && !readLogTail(log, { from: logStart }).includes('another daemon serves')) {
+      throw startError(ended, { log, logStart });
+    }
+    await sleep(POLL);
+  }
+  throw startError(`it did not answer within ${deadline / 1000} s`, { log, logStart });
+}
+
+function startError(what: string, { log, logStart }: { log: string; logStart: number }): RafterError {
+  const tail = readLogTail(log, { from: logStart }).replaceAll('\n', ' | ');
+  return new RafterError('FAILED', `the daemon did not start: ${what}${tail === '' ? '' : `: ${tail}`}`, {
+    hint: `its log is ${log}`,
+  });
+}
+
+async function statusOf(socket: string, signal: AbortSignal | undefined): Promise<DaemonStatus | undefined> {
+  try {
+    return await callDaemon<DaemonStatus>(socket, 'GET /v1/status', { signal });
+  } catch (error) {
+    if (error instanceof DaemonGoneError) return undefined;
+    throw error;
+  }
+}
