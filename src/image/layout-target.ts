@@ -33,6 +33,7 @@ export class LayoutTarget implements ImageTarget {
   readonly name: string;
   readonly #root: string;
   readonly #tag: string | undefined;
+  readonly #writers = new Set<BlobWriter>();
   #stage: Promise<string> | undefined;
   #named: Descriptor | undefined;
   #ended = false;
@@ -58,7 +59,15 @@ export class LayoutTarget implements ImageTarget {
     const stage = await this.#openStage();
     const temporary = join(stage, `blob-${randomBytes(8).toString('hex')}`);
     const handle = await open(temporary, 'wx', 0o644);
-    return new StagedBlob(handle, temporary, stage, signal);
+    const writer = new StagedBlob({
+      handle,
+      temporary,
+      stage,
+      signal,
+      ended: () => this.#writers.delete(writer),
+    });
+    this.#writers.add(writer);
+    return writer;
   }
 
   async putManifest(bytes: Buffer, mediaType: string, options: PutManifestOptions): Promise<Descriptor> {
@@ -89,6 +98,7 @@ export class LayoutTarget implements ImageTarget {
   async abort(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
+    await Promise.all([...this.#writers].map((writer) => writer.abort()));
     const stage = await this.#stage?.catch(() => undefined);
     if (stage !== undefined) await rm(stage, { recursive: true, force: true });
   }
@@ -155,61 +165,65 @@ export class LayoutTarget implements ImageTarget {
   }
 }
 
+interface StagedBlobOptions {
+  handle: FileHandle;
+  temporary: string;
+  stage: string;
+  signal: AbortSignal | undefined;
+  ended(): void;
+}
+
 /** A blob in the stage: written under a passing name, renamed to its digest when it is whole and on disk. */
 class StagedBlob implements BlobWriter {
-  readonly #handle: FileHandle;
-  readonly #temporary: string;
-  readonly #stage: string;
-  readonly #signal: AbortSignal | undefined;
+  readonly #options: StagedBlobOptions;
   readonly #hash = createHash('sha256');
   #size = 0;
   #failed = false;
   #ended = false;
 
-  constructor(handle: FileHandle, temporary: string, stage: string, signal: AbortSignal | undefined) {
-    this.#handle = handle;
-    this.#temporary = temporary;
-    this.#stage = stage;
-    this.#signal = signal;
+  constructor(options: StagedBlobOptions) {
+    this.#options = options;
   }
 
   async write(bytes: Buffer): Promise<void> {
-    if (this.#signal?.aborted) throw new RafterError('INTERRUPTED', 'writing a blob was interrupted');
+    const { handle, stage, signal } = this.#options;
+    if (signal?.aborted) throw new RafterError('INTERRUPTED', 'writing a blob was interrupted');
     this.#hash.update(bytes);
     this.#size += bytes.length;
     try {
-      await this.#handle.writeFile(bytes);
+      await handle.writeFile(bytes);
     } catch (error) {
       this.#failed = true;
       const code = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '') ? 'NO_SPACE' : 'FAILED';
-      throw new RafterError(
-        code,
-        `${dirname(this.#temporary)}: a blob cannot be written (${errnoOf(error)})`,
-        {
-          cause: error,
-        },
-      );
+      throw new RafterError(code, `${stage}: a blob cannot be written (${errnoOf(error)})`, { cause: error });
     }
   }
 
   async commit(expected?: Digest): Promise<{ digest: Digest; size: number }> {
     if (this.#failed || this.#ended) throw new Error('commit of a blob whose writing failed or ended');
+    const { handle, temporary, stage } = this.#options;
     const digest = `sha256:${this.#hash.digest('hex')}`;
     if (expected !== undefined && expected !== digest) {
+      this.#failed = true;
       throw new RafterError('DIGEST_MISMATCH', `a blob has digest ${digest}, expected ${expected}`);
     }
-    await this.#handle.sync();
-    await this.#handle.close();
-    await rename(this.#temporary, join(this.#stage, 'blobs', 'sha256', hexOf(digest)));
-    this.#ended = true;
+    await handle.sync();
+    await handle.close();
+    await rename(temporary, join(stage, 'blobs', 'sha256', hexOf(digest)));
+    this.#end();
     return { digest, size: this.#size };
   }
 
   async abort(): Promise<void> {
     if (this.#ended) return;
+    this.#end();
+    await this.#options.handle.close().catch(() => {});
+    await rm(this.#options.temporary, { force: true });
+  }
+
+  #end(): void {
     this.#ended = true;
-    await this.#handle.close().catch(() => {});
-    await rm(this.#temporary, { force: true });
+    this.#options.ended();
   }
 }
 

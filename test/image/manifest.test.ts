@@ -1,0 +1,161 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseImageConfig } from '../../src/image/config.js';
+import {
+  MAX_INDEX_ENTRIES,
+  MAX_LAYERS,
+  MAX_MANIFEST_SIZE,
+  parseImageManifest,
+  parseManifest,
+} from '../../src/image/manifest.js';
+import { DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
+import { golden } from './golden.js';
+
+const descriptor = { mediaType: 'a/b', digest: `sha256:${'0'.repeat(64)}`, size: 3 };
+const manifest = { schemaVersion: 2, config: descriptor, layers: [descriptor] };
+const index = { schemaVersion: 2, manifests: [descriptor] };
+const bytes = (value: unknown) => Buffer.from(JSON.stringify(value));
+
+it('reads what nydusify wrote', () => {
+  const parsed = parseImageManifest(golden('nydus-manifest.raw'), 'golden');
+  expect(parsed.layers.map(({ size }) => size)).toEqual([12471, 13691, 993]);
+  expect(parsed.annotations?.golden).toBe('source');
+  expect(parseManifest(golden('merged-index.raw'), 'golden')).toMatchObject({
+    kind: 'index',
+    mediaType: OCI_INDEX,
+    manifests: [
+      { platform: { os: 'linux' } },
+      { artifactType: 'application/vnd.nydus.image.manifest.v1+json' },
+    ],
+  });
+});
+
+it('takes the media type from the JSON, then from what was declared, then from the members', () => {
+  expect(parseManifest(bytes({ ...manifest, mediaType: DOCKER_MANIFEST }), 'm', OCI_MANIFEST).mediaType).toBe(
+    DOCKER_MANIFEST,
+  );
+  expect(parseManifest(bytes(manifest), 'm', DOCKER_MANIFEST).mediaType).toBe(DOCKER_MANIFEST);
+  expect(parseManifest(bytes(manifest), 'm').mediaType).toBe(OCI_MANIFEST);
+  expect(parseManifest(bytes(index), 'm', DOCKER_INDEX).mediaType).toBe(DOCKER_INDEX);
+  expect(parseManifest(bytes(index), 'm').mediaType).toBe(OCI_INDEX);
+});
+
+it('keeps members that it does not know', () => {
+  const parsed = parseManifest(bytes({ ...manifest, artifactType: 'x/y', novel: [1, { a: null }] }), 'm');
+  expect(parsed.raw.novel).toEqual([1, { a: null }]);
+  expect(parsed.artifactType).toBe('x/y');
+});
+
+describe('refuses with the field in the message', () => {
+  it.each([
+    ['no JSON', Buffer.from('<html>'), 'MALFORMED', 'the.name: not JSON'],
+    [
+      'bytes that are not UTF-8',
+      Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]),
+      'MALFORMED',
+      'not JSON',
+    ],
+    ['a list', bytes([]), 'MALFORMED', 'not a JSON object'],
+    ['null', bytes(null), 'MALFORMED', 'not a JSON object'],
+    ['neither kind', bytes({ schemaVersion: 2 }), 'MALFORMED', 'neither a manifest'],
+    ['both kinds', bytes({ ...manifest, ...index }), 'MALFORMED', 'of a manifest and of an index'],
+    ['a type that lies', bytes({ ...manifest, mediaType: OCI_INDEX }), 'MALFORMED', 'does not fit'],
+    [
+      'another kind of document',
+      bytes({ ...manifest, mediaType: 'text/plain' }),
+      'UNSUPPORTED',
+      'text/plain',
+    ],
+    ['schema 1', bytes({ schemaVersion: 1, fsLayers: [] }), 'UNSUPPORTED', 'schema version 1'],
+    ['another schema', bytes({ ...manifest, schemaVersion: 3 }), 'MALFORMED', 'schemaVersion'],
+    [
+      'a bad digest',
+      bytes({ ...manifest, layers: [descriptor, { ...descriptor, digest: 'x' }] }),
+      'MALFORMED',
+      'layers.1.digest',
+    ],
+    ['a bad size', bytes({ ...manifest, config: { ...descriptor, size: -1 } }), 'MALFORMED', 'config.size'],
+    ['no layers', bytes({ ...manifest, layers: undefined }), 'MALFORMED', 'layers'],
+  ])('%s', (_, input, code, message) => {
+    expect(() => parseManifest(input, 'the.name')).toThrow(
+      expect.objectContaining({ code, message: expect.stringContaining(message) }),
+    );
+  });
+
+  it('an index where a manifest is needed', () => {
+    expect(() => parseImageManifest(bytes(index), 'm')).toThrow('an index where the manifest of one image');
+  });
+});
+
+it('has limits, exact to the one', () => {
+  const many = (count: number) => Array.from({ length: count }, () => descriptor);
+  expect(parseManifest(bytes({ ...manifest, layers: many(MAX_LAYERS) }), 'm').kind).toBe('manifest');
+  expect(() => parseManifest(bytes({ ...manifest, layers: many(MAX_LAYERS + 1) }), 'm')).toThrow('layers');
+  expect(parseManifest(bytes({ ...index, manifests: many(MAX_INDEX_ENTRIES) }), 'm').kind).toBe('index');
+  expect(() => parseManifest(bytes({ ...index, manifests: many(MAX_INDEX_ENTRIES + 1) }), 'm')).toThrow(
+    'manifests',
+  );
+  const text = JSON.stringify(manifest);
+  expect(parseManifest(Buffer.from(text.padEnd(MAX_MANIFEST_SIZE)), 'm').kind).toBe('manifest');
+  expect(() => parseManifest(Buffer.from(text.padEnd(MAX_MANIFEST_SIZE + 1)), 'm')).toThrow(
+    expect.objectContaining({ code: 'LIMIT_EXCEEDED' }),
+  );
+});
+
+it('answers every JSON with a value or a RafterError', () => {
+  fc.assert(
+    fc.property(
+      fc.jsonValue(),
+      fc.constantFrom('schemaVersion', 'config', 'layers', 'manifests'),
+      (value, key) => {
+        for (const input of [value, { ...manifest, [key]: value }, { ...index, [key]: value }]) {
+          try {
+            parseManifest(bytes(input), 'm');
+          } catch (error) {
+            expect(['MALFORMED', 'UNSUPPORTED']).toContain((error as { code?: string }).code);
+          }
+        }
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+describe('configuration', () => {
+  it('reads what nydusify wrote', () => {
+    const config = parseImageConfig(golden('nydus-config.raw'), 'golden');
+    expect(config).toMatchObject({
+      os: 'linux',
+      architecture: 'amd64',
+      config: { User: '1000:1000', Cmd: ['--flag'] },
+    });
+    expect(config.diffIds).toHaveLength(3);
+    expect(config.history.map((entry) => Boolean(entry.empty_layer))).toEqual([false, false, true, false]);
+  });
+
+  it('takes null where Go writes it', () => {
+    const config = parseImageConfig(
+      bytes({
+        os: 'linux',
+        config: { Env: null, Entrypoint: null, Labels: null },
+        rootfs: { diff_ids: null },
+        history: null,
+      }),
+      'c',
+    );
+    expect(config).toMatchObject({ architecture: '', diffIds: [], history: [], config: { Env: null } });
+    expect(parseImageConfig(bytes({ rootfs: {}, config: null }), 'c').config).toEqual({});
+  });
+
+  it.each([
+    [{}, 'rootfs'],
+    [{ rootfs: { diff_ids: ['abc'] } }, 'rootfs.diff_ids.0'],
+    [{ rootfs: {}, config: { Env: 'A=1' } }, 'config.Env'],
+    [{ rootfs: {}, config: { Cmd: [1] } }, 'config.Cmd.0'],
+    [{ rootfs: {}, history: [{ empty_layer: 'yes' }] }, 'history.0.empty_layer'],
+  ])('refuses %j', (value, field) => {
+    expect(() => parseImageConfig(bytes(value), 'c')).toThrow(
+      expect.objectContaining({ code: 'MALFORMED', message: expect.stringContaining(field) }),
+    );
+  });
+});
