@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Bitmap } from './bitmap.js';
 import type { BlobBytes } from './blob-bytes.js';
 import type { BlobStorage } from './blob-storage.js';
@@ -25,8 +26,10 @@ export class BlobCache {
   readonly #shared: SharedBlob;
   /** Chunks known to be in the storage and to match `layout`. */
   readonly #trust: Bitmap | undefined;
-  readonly #reads = new Set<{ controller: AbortController; done: Promise<void> }>();
-  #closed = false;
+  readonly #cancellable = new Set<AbortController>();
+  #running = 0;
+  #onIdle: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(shared: SharedBlob, layout: BlobLayout, bytes: BlobBytes) {
     this.#shared = shared;
@@ -48,22 +51,14 @@ export class BlobCache {
    */
   async read(offset: number, target: Buffer, signal?: AbortSignal): Promise<void> {
     const chunks = this.#chunksOf(offset, target.length);
-    const controller = new AbortController();
-    const cancel = () => controller.abort(signal?.reason);
-    if (signal?.aborted) cancel();
-    signal?.addEventListener('abort', cancel, { once: true });
-    const work = this.#read(chunks, offset, { target, signal: controller.signal });
-    const entry = { controller, done: work.catch(() => {}) };
-    this.#reads.add(entry);
+    if (signal?.aborted) throw interrupted(this.layout.id, signal);
+    this.#running++;
     try {
-      await work;
-    } catch (error) {
-      // Whatever else this read was waiting for need not go on for its sake.
-      controller.abort(error);
-      throw error;
+      if (await this.#readIfLocal(chunks, offset, target)) return;
+      await this.#readCancellably(chunks, offset, { target, signal });
     } finally {
-      this.#reads.delete(entry);
-      signal?.removeEventListener('abort', cancel);
+      this.#running--;
+      if (this.#running === 0) this.#onIdle?.();
     }
   }
 
@@ -74,7 +69,7 @@ export class BlobCache {
   readLocal(offset: number, target: Buffer): boolean {
     const { storage, stats } = this.#shared;
     const chunks = this.#chunksOf(offset, target.length);
-    if (!storage || !chunks.every((chunk) => this.#isLocal(chunk.index))) return false;
+    if (!storage || !this.#areLocal(chunks)) return false;
     try {
       if (chunks.length > 0 && !storage.readSync(offset, target)) return false;
     } catch {
@@ -86,12 +81,53 @@ export class BlobCache {
   }
 
   /** Ends running reads with INTERRUPTED, waits for them, and gives up trust. The store calls it. */
-  async close(): Promise<void> {
-    this.#closed = true;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     const reason = new Error(`the cache of blob ${this.layout.id} was released`);
-    for (const { controller } of this.#reads) controller.abort(reason);
-    await Promise.all([...this.#reads].map(({ done }) => done));
+    for (const controller of this.#cancellable) controller.abort(reason);
+    if (this.#running > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+    }
     if (this.#trust) this.#shared.storage?.closeTrust(this.#trust);
+  }
+
+  /** The short way, for the many reads of data that is here: one read of the file and nothing else to wait for. */
+  async #readIfLocal(chunks: ChunkInfo[], offset: number, target: Buffer): Promise<boolean> {
+    if (!this.#areLocal(chunks)) return false;
+    if (chunks.length > 0 && !(await this.#readRun(chunks, offset, target))) return false;
+    fillGaps(chunks, offset, target);
+    this.#shared.stats.hits += chunks.length;
+    return true;
+  }
+
+  async #readCancellably(
+    chunks: ChunkInfo[],
+    offset: number,
+    { target, signal }: { target: Buffer; signal: AbortSignal | undefined },
+  ): Promise<void> {
+    const controller = new AbortController();
+    // A read waits for as many units as it spans.
+    setMaxListeners(0, controller.signal);
+    const cancel = () => controller.abort(signal?.reason);
+    if (signal?.aborted || this.#closing) cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    this.#cancellable.add(controller);
+    try {
+      await this.#read(chunks, offset, { target, signal: controller.signal });
+    } catch (error) {
+      // Whatever else this read was waiting for need not go on for its sake.
+      controller.abort(error);
+      throw error;
+    } finally {
+      this.#cancellable.delete(controller);
+      signal?.removeEventListener('abort', cancel);
+    }
   }
 
   async #read(
@@ -100,7 +136,7 @@ export class BlobCache {
     { target, signal }: { target: Buffer; signal: AbortSignal },
   ): Promise<void> {
     const { stats } = this.#shared;
-    if (!chunks.every((chunk) => this.#isLocal(chunk.index))) await this.#recheck(chunks);
+    await this.#recheck(chunks);
     this.#throwIfCancelled(signal);
     const missing = chunks.filter((chunk) => !this.#isLocal(chunk.index));
     stats.hits += chunks.length - missing.length;
@@ -152,6 +188,11 @@ export class BlobCache {
     return false;
   }
 
+  #areLocal(chunks: ChunkInfo[]): boolean {
+    for (const { index } of chunks) if (!this.#isLocal(index)) return false;
+    return true;
+  }
+
   #isLocal(index: number): boolean {
     if (this.#trust?.has(index)) return true;
     const digest = this.layout.chunkDigest(index);
@@ -167,7 +208,7 @@ export class BlobCache {
   /** The chunks that overlap `length` bytes from decoded `offset`. */
   #chunksOf(offset: number, length: number): ChunkInfo[] {
     const { id, decodedSize, chunkCount } = this.layout;
-    if (this.#closed) throw new Error(`the cache of blob ${id} was released`);
+    if (this.#closing) throw new Error(`the cache of blob ${id} was released`);
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > decodedSize) {
       throw new RangeError(`blob ${id}: read of ${length} bytes at ${offset}, but it has ${decodedSize}`);
     }

@@ -6,11 +6,18 @@ import {
   type DataStamp,
   decodeMapHeader,
   encodeMapHeader,
+  MAP_HEADER_SIZE,
   type MapIdentity,
   mapPlaces,
   sameIdentity,
 } from './chunk-map.js';
 import { readFull, writeFull } from './file-io.js';
+
+/**
+ * A map is given its place on the disk when it is made, so that a disk that fills up does not cost the bits of what was
+ * stored before. Up to this many bytes: 130000 chunks; larger maps are sparse.
+ */
+const MAX_ALLOCATED_SIZE = 4 << 20;
 
 /** What a map file said when it was opened. */
 export interface LoadedMap {
@@ -65,7 +72,10 @@ export class MapFile {
   async reset(): Promise<void> {
     await this.#handle.truncate(0);
     await writeFull(this.#handle, encodeMapHeader({ ...this.#identity, clean: undefined }), 0);
-    await this.#handle.truncate(this.#places.size);
+    const { size } = this.#places;
+    const zeros = Buffer.alloc(Math.min(size, MAX_ALLOCATED_SIZE) - MAP_HEADER_SIZE);
+    await writeFull(this.#handle, zeros, MAP_HEADER_SIZE);
+    await this.#handle.truncate(size);
   }
 
   /** Marks the file dirty if it is not yet, and waits until that is on disk. Call before any change to either file. */
