@@ -84,20 +84,16 @@ export class BlobBuilder {
       throw limit('stored bytes of a chunk', stored.length, MAX_V2_STORED_SIZE);
     const storedOffset = this.#storedSize;
     const flags = (compressed ? ChunkInfoFlag.COMPRESSED : 0) | (crc === 0 ? 0 : ChunkInfoFlag.HAS_CRC);
-    const placed = this.#place(input, {
-      flags,
-      storedOffset,
-      storedSize: stored.length,
-      dataLow: crc,
-      dataHigh: 0,
-    });
+    const chunk = this.#place(
+      input,
+      { flags, storedOffset, storedSize: stored.length, dataLow: crc, dataHigh: 0 },
+      {
+        storedOffset,
+        storedSize: stored.length,
+        flags: (compressed ? ChunkFlag.COMPRESSED : 0) | crcFlag(crc),
+      },
+    );
     this.#append(stored);
-    const chunk: Chunk = {
-      ...placed,
-      storedOffset,
-      storedSize: stored.length,
-      flags: (compressed ? ChunkFlag.COMPRESSED : 0) | crcFlag(crc),
-    };
     return { chunk, bytes: stored };
   }
 
@@ -129,7 +125,7 @@ export class BlobBuilder {
       const info = { flags, storedOffset, storedSize: 0, dataLow, dataHigh: this.#batchCount };
       dataLow += member.size;
       // The bootstrap's chunk table has no place for batches: Nydus writes zeros there.
-      return { ...this.#place(member, info), storedOffset: 0, storedSize: 0, flags: crcFlag(member.crc) };
+      return this.#place(member, info, { storedOffset: 0, storedSize: 0, flags: crcFlag(member.crc) });
     });
     this.#batches.append(BATCH_CONTEXT_SIZE, (target, offset) => {
       encodeBatchContext({ storedSize: stored.length, decodedSize }, target, offset);
@@ -231,22 +227,32 @@ export class BlobBuilder {
     if (decodedEnd > MAX_DECODED_SIZE) throw limit('decoded bytes of a blob', decodedEnd, MAX_DECODED_SIZE);
   }
 
-  /** Gives a chunk its index and decoded offset, and writes its chunk info and digest. */
+  /**
+   * Gives a chunk its index and decoded offset, and writes its chunk info and digest. `info` is what the blob says of it,
+   * `listed` what the bootstrap's chunk table says.
+   */
   #place(
     { digest, crc, size }: ChunkInput,
     info: { flags: number; storedOffset: number; storedSize: number; dataLow: number; dataHigh: number },
-  ): Pick<Chunk, 'blob' | 'index' | 'digest' | 'crc' | 'size' | 'decodedOffset'> {
+    listed: { storedOffset: number; storedSize: number; flags: number },
+  ): Chunk {
     const decodedOffset = this.#decodedSize;
     const index = this.#chunkCount;
     this.#infos.append(CHUNK_INFO_V2_SIZE, (target, offset) => {
-      encodeChunkInfoV2({ ...info, decodedOffset, size }, target, offset);
+      const { flags, storedOffset, storedSize, dataLow, dataHigh } = info;
+      encodeChunkInfoV2(
+        { decodedOffset, size, flags, storedOffset, storedSize, dataLow, dataHigh },
+        target,
+        offset,
+      );
     });
     this.#digests.append(digest.length, (target, offset) => {
       digest.copy(target, offset);
     });
     this.#chunkCount++;
     this.#decodedSize = alignUp(decodedOffset + size, BLOCK_SIZE);
-    return { blob: this.ref, index, digest, crc, size, decodedOffset };
+    const { storedOffset, storedSize, flags } = listed;
+    return { blob: this.ref, index, digest, crc, size, decodedOffset, storedOffset, storedSize, flags };
   }
 
   #append(stored: Buffer): void {

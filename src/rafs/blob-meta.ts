@@ -99,25 +99,44 @@ export class BlobMeta {
   chunk(index: number): BlobChunk {
     this.#requireIndex(index);
     if (!this.#v2) {
-      const info = decodeChunkInfoV1(this.#array, index * CHUNK_INFO_V1_SIZE);
-      return { index, ...info, compressed: info.storedSize !== info.size, crc: undefined, batch: undefined };
+      const { decodedOffset, size, storedOffset, storedSize } = decodeChunkInfoV1(
+        this.#array,
+        index * CHUNK_INFO_V1_SIZE,
+      );
+      const compressed = storedSize !== size;
+      return {
+        index,
+        decodedOffset,
+        size,
+        storedOffset,
+        storedSize,
+        compressed,
+        crc: undefined,
+        batch: undefined,
+      };
     }
     const info = decodeChunkInfoV2(this.#array, index * CHUNK_INFO_V2_SIZE);
     const { decodedOffset, size, storedOffset, storedSize, flags, dataHigh, dataLow } = info;
-    const chunk = { index, decodedOffset, size, storedOffset, storedSize };
     if ((flags & (ChunkInfoFlag.ZRAN | ChunkInfoFlag.ENCRYPTED)) !== 0) {
       throw new RafterError(
         'UNSUPPORTED',
         `${this.#source}: chunk info ${index}: flags 0x${flags.toString(16)}`,
       );
     }
+    let compressed = (flags & ChunkInfoFlag.COMPRESSED) !== 0;
+    let batch: BlobChunk['batch'];
     if ((flags & ChunkInfoFlag.BATCH) !== 0) {
       const context = this.#batchContext(dataHigh);
-      const batch = { index: dataHigh, offset: dataLow, ...context };
-      return { ...chunk, compressed: context.storedSize !== context.decodedSize, crc: undefined, batch };
+      batch = {
+        index: dataHigh,
+        offset: dataLow,
+        storedSize: context.storedSize,
+        decodedSize: context.decodedSize,
+      };
+      compressed = context.storedSize !== context.decodedSize;
     }
-    const crc = (flags & ChunkInfoFlag.HAS_CRC) !== 0 ? dataLow : undefined;
-    return { ...chunk, compressed: (flags & ChunkInfoFlag.COMPRESSED) !== 0, crc, batch: undefined };
+    const crc = !batch && (flags & ChunkInfoFlag.HAS_CRC) !== 0 ? dataLow : undefined;
+    return { index, decodedOffset, size, storedOffset, storedSize, compressed, crc, batch };
   }
 
   /** Index of the chunk that holds decoded offset `offset`, or the next one behind a gap, or chunkCount. */

@@ -87,16 +87,15 @@ export function inodeSizeAt(bytes: Buffer, offset: number): number {
 /** Reads the inode at `offset`; `inodeSizeAt` bytes must be there. */
 export function decodeInode(bytes: Buffer, offset: number): RawInode {
   const format = bytes.readUInt16LE(offset + FORMAT);
-  const extended = (format & FORMAT_EXTENDED) !== 0;
-  const common = {
-    extended,
-    layout: format >>> 1,
-    xattrCount: bytes.readUInt16LE(offset + XATTR_COUNT),
-    mode: bytes.readUInt16LE(offset + MODE),
-  };
-  if (!extended) {
+  const layout = format >>> 1;
+  const xattrCount = bytes.readUInt16LE(offset + XATTR_COUNT);
+  const mode = bytes.readUInt16LE(offset + MODE);
+  if ((format & FORMAT_EXTENDED) === 0) {
     return {
-      ...common,
+      extended: false,
+      layout,
+      xattrCount,
+      mode,
       size: bytes.readUInt32LE(offset + COMPACT.size),
       union: bytes.readUInt32LE(offset + COMPACT.union),
       ino: bytes.readUInt32LE(offset + COMPACT.ino),
@@ -108,7 +107,10 @@ export function decodeInode(bytes: Buffer, offset: number): RawInode {
     };
   }
   return {
-    ...common,
+    extended: true,
+    layout,
+    xattrCount,
+    mode,
     size: readU64(bytes, offset + EXTENDED.size),
     union: bytes.readUInt32LE(offset + EXTENDED.union),
     ino: bytes.readUInt32LE(offset + EXTENDED.ino),

@@ -31,9 +31,8 @@ export function checkName(name: Buffer, path: () => string): void {
 export function checkInode(inode: Inode, chunkSize: number, path: () => string): void {
   if (typeOfMode(inode.mode) !== inode.type)
     throw new Error(`${path()}: mode ${inode.mode} is not a ${inode.type}'s`);
-  for (const field of ['uid', 'gid'] as const) {
-    if (!isWithin(inode[field], MAX_U32)) throw limit(path(), field, `${inode[field]}`, MAX_U32);
-  }
+  if (!isWithin(inode.uid, MAX_U32)) throw limit(path(), 'uid', `${inode.uid}`, MAX_U32);
+  if (!isWithin(inode.gid, MAX_U32)) throw limit(path(), 'gid', `${inode.gid}`, MAX_U32);
   if (!Number.isSafeInteger(inode.mtimeSec))
     throw limit(path(), 'mtime', `${inode.mtimeSec}`, Number.MAX_SAFE_INTEGER);
   if (!isWithin(inode.mtimeNsec, MAX_NSEC))

@@ -98,67 +98,72 @@ export function layOutTree(root: TreeNode, chunkSize: number): TreeLayout {
 }
 
 function placeDirectory({ node, ino, above }: Pending, placement: Placement): PlacedInode {
-  const xattrs = sortXattrs(node.inode.xattrs);
-  const headSize = EXTENDED_INODE_SIZE + xattrAreaSize(xattrs);
-  const names = sortedChildren(node);
-  const size = directorySize(names);
-  const placed: PlacedInode = {
-    inode: node.inode,
-    xattrs,
-    headSize,
-    size,
-    ino,
-    nlink: 2,
-    ...placement.placeFlat(headSize, size),
-    entries: [],
-  };
+  const names = sortedNames(node.children);
+  const placed = newPlaced(node.inode, ino);
+  placed.size = directorySize(names);
+  placeFlat(placed, placement);
   // A child's target is set when the child is placed; until then, as for ".", it is the directory itself.
-  placed.entries = names.map((entry) => ({ ...entry, to: placed }));
-  const parent = placed.entries.find((entry) => !entry.node && entry.name.length === 2);
-  if (parent && above) parent.to = above.directory;
+  placed.entries = names.map(({ name, node: child }) => {
+    const isParent = !child && name.length === 2;
+    return { name, node: child, to: isParent && above ? above.directory : placed };
+  });
   if (above) above.entry.to = placed;
   return placed;
 }
 
 /** Children with "." and "..", in byte order: the order of JavaScript strings is that of bytes read as latin1. */
-function sortedChildren({ children = new Map(), name: directory }: TreeNode): Omit<PlacedEntry, 'to'>[] {
+function sortedNames(
+  children: ReadonlyMap<string, TreeNode> = new Map(),
+): { name: Buffer; node: TreeNode | undefined }[] {
   const keys = [...children.keys(), '.', '..'].sort();
   return keys.map((key) => {
     const node = children.get(key);
-    const name = node?.name ?? Buffer.from(key, 'latin1');
-    if (name.toString('latin1') !== key)
-      throw new Error(`"${name}" in "${directory}" is filed under "${key}"`);
+    const name = node ? node.name : Buffer.from(key, 'latin1');
+    if (name.toString('latin1') !== key) throw new Error(`the name "${name}" is filed under "${key}"`);
     return { name, node };
   });
 }
 
 function placeLeaf(inode: Exclude<Inode, { type: 'dir' }>, ino: number, placement: Placement): PlacedInode {
+  const placed = newPlaced(inode, ino);
+  if (inode.type === 'file') {
+    placed.size = inode.size;
+    const indexSize = inode.chunks.length * CHUNK_ENTRY_SIZE;
+    placed.offset = placement.placeFile(alignUp(placed.headSize, CHUNK_ARRAY_ALIGNMENT) + indexSize);
+  } else if (inode.type === 'symlink') {
+    placed.size = inode.target.length;
+    placeFlat(placed, placement);
+  } else {
+    placed.offset = placement.placeSpecial(placed.headSize);
+  }
+  return placed;
+}
+
+function placeFlat(placed: PlacedInode, placement: Placement): void {
+  const { offset, dataOffset, inline } = placement.placeFlat(placed.headSize, placed.size);
+  placed.offset = offset;
+  placed.dataOffset = dataOffset;
+  placed.inline = inline;
+}
+
+const NO_ENTRIES: PlacedEntry[] = [];
+
+/** An inode without a place. One literal for all kinds: objects of one shape keep the builder fast. */
+function newPlaced(inode: Inode, ino: number): PlacedInode {
   const xattrs = sortXattrs(inode.xattrs);
   const headSize = EXTENDED_INODE_SIZE + xattrAreaSize(xattrs);
-  const common = {
+  return {
     inode,
     xattrs,
+    offset: 0,
     headSize,
+    size: 0,
     ino,
     nlink: 1,
-    size: 0,
     dataOffset: 0,
     inline: false,
-    entries: [],
+    entries: NO_ENTRIES,
   };
-  switch (inode.type) {
-    case 'file': {
-      const indexSize = inode.chunks.length * CHUNK_ENTRY_SIZE;
-      const offset = placement.placeFile(alignUp(headSize, CHUNK_ARRAY_ALIGNMENT) + indexSize);
-      return { ...common, offset, size: inode.size };
-    }
-    case 'symlink': {
-      const size = inode.target.length;
-      return { ...common, size, ...placement.placeFlat(headSize, size) };
-    }
-    default:
-      return { ...common, offset: placement.placeSpecial(headSize) };
-  }
 }
 
 function sortXattrs(xattrs: readonly Xattr[]): readonly Xattr[] {

@@ -1,0 +1,141 @@
+import { expect, test } from 'vitest';
+import { decompress } from '../../src/codec/compressor.js';
+import { RafterError } from '../../src/errors.js';
+import { BlobMeta } from '../../src/rafs/blob-meta.js';
+import { Bootstrap, type RafsBlob } from '../../src/rafs/bootstrap.js';
+import { decodeInlineBootstrap, findInlineBootstrap, TOC_TAIL_SIZE } from '../../src/rafs/toc.js';
+import { walk } from '../../src/rafs/walk.js';
+import { golden } from './golden.js';
+
+/** A generator of pseudo-random numbers in [0, below), the same for the same seed. */
+function random(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) >>> 0;
+    return ((state ^ (state >>> 13)) >>> 0) % below;
+  };
+}
+
+const INTERESTING = [0, 1, 0x7f, 0x80, 0xff];
+
+/** A copy with one to four changes: bytes, whole words, or a cut, at places where something is. */
+function mutate(bytes: Buffer, places: number[], next: (below: number) => number): Buffer {
+  const copy = Buffer.from(bytes);
+  for (let i = 1 + next(4); i > 0; i--) {
+    const at = places[next(places.length)]!;
+    const size = [1, 2, 4, 8][next(4)]!;
+    const value = next(2) === 0 ? INTERESTING[next(INTERESTING.length)]! : next(256);
+    copy.fill(value, at, Math.min(at + size, copy.length));
+  }
+  return next(20) === 0 ? copy.subarray(0, next(copy.length)) : copy;
+}
+
+/** Offsets of bytes that are not zero, and of their neighbours: headers and structures rather than padding. */
+function placesOf(bytes: Buffer): number[] {
+  const places: number[] = [];
+  for (let i = 0; i < bytes.length; i++) {
+    if (bytes[i] !== 0 || (i > 0 && bytes[i - 1] !== 0)) places.push(i);
+  }
+  return places;
+}
+
+/** Runs `read`; true if it ended in a RafterError with a one-line message, false if it ended well. */
+function endsInError(read: () => void, seed: string): boolean {
+  try {
+    read();
+    return false;
+  } catch (error) {
+    if (!(error instanceof RafterError)) throw new Error(`${seed}: ${String(error)}`, { cause: error });
+    expect(['MALFORMED', 'LIMIT_EXCEEDED', 'UNSUPPORTED', 'NOT_FOUND', 'DIGEST_MISMATCH']).toContain(
+      error.code,
+    );
+    return true;
+  }
+}
+
+/** Touches everything that a bootstrap can be asked for. */
+function readAll(bytes: Buffer): void {
+  const bootstrap = Bootstrap.parse(bytes, 'fuzz');
+  let names = 0;
+  for (const { inode } of walk(bootstrap)) {
+    if (names++ > 10_000) throw new Error('more names than the file can hold');
+    bootstrap.xattrs(inode);
+    if (inode.type === 'symlink') bootstrap.readlink(inode);
+    if (inode.type === 'dir') bootstrap.lookup(inode, Buffer.from('text-100'));
+    for (let k = 0; k < inode.chunkCount; k++) {
+      const { blobIndex, chunkIndex } = bootstrap.chunkAt(inode, k);
+      bootstrap.chunkDigest(blobIndex, chunkIndex);
+    }
+  }
+}
+
+test.each([
+  ['v6/small.boot', 2500],
+  ['v6/tiny-prefetch.boot', 2500],
+  ['v6/nodata.boot', 1000],
+  ['v6/full.boot', 60],
+])('a damaged %s is read or refused with an error of ours', (file, rounds) => {
+  const bytes = golden(file);
+  const places = placesOf(bytes);
+  let errors = 0;
+  for (let seed = 1; seed <= rounds; seed++) {
+    const damaged = mutate(bytes, places, random(seed));
+    if (endsInError(() => readAll(damaged), `${file} seed ${seed}`)) errors++;
+  }
+  expect(errors).toBeGreaterThan(rounds / 20);
+  expect(errors).toBeLessThan(rounds);
+});
+
+test.each(['small', 'small-batch', 'tiny-bare'])('damaged compression contexts of %s', (name) => {
+  const blob = Bootstrap.parse(golden(`v6/${name}.boot`)).blobs[0]!;
+  const file = golden(`v6/${name}.blob`);
+  const stored = file.subarray(blob.ci.offset, blob.ci.offset + blob.ci.compressedSize + 4096);
+  const readMeta = (bytes: Buffer, entry: RafsBlob) => {
+    const meta = BlobMeta.parseStored(bytes, entry);
+    for (let i = 0; i < meta.chunkCount; i++) {
+      const chunk = meta.chunk(i);
+      const unit = chunk.batch ?? chunk;
+      expect(chunk.decodedOffset + chunk.size).toBeLessThanOrEqual(entry.uncompressedSize);
+      expect(chunk.storedOffset + unit.storedSize).toBeLessThanOrEqual(entry.ci.offset);
+      expect(meta.chunkAtDecoded(chunk.decodedOffset)).toBe(i);
+    }
+  };
+  // The array raw, so that damage reaches the entries and not only the decompressor.
+  const array = withRawArray(stored, blob);
+  let errors = 0;
+  for (let seed = 1; seed <= 1000; seed++) {
+    const next = random(seed);
+    const plain = seed % 2 === 0;
+    const source = plain ? array.bytes : stored;
+    const damaged = mutate(source, placesOf(source), next);
+    if (endsInError(() => readMeta(damaged, plain ? array.blob : blob), `${name} seed ${seed}`)) errors++;
+  }
+  expect(errors).toBeGreaterThan(100);
+});
+
+/** The same contexts with the array stored raw, and the blob table entry that says so. */
+function withRawArray(stored: Buffer, blob: RafsBlob): { bytes: Buffer; blob: RafsBlob } {
+  const { compressor, compressedSize, uncompressedSize } = blob.ci;
+  const array = decompress(compressor, stored.subarray(0, compressedSize), uncompressedSize);
+  const header = Buffer.from(stored.subarray(compressedSize));
+  header.writeUInt32LE(0, 8);
+  header.writeUInt32LE(uncompressedSize, 24);
+  const ci = { ...blob.ci, compressor: 'none' as const, compressedSize: uncompressedSize };
+  return { bytes: Buffer.concat([array, header]), blob: { ...blob, ci } };
+}
+
+test('a damaged end of a layer blob', () => {
+  const file = golden('v6/tiny-none.blob');
+  const tail = file.subarray(-TOC_TAIL_SIZE);
+  const places = placesOf(tail);
+  let errors = 0;
+  for (let seed = 1; seed <= 1500; seed++) {
+    const damaged = mutate(tail, places, random(seed));
+    const read = () => {
+      const place = findInlineBootstrap(damaged, file.length, 'layer');
+      decodeInlineBootstrap(file.subarray(place.offset, place.offset + place.storedSize), place, 'layer');
+    };
+    if (endsInError(read, `tail seed ${seed}`)) errors++;
+  }
+  expect(errors).toBeGreaterThan(300);
+});
