@@ -1,0 +1,118 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
+import { EXIT } from '../exit-codes.js';
+import { formatBytes, formatDuration } from '../format.js';
+import { createProgress } from '../progress.js';
+import { sideOptions, type TwoSidedOptions } from '../side-options.js';
+
+interface ConvertCliOptions extends TwoSidedOptions {
+  platform?: string;
+  compressor: 'zstd' | 'lz4' | 'none';
+  level?: number;
+  chunkSize?: number;
+  batchSize?: number;
+  prefetch: string[];
+  jobs?: number;
+}
+
+/** `rafter convert SOURCE TARGET` */
+export function defineConvert(program: Command, setExitCode: (code: number) => void): void {
+  const command = program
+    .command('convert')
+    .description('make a lazily loadable image of an ordinary OCI image')
+    .argument('<source>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<target>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .option('--platform <os/arch>', 'which image of an index (default: this machine)')
+    .option('--compressor <name>', 'zstd, lz4 or none', parseCompressor, 'zstd')
+    .option('--level <n>', 'zstd level', parseNumber)
+    .option('--chunk-size <bytes>', 'power of two from 4096 to 16 MiB', parseSize)
+    .option('--batch-size <bytes>', 'small files share a unit of about this size; 0: never', parseSize)
+    .option('--prefetch <path...>', 'files and directories that readers should load first', [])
+    .option('--jobs <n>', 'worker threads (default: one per core)', parseNumber)
+    .option('--src-creds <user:password>', 'credentials for the registry of SOURCE')
+    .option('--dest-creds <user:password>', 'credentials for the registry of TARGET')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  rafter convert docker.io/library/python:3.12 registry.example.com/python:3.12-nydus
+  rafter convert oci:images:python oci:images:python-nydus`,
+    );
+  addRegistryOptions(addCommonOptions(command)).action(
+    async (source: string, target: string, options: ConvertCliOptions) =>
+      setExitCode(await withContext(command, (context) => convert(context, source, target, options))),
+  );
+}
+
+async function convert(
+  context: CommandContext,
+  sourceText: string,
+  targetText: string,
+  options: ConvertCliOptions,
+): Promise<number> {
+  const [{ convertImage }, { openSource, openTarget }, { parseReference }] = await Promise.all([
+    import('../../convert/convert.js'),
+    import('../../transports/open.js'),
+    import('../../image/reference.js'),
+  ]);
+  const { output, signal } = context;
+  const access = sideOptions(options);
+  const source = openSource(parseReference(sourceText), access.source);
+  const target = openTarget(parseReference(targetText), access.target);
+  const progress = createProgress({ quiet: output.quiet || output.json });
+  try {
+    const startedAt = performance.now();
+    const summary = await convertImage({
+      source,
+      target,
+      sourceReference: sourceText,
+      ...(options.platform !== undefined && { platform: options.platform }),
+      options: {
+        compressor: options.compressor === 'lz4' ? 'lz4_block' : options.compressor,
+        ...(options.level !== undefined && { level: options.level }),
+        ...(options.chunkSize !== undefined && { chunkSize: options.chunkSize }),
+        ...(options.batchSize !== undefined && { batchSize: options.batchSize }),
+        ...(options.jobs !== undefined && { jobs: options.jobs }),
+        prefetch: options.prefetch,
+        signal,
+      },
+      onProgress: (event) => {
+        if (event.kind === 'finished') progress.finish(event.label);
+        else progress.update(event.label, event.done, event.total);
+      },
+    });
+    progress.close();
+    const seconds = formatDuration(performance.now() - startedAt);
+    output.result(
+      summary,
+      `${targetText}@${summary.target.digest}\n` +
+        `converted in ${seconds}: ${formatBytes(summary.source.bytes)} became ${formatBytes(summary.target.bytes)} ` +
+        `(${(summary.target.bytes / summary.source.bytes).toFixed(2)} of the source)`,
+    );
+    return EXIT.ok;
+  } finally {
+    progress.close();
+    await source.close();
+  }
+}
+
+function parseCompressor(text: string): string {
+  if (['zstd', 'lz4', 'none'].includes(text)) return text;
+  throw new InvalidArgumentError('It must be zstd, lz4 or none.');
+}
+
+function parseNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError('It must be a whole number above 0.');
+  return value;
+}
+
+/** A size in bytes, decimal, hexadecimal (0x100000) or with a binary suffix (64K, 1M). */
+function parseSize(text: string): number {
+  const match = /^(0x[0-9a-f]+|\d+)([km]?)(i?b)?$/i.exec(text);
+  if (!match)
+    throw new InvalidArgumentError('It must be a number of bytes, such as 1048576, 0x100000 or 1M.');
+  const factor = { '': 1, k: 1 << 10, m: 1 << 20 }[match[2]!.toLowerCase() as '' | 'k' | 'm'];
+  return Number(match[1]) * factor;
+}

@@ -1,0 +1,61 @@
+import type { Command } from 'commander';
+import {
+  accessOptions,
+  addCommonOptions,
+  addRegistryOptions,
+  type CommandContext,
+  type RegistryCliOptions,
+  withContext,
+} from '../context.js';
+import { daemonPlace } from '../daemon-place.js';
+import { EXIT } from '../exit-codes.js';
+import { formatBytes } from '../format.js';
+
+interface MountCliOptions extends RegistryCliOptions {
+  platform?: string;
+}
+
+/** `rafter mount IMAGE DIR` */
+export function defineMount(program: Command, setExitCode: (code: number) => void): void {
+  const command = program
+    .command('mount')
+    .description('mount a converted image; its data is fetched when it is read')
+    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<dir>', 'an existing directory')
+    .option('--platform <os/arch>', 'which image of an index (default: this machine)')
+    .addHelpText(
+      'after',
+      `
+The command returns when the tree is there. A daemon in the background serves it; rafter umount ends it.
+
+Example:
+  rafter mount registry.example.com/python:3.12-nydus /mnt/python`,
+    );
+  addRegistryOptions(addCommonOptions(command)).action(
+    async (image: string, directory: string, options: MountCliOptions) =>
+      setExitCode(await withContext(command, (context) => mount(context, image, directory, options))),
+  );
+}
+
+async function mount(
+  context: CommandContext,
+  image: string,
+  directory: string,
+  options: MountCliOptions,
+): Promise<number> {
+  const { mountImage } = await import('../../mount/client.js');
+  const { config: _config, ...mounted } = await mountImage(daemonPlace(context), {
+    reference: image,
+    mountpoint: directory,
+    ...(options.platform !== undefined && { platform: options.platform }),
+    access: accessOptions(options),
+  });
+  for (const warning of mounted.warnings) context.output.warn(warning);
+  const { mountpoint, imageSize, metadataBytes, driver } = mounted;
+  context.output.result(
+    mounted,
+    `${mountpoint}: image of ${formatBytes(imageSize)} mounted (driver ${driver}), ` +
+      `${formatBytes(metadataBytes)} downloaded`,
+  );
+  return EXIT.ok;
+}

@@ -1,0 +1,110 @@
+import { type Command, Option } from 'commander';
+import { isRafterError } from '../../errors.js';
+import { EXIT_RUNTIME_FAILED } from '../../run/runc.js';
+import {
+  accessOptions,
+  addCommonOptions,
+  addRegistryOptions,
+  type CommandContext,
+  type RegistryCliOptions,
+  withContext,
+} from '../context.js';
+import { daemonPlace } from '../daemon-place.js';
+
+interface RunCliOptions extends RegistryCliOptions {
+  env: string[];
+  workdir?: string;
+  user?: string;
+  volume: string[];
+  tty: boolean;
+  interactive: boolean;
+  net: 'host' | 'none';
+  entrypoint?: string;
+  readOnly: boolean;
+  hostname?: string;
+  platform?: string;
+}
+
+/** `rafter run IMAGE [-- CMD...]` */
+export function defineRun(program: Command, setExitCode: (code: number) => void): void {
+  const command = program
+    .command('run')
+    .description('run a container of a converted image at once; its data is fetched when it is read')
+    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('[command...]', 'instead of the command of the image; may stand behind --')
+    .option('-e, --env <key[=value]>', 'set a variable, or pass it on from here', collect, [])
+    .option('-w, --workdir <dir>', 'working directory in the container')
+    .option('-u, --user <name[:group]>', 'user name or id, and group')
+    .option('-v, --volume <host:container[:ro]>', 'show a path of this machine in the container', collect, [])
+    .option('-t, --tty', 'with a terminal', false)
+    .option('-i, --interactive', 'pass standard input on', false)
+    .addOption(new Option('--net <mode>', 'network').choices(['host', 'none']).default('host'))
+    .option('--entrypoint <program>', 'instead of the entry point of the image')
+    .option('--read-only', 'the root file system cannot be written', false)
+    .option('--hostname <name>', 'host name in the container')
+    .option('--platform <os/arch>', 'which image of an index (default: this machine)')
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      `
+The exit code is the container's; 125: rafter or runc failed, 126: the command cannot be executed, 127: it is not there.
+Nothing is left behind but the cache.
+
+Examples:
+  rafter run registry.example.com/python:3.12-nydus -- python3 -c 'print("up")'
+  rafter run -it -v "$PWD:/src:ro" registry.example.com/python:3.12-nydus bash`,
+    );
+  addRegistryOptions(addCommonOptions(command)).action(
+    async (image: string, args: string[], options: RunCliOptions) =>
+      setExitCode(
+        await withContext(command, async (context) => {
+          try {
+            return await run(context, image, args, options);
+          } catch (error) {
+            if (isRafterError(error, 'INTERRUPTED')) throw error;
+            context.output.error(error);
+            return EXIT_RUNTIME_FAILED;
+          }
+        }),
+      ),
+  );
+}
+
+async function run(
+  context: CommandContext,
+  image: string,
+  args: string[],
+  options: RunCliOptions,
+): Promise<number> {
+  const { runReference } = await import('../../run/run-reference.js');
+  const { env, workdir, user, volume, tty, interactive, net, entrypoint, readOnly, hostname } = options;
+  return runReference({
+    daemon: daemonPlace(context),
+    image: {
+      reference: image,
+      ...(options.platform !== undefined && { platform: options.platform }),
+      access: accessOptions(options),
+    },
+    options: {
+      command: args[0] === '--' ? args.slice(1) : args,
+      env,
+      workdir,
+      user,
+      volumes: volume,
+      tty,
+      interactive,
+      network: net,
+      entrypoint,
+      readOnly,
+      hostname,
+    },
+    onMounted: ({ warnings }) => {
+      for (const warning of warnings) context.output.warn(warning);
+      context.releaseSignals();
+    },
+  });
+}
+
+function collect(value: string, all: string[]): string[] {
+  return [...all, value];
+}

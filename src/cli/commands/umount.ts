@@ -1,0 +1,22 @@
+import type { Command } from 'commander';
+import { addCommonOptions, withContext } from '../context.js';
+import { EXIT } from '../exit-codes.js';
+
+/** `rafter umount DIR` */
+export function defineUmount(program: Command, setExitCode: (code: number) => void): void {
+  const command = program
+    .command('umount')
+    .description('unmount an image')
+    .argument('<dir>', 'where it is mounted')
+    .option('-l, --lazy', 'also while files on it are open; they stay readable until closed', false);
+  addCommonOptions(command).action(async (directory: string, options: { lazy: boolean }) =>
+    setExitCode(
+      await withContext(command, async ({ options: { runDir }, output, signal }) => {
+        const { unmountImage } = await import('../../mount/client.js');
+        await unmountImage({ runDir, signal }, { mountpoint: directory }, { force: options.lazy });
+        output.info(`${directory}: unmounted`);
+        return EXIT.ok;
+      }),
+    ),
+  );
+}

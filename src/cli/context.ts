@@ -1,0 +1,108 @@
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { RafterError } from '../errors.js';
+import { createOutput, type Output } from './output.js';
+
+/** The options that every command has (`common-options.ts`). */
+export interface CommonOptions {
+  dataRoot: string;
+  runDir: string;
+  json: boolean;
+  quiet: boolean;
+  debug: boolean;
+}
+
+/** The options of commands that talk to registries. */
+export interface RegistryCliOptions {
+  plainHttp?: boolean;
+  ca?: string;
+  cert?: string;
+  key?: string;
+  creds?: string;
+}
+
+/** What one run of a command has to work with. */
+export interface CommandContext {
+  options: CommonOptions;
+  output: Output;
+  /** Aborted by Ctrl-C and SIGTERM. */
+  signal: AbortSignal;
+  /** From here on the body handles signals itself. Throws if one has come already. */
+  releaseSignals(): void;
+}
+
+/** Adds the options that every command has. */
+export function addCommonOptions(command: Command): Command {
+  return command
+    .option('--data-root <dir>', 'where images, caches and containers are kept', '/var/lib/rafter')
+    .option('--run-dir <dir>', 'where sockets and state of the running daemon are', '/run/rafter')
+    .option('--json', 'print results as JSON', false)
+    .option('-q, --quiet', 'print results and errors only', false)
+    .option('--debug', 'print the stack of an error', false);
+}
+
+/** Adds the options of commands that talk to registries. */
+export function addRegistryOptions(command: Command): Command {
+  return command
+    .option('--plain-http', 'talk HTTP to the registry (loopback registries need no option)')
+    .option('--ca <file>', 'PEM file of the CA that signed the registry certificate')
+    .option('--cert <file>', 'PEM file of the client certificate')
+    .option('--key <file>', 'PEM file of the key of the client certificate')
+    .option('--creds <user:password>', 'credentials for the registry; better: docker login');
+}
+
+/** How to reach registries, from the command line. File names become absolute: the daemon has another directory. */
+export function accessOptions(options: RegistryCliOptions): {
+  plainHttp?: boolean;
+  caFile?: string;
+  certFile?: string;
+  keyFile?: string;
+  credentials?: { username: string; password: string };
+  dockerConfig: string;
+} {
+  return {
+    ...(options.plainHttp && { plainHttp: true }),
+    ...(options.ca !== undefined && { caFile: resolve(options.ca) }),
+    ...(options.cert !== undefined && { certFile: resolve(options.cert) }),
+    ...(options.key !== undefined && { keyFile: resolve(options.key) }),
+    ...(options.creds !== undefined && { credentials: parseCredentials(options.creds) }),
+    dockerConfig: join(resolve(process.env.DOCKER_CONFIG ?? join(homedir(), '.docker')), 'config.json'),
+  };
+}
+
+/** `user:password`; the password may hold colons. Throws USAGE without repeating what was given. */
+export function parseCredentials(text: string): { username: string; password: string } {
+  const colon = text.indexOf(':');
+  if (colon < 1) throw new RafterError('USAGE', 'credentials must be given as user:password');
+  return { username: text.slice(0, colon), password: text.slice(colon + 1) };
+}
+
+/**
+ * Runs the body of a command with its context and returns the exit code that the body chose. Ctrl-C and SIGTERM abort the context's signal, so that the body can
+ * clean up; a second Ctrl-C ends the process at once.
+ */
+export async function withContext(
+  command: Command,
+  body: (context: CommandContext) => Promise<number>,
+): Promise<number> {
+  const given = command.opts<CommonOptions>();
+  const options = { ...given, dataRoot: resolve(given.dataRoot), runDir: resolve(given.runDir) };
+  const output = createOutput(options);
+  const controller = new AbortController();
+  const interrupt = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort(new RafterError('INTERRUPTED', `interrupted by ${name}`));
+  };
+  const ignore = () => process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  const releaseSignals = () => {
+    controller.signal.throwIfAborted();
+    ignore();
+  };
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  try {
+    return await body({ options, output, signal: controller.signal, releaseSignals });
+  } finally {
+    ignore();
+  }
+}

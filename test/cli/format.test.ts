@@ -1,0 +1,35 @@
+import { expect, it } from 'vitest';
+import { formatBytes, formatDuration, formatTable } from '../../src/cli/format.js';
+
+it.each([
+  [0, '0 B'],
+  [999, '999 B'],
+  [1000, '1.0 kB'],
+  [999_499, '999 kB'],
+  [999_500, '1.0 MB'],
+  [12_345_678, '12.3 MB'],
+  [123_456_789, '123 MB'],
+  [5e13, '50.0 TB'],
+])('%d bytes are %s', (bytes, text) => {
+  expect(formatBytes(bytes)).toBe(text);
+});
+
+it.each([
+  [0.4, '0 ms'],
+  [999, '999 ms'],
+  [2310, '2.31 s'],
+  [99_990, '99.99 s'],
+  [185_400, '3 min 05 s'],
+])('%d ms are %s', (ms, text) => {
+  expect(formatDuration(ms)).toBe(text);
+});
+
+it('aligns the columns of a table', () => {
+  expect(
+    formatTable([
+      ['NAME', 'SIZE'],
+      ['python', '1'],
+      ['x', '22'],
+    ]),
+  ).toBe('NAME    SIZE\npython  1\nx       22');
+});
