@@ -52,20 +52,30 @@ function parseAnswer(output: string): HelperAnswer | undefined {
 
 function run(program: string, input: string): Promise<{ status: number | null; output: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_TIMEOUT_MS });
+    const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'] });
     const pieces: Buffer[] = [];
     let size = 0;
+    // The pipe goes too: a child of the helper would keep it open, and with it this promise.
+    const stop = () => {
+      child.kill('SIGKILL');
+      child.stdout.destroy();
+    };
+    const timer = setTimeout(stop, HELPER_TIMEOUT_MS);
     child.stdout.on('data', (piece: Buffer) => {
       size += piece.length;
       if (size <= MAX_ANSWER) pieces.push(piece);
-      else child.kill();
+      else stop();
     });
     child.on('error', (error) => {
+      clearTimeout(timer);
       const missing = errnoOf(error) === 'ENOENT';
       const what = missing ? 'is not installed, but Docker’s configuration names it' : 'cannot be started';
       reject(new RafterError(missing ? 'NOT_FOUND' : 'FAILED', `${program} ${what}`, { cause: error }));
     });
-    child.on('close', (status) => resolve({ status, output: Buffer.concat(pieces).toString('utf8') }));
+    child.on('close', (status) => {
+      clearTimeout(timer);
+      resolve({ status, output: Buffer.concat(pieces).toString('utf8') });
+    });
     // A helper that ends without reading is judged by its answer.
     child.stdin.on('error', () => {});
     child.stdin.end(input);

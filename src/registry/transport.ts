@@ -36,7 +36,7 @@ export interface HttpResponse {
   headers: IncomingHttpHeaders;
   /** Where the answer came from, after redirects. */
   url: URL;
-  /** To be read to its end, or given to `discardBody`. Its errors are RafterErrors of `networkError` only after mapping. */
+  /** To be read to its end, destroyed, or given to `discardBody`. Its errors are raw; `networkError` explains them. */
   body: Readable;
 }
 
@@ -158,6 +158,8 @@ async function sendOnce(agent: Agent, message: HttpRequest, timeouts: Timeouts):
         : // undici counts this from the beginning of an upload; the watch counts from its last byte.
           { body: upload.content, signal: upload.signal, headersTimeout: 0 }),
     });
+    // Whoever reads the body gets its errors; one that is let go of unread must not end the program with them.
+    answer.body.on('error', () => {});
     return { status: answer.statusCode, headers: answer.headers, url, body: answer.body };
   } catch (error) {
     const what = describeRequest(method, url);

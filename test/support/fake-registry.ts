@@ -1,0 +1,179 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ociDigest } from '../../src/codec/digest.js';
+import { parseReference, type RegistryReference } from '../../src/image/reference.js';
+
+/** A request as it arrived, its body read. */
+export interface FakeRequest {
+  method: string;
+  /** Path with query. */
+  url: string;
+  headers: IncomingMessage['headers'];
+  body: Buffer;
+}
+
+/** Answers a request in place of the registry; `next` is the registry's own answer. */
+export type Handler = (request: FakeRequest, response: ServerResponse, next: () => void) => void;
+
+/** A registry in this process that does what it is told, wrong things included. */
+export interface FakeRegistry {
+  /** `127.0.0.1:PORT`. */
+  host: string;
+  requests: FakeRequest[];
+  /** By digest. */
+  blobs: Map<string, Buffer>;
+  /** By tag and by digest. */
+  manifests: Map<string, { mediaType: string; bytes: Buffer }>;
+  /** Lets `handler` answer the next `times` requests whose `METHOD URL` matches. Later ones come before earlier ones. */
+  intercept(match: RegExp, handler: Handler, times?: number): void;
+  addBlob(bytes: Buffer): { mediaType: string; digest: string; size: number };
+  reference(rest?: string): RegistryReference;
+  stop(): Promise<void>;
+}
+
+export async function startFakeRegistry(): Promise<FakeRegistry> {
+  const blobs: FakeRegistry['blobs'] = new Map();
+  const manifests: FakeRegistry['manifests'] = new Map();
+  const requests: FakeRequest[] = [];
+  const rules: { match: RegExp; handler: Handler; left: number }[] = [];
+  let host = '';
+
+  const server = createServer(async (incoming, response) => {
+    const pieces: Buffer[] = [];
+    try {
+      for await (const piece of incoming) pieces.push(piece);
+    } catch {
+      return;
+    }
+    const { method = '', url = '', headers } = incoming;
+    const request: FakeRequest = { method, url, headers, body: Buffer.concat(pieces) };
+    requests.push(request);
+    const applicable = rules
+      .filter(({ match, left }) => left > 0 && match.test(`${method} ${url}`))
+      .reverse();
+    const step = (index: number) => {
+      const rule = applicable[index];
+      if (rule === undefined) return serve(request, response);
+      rule.left--;
+      rule.handler(request, response, () => step(index + 1));
+    };
+    step(0);
+  });
+
+  function serve(request: FakeRequest, response: ServerResponse) {
+    const url = new URL(request.url, `http://${host}`);
+    const [, kind, name = ''] = /^\/v2\/.+?\/(blobs|manifests)\/(.*)$/.exec(url.pathname) ?? [];
+    if (kind === 'blobs' && name.startsWith('uploads/')) return serveUpload(request, response, url);
+    if (kind === 'blobs') return serveBlob(request, response, blobs.get(name));
+    if (kind === 'manifests' && request.method === 'PUT') {
+      const manifest = { mediaType: request.headers['content-type'] ?? '', bytes: request.body };
+      const digest = ociDigest(request.body);
+      manifests.set(name, manifest).set(digest, manifest);
+      response.writeHead(201, { 'docker-content-digest': digest }).end();
+      return;
+    }
+    if (kind === 'manifests') {
+      const manifest = manifests.get(name);
+      if (manifest === undefined) return answerError(response, 404, 'MANIFEST_UNKNOWN');
+      response.writeHead(200, {
+        'content-type': manifest.mediaType,
+        'content-length': manifest.bytes.length,
+        'docker-content-digest': ociDigest(manifest.bytes),
+      });
+      response.end(request.method === 'HEAD' ? undefined : manifest.bytes);
+      return;
+    }
+    answerError(response, 404, 'NAME_UNKNOWN');
+  }
+
+  function serveUpload(request: FakeRequest, response: ServerResponse, url: URL) {
+    if (request.method === 'POST') {
+      const location = `http://${host}${url.pathname}session?_state=a%2Fb%3D%3D&x=+`;
+      response.writeHead(202, { location }).end();
+      return;
+    }
+    const digest = url.searchParams.get('digest') ?? '';
+    if (ociDigest(request.body) !== digest) return answerError(response, 400, 'DIGEST_INVALID');
+    blobs.set(digest, request.body);
+    response.writeHead(201, { 'docker-content-digest': digest }).end();
+  }
+
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    host,
+    requests,
+    blobs,
+    manifests,
+    intercept: (match, handler, times = 1) => void rules.push({ match, handler, left: times }),
+    addBlob(bytes) {
+      const digest = ociDigest(bytes);
+      blobs.set(digest, bytes);
+      return { mediaType: 'application/octet-stream', digest, size: bytes.length };
+    },
+    reference: (rest = 'team/app:1') => parseReference(`${host}/${rest}`) as RegistryReference,
+    async stop() {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function serveBlob(request: FakeRequest, response: ServerResponse, blob: Buffer | undefined) {
+  if (blob === undefined) return answerError(response, 404, 'BLOB_UNKNOWN');
+  const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
+  if (from === undefined) {
+    response.writeHead(200, { 'content-length': blob.length });
+    response.end(request.method === 'HEAD' ? undefined : blob);
+    return;
+  }
+  const start = Number(from);
+  const end = to ? Math.min(Number(to), blob.length - 1) : blob.length - 1;
+  if (start >= blob.length) return answerError(response, 416, 'RANGE_INVALID');
+  response.writeHead(206, {
+    'content-length': end - start + 1,
+    'content-range': `bytes ${start}-${end}/${blob.length}`,
+  });
+  response.end(blob.subarray(start, end + 1));
+}
+
+/** Answers with a registry's JSON error. */
+export function answerError(
+  response: ServerResponse,
+  status: number,
+  code: string,
+  headers: Record<string, string> = {},
+): void {
+  const body = JSON.stringify({ errors: [{ code, message: `the ${code}` }] });
+  response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
+}
+
+/** Always this error. */
+export function failWith(status: number, code = 'UNKNOWN', headers: Record<string, string> = {}): Handler {
+  return (_request, response) => answerError(response, status, code, headers);
+}
+
+/** Sends the first `count` bytes of the right body with the right headers, then cuts the connection. */
+export function cutAfter(registry: FakeRegistry, count: number): Handler {
+  return (request, response) => {
+    const digest = /sha256:[0-9a-f]{64}/.exec(request.url)?.[0] ?? '';
+    const blob = registry.blobs.get(digest)!;
+    const start = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+    const end = Number(/-(\d+)$/.exec(request.headers.range ?? '')?.[1] ?? blob.length - 1);
+    response.writeHead(start === 0 && end === blob.length - 1 ? 200 : 206, {
+      'content-length': end - start + 1,
+      'content-range': `bytes ${start}-${end}/${blob.length}`,
+    });
+    response.write(blob.subarray(start, start + count), () => response.destroy());
+  };
+}
+
+/** Cuts the connection without an answer. */
+export const hangUp: Handler = (_request, response) => void response.destroy();
+
+/** Retry quickly, so that tests of failures are not slow. */
+export const quickly = { attempts: 5, baseDelayMs: 2, maxDelayMs: 10, deadlineMs: 10_000 };
