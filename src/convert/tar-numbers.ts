@@ -7,14 +7,23 @@ import { RafterError } from '../errors.js';
  */
 export function parseTarNumber(field: Buffer, what: string): number {
   if (field[0]! & 0x80) return parseBase256(field, what);
-  const text = field.toString('latin1').replace(/^[ \0]+/, '');
-  const end = text.indexOf('\0');
-  const digits = (end < 0 ? text : text.slice(0, end)).replace(/ +$/, '');
-  if (!/^[0-7]*$/.test(digits)) {
-    throw new RafterError('MALFORMED', `${what}: ${JSON.stringify(digits)} is not an octal number`);
+  let at = 0;
+  while (field[at] === SPACE || field[at] === 0) at++;
+  let value = 0;
+  for (let digit = field[at]! - ZERO; digit >= 0 && digit <= 7; digit = field[++at]! - ZERO) {
+    value = value * 8 + digit;
   }
-  return digits === '' ? 0 : Number.parseInt(digits, 8);
+  while (field[at] === SPACE) at++;
+  // What stands behind a NUL does not count.
+  if (at < field.length && field[at] !== 0) {
+    const text = JSON.stringify(field.toString('latin1'));
+    throw new RafterError('MALFORMED', `${what}: ${text} is not an octal number`);
+  }
+  return value;
 }
+
+const SPACE = 0x20;
+const ZERO = 0x30;
 
 /** The first bit only marks the form, the second is the sign. */
 function parseBase256(field: Buffer, what: string): number {

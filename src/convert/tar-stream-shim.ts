@@ -90,8 +90,8 @@ export function openTarStream<Entry extends { packedSize: number }>(
     const header = readTarHeader(block, `${name}: at offset ${offset}`);
     // What extended headers in front of this one said goes with it.
     const { pax = [], longName, longLink } = next ?? {};
-    next = { offset, header, block: Buffer.from(block), pax, longName, longLink, sparseBlocks: [] };
-    checkType(header, `${name}: entry ${showPath(longName ?? header.path)} at offset ${offset}`);
+    next = { offset, header, block, pax, longName, longLink, sparseBlocks: [] };
+    checkType(next, name);
     if (header.type === 'S' && hasSparseExtension(block)) {
       extensions = next;
       return undefined;
@@ -164,11 +164,14 @@ function isZero(block: Buffer): boolean {
   return block[0] === 0 && block.every((byte) => byte === 0);
 }
 
-function checkType(header: TarHeader, what: string): void {
+function checkType({ header, longName, offset }: RawTarEntry, name: string): void {
+  const isExtended = EXTENDED_TYPES.includes(header.type);
+  if (KNOWN_TYPES.has(header.type) && !isExtended) return;
+  const what = `${name}: entry ${showPath(longName ?? header.path)} at offset ${offset}`;
   if (!KNOWN_TYPES.has(header.type)) {
     throw new RafterError('UNSUPPORTED', `${what} has the unknown type ${JSON.stringify(header.type)}`);
   }
-  if (EXTENDED_TYPES.includes(header.type) && header.number('size', what) > MAX_EXTENDED_HEADER_SIZE) {
+  if (header.number('size', what) > MAX_EXTENDED_HEADER_SIZE) {
     throw new RafterError(
       'LIMIT_EXCEEDED',
       `${what}: an extended header above ${MAX_EXTENDED_HEADER_SIZE} bytes`,

@@ -24,7 +24,7 @@ describe('numbers of header blocks', () => {
   );
 
   it('refuses what is no number', () => {
-    expect(() => number('12x\0')).toThrow('entry: size: "12x" is not an octal number');
+    expect(() => number('12x\0')).toThrow('entry: size: "12x\\u0000" is not an octal number');
     expect(() => number('0000888\0')).toThrow('is not an octal number');
     expect(() => number(Buffer.from('800000ffffffffffffffffff', 'hex'))).toThrow('too large');
     expect(() => number(Buffer.from('bf0000000000000000000000', 'hex'))).toThrow('too large');

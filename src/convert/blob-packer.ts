@@ -1,0 +1,165 @@
+import { chunkDigest, crc32c } from '../codec/digest.js';
+import type { PackedUnit, PackPool } from '../codec/pack-pool.js';
+import type { BlobBuilder, ChunkInput } from '../rafs/blob-builder.js';
+import type { Chunk, FileInode } from '../rafs/tree.js';
+import { ChunkBuffers } from './chunk-buffers.js';
+import type { ChunkIndex, ChunkSlot } from './chunk-index.js';
+import { cutChunks } from './chunker.js';
+import type { CheckedOptions } from './options.js';
+import { OrderedWindow } from './ordered-window.js';
+import { HOLE } from './tar-sparse.js';
+
+/** Units per thread that are compressed or wait for their turn: enough to keep the threads busy while a result is written. */
+const UNITS_PER_THREAD = 3;
+
+/** What packing did. Sizes are raw bytes but for `storedBytes`. */
+export interface PackStats {
+  /** Chunks stored and their bytes in the blob, without the tables behind them. */
+  chunks: number;
+  storedBytes: number;
+  /** Chunks that the image had already. */
+  dedupedChunks: number;
+  dedupedBytes: number;
+  /** Chunks that share a unit, and those units. */
+  batchedChunks: number;
+  batches: number;
+}
+
+interface Member extends ChunkInput {
+  slot: ChunkSlot;
+}
+
+/**
+ * Packs files into one blob: cuts them, leaves out chunks that the image has, compresses the rest in the pool's threads and
+ * hands the stored bytes to `write`, in order.
+ *
+ * Files of a single chunk shorter than `chunkSize` are gathered in batches, and nothing else is: nydusd ends itself when one
+ * request covers two chunks of a file in the same batch. As only the last chunk of a file can be that short, no file can
+ * come to have two, by deduplication neither. A batch is closed when the next file would not fit. Chunks that stand
+ * alone may be stored while it is open: both kinds get their stored and their decoded place when they are written, so the
+ * two orders stay the same.
+ */
+export class BlobPacker {
+  readonly stats: PackStats = {
+    chunks: 0,
+    storedBytes: 0,
+    dedupedChunks: 0,
+    dedupedBytes: 0,
+    batchedChunks: 0,
+    batches: 0,
+  };
+  readonly #window: OrderedWindow;
+  readonly #chunkBuffers: ChunkBuffers;
+  readonly #batchBuffers: ChunkBuffers;
+  readonly #files: { inode: FileInode; slots: ChunkSlot[] }[] = [];
+  readonly #context: PackContext;
+  #batch: { bytes: Buffer; used: number; members: Member[] } | undefined;
+  #hole: ChunkInput | undefined;
+
+  constructor(context: PackContext) {
+    this.#context = context;
+    const { chunkSize, batchSize, jobs } = context.options;
+    this.#window = new OrderedWindow(jobs * UNITS_PER_THREAD * Math.max(chunkSize, batchSize));
+    this.#chunkBuffers = new ChunkBuffers(chunkSize);
+    this.#batchBuffers = new ChunkBuffers(batchSize);
+  }
+
+  /** Reads `body`, which has `inode.size` bytes, and stores what is new of it. The inode's chunks are there after `finish`. */
+  async addFile(inode: FileInode, body: AsyncIterable<Buffer>): Promise<void> {
+    const { index, options } = this.#context;
+    const slots: ChunkSlot[] = [];
+    this.#files.push({ inode, slots });
+    const isMember = inode.size < options.chunkSize && inode.size <= options.batchSize;
+    const cut = { chunkSize: options.chunkSize, buffers: this.#chunkBuffers };
+    for await (const raw of cutChunks(body, inode.size, cut)) {
+      const input = this.#describe(raw);
+      const { slot, isNew } = index.claim(input.digest, raw.length);
+      slots.push(slot);
+      if (!isNew) {
+        this.stats.dedupedChunks++;
+        this.stats.dedupedBytes += raw.length;
+        this.#chunkBuffers.give(raw);
+      } else if (isMember) await this.#addMember({ ...input, slot }, raw);
+      else await this.#addAlone({ ...input, slot }, raw);
+    }
+  }
+
+  /** Writes out what is open and gives every file its chunks. */
+  async finish(): Promise<void> {
+    await this.#closeBatch();
+    await this.#window.finish();
+    for (const { inode, slots } of this.#files) inode.chunks = slots.map((slot) => slot.chunk!);
+  }
+
+  #describe(raw: Buffer): ChunkInput {
+    if (raw === HOLE && this.#hole) return this.#hole;
+    const digest = chunkDigest(this.#context.options.digester, raw);
+    const input = { digest, crc: crc32c(raw), size: raw.length };
+    if (raw === HOLE) this.#hole = input;
+    return input;
+  }
+
+  async #addAlone({ slot, ...input }: Member, raw: Buffer): Promise<void> {
+    await this.#pack(raw, async (unit) => {
+      const { chunk, bytes } = this.#context.builder.addChunk({ ...input, ...unit });
+      slot.chunk = chunk;
+      await this.#write([chunk], bytes);
+    });
+  }
+
+  async #addMember(member: Member, raw: Buffer): Promise<void> {
+    const { batchSize } = this.#context.options;
+    if (this.#batch && this.#batch.used + raw.length > batchSize) await this.#closeBatch();
+    this.#batch ??= { bytes: this.#batchBuffers.take(), used: 0, members: [] };
+    // Copied, as the slice would keep its large stream buffer alive for as long as the batch is open.
+    raw.copy(this.#batch.bytes, this.#batch.used);
+    this.#chunkBuffers.give(raw);
+    this.#batch.used += raw.length;
+    this.#batch.members.push(member);
+  }
+
+  async #closeBatch(): Promise<void> {
+    if (!this.#batch) return;
+    const { bytes, used, members } = this.#batch;
+    this.#batch = undefined;
+    const raw = bytes.subarray(0, used);
+    if (members.length === 1) return this.#addAlone(members[0]!, raw);
+    await this.#pack(raw, async (unit) => {
+      const placed = this.#context.builder.addBatch({ members, ...unit });
+      members.forEach((member, i) => {
+        member.slot.chunk = placed.chunks[i]!;
+      });
+      this.stats.batches++;
+      this.stats.batchedChunks += members.length;
+      await this.#write(placed.chunks, placed.bytes);
+    });
+  }
+
+  #pack(raw: Buffer, use: (unit: PackedUnit) => Promise<void>): Promise<void> {
+    const { pool, options } = this.#context;
+    const { compressor, level, signal } = options;
+    const work = () => pool.pack([raw], { compressor, level, ...(signal && { signal }) });
+    return this.#window.add(raw.length, work, async (unit) => {
+      await use(unit);
+      this.#chunkBuffers.give(raw);
+      this.#batchBuffers.give(raw);
+    });
+  }
+
+  async #write(chunks: Chunk[], bytes: Buffer): Promise<void> {
+    this.stats.chunks += chunks.length;
+    this.stats.storedBytes += bytes.length;
+    await this.#context.write(bytes);
+  }
+}
+
+/** What a packer works with. */
+export interface PackContext {
+  builder: BlobBuilder;
+  pool: PackPool;
+  /** The chunks of all layers of the image. */
+  index: ChunkIndex;
+  options: CheckedOptions;
+  /** Appends to the blob. */
+  write(bytes: Buffer): Promise<void>;
+}

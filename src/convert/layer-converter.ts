@@ -1,0 +1,182 @@
+import { createHash } from 'node:crypto';
+import { decompressLayer } from '../codec/decompress-stream.js';
+import type { PackPool } from '../codec/pack-pool.js';
+import { isRafterError, RafterError } from '../errors.js';
+import type { Descriptor, Digest } from '../image/descriptor.js';
+import type { ImageSource } from '../image/source.js';
+import type { BlobWriter, ImageTarget } from '../image/target.js';
+import { BlobBuilder } from '../rafs/blob-builder.js';
+import type { BlobRef, TreeNode } from '../rafs/tree.js';
+import { BlobPacker, type PackStats } from './blob-packer.js';
+import type { ChunkIndex } from './chunk-index.js';
+import type { Losses } from './losses.js';
+import type { CheckedOptions } from './options.js';
+import { LayerOverlay } from './overlay.js';
+import { readTar } from './tar-reader.js';
+
+/**
+ * A layer may decode to so many times its size, and to MIN_DECODED_LIMIT bytes in any case. A tar of zeros shrinks a
+ * thousand times in gzip and some ten thousand times in zstd.
+ */
+const MAX_DECODED_RATIO = 50_000;
+const MIN_DECODED_LIMIT = 1 << 30;
+
+/** What the layers of one image share. */
+export interface ImageUnderConstruction {
+  source: ImageSource;
+  target: ImageTarget;
+  /** All layers so far; each layer is applied to it. */
+  root: TreeNode;
+  index: ChunkIndex;
+  pool: PackPool;
+  options: CheckedOptions;
+  losses: Losses;
+}
+
+export interface LayerInput {
+  descriptor: Descriptor;
+  /** Digest of the uncompressed tar, from the image's config. */
+  diffId: Digest;
+  /** What messages call the layer. */
+  name: string;
+  /** Told how many bytes of the uncompressed tar were read. */
+  onBytes?: ((bytes: number) => void) | undefined;
+}
+
+export interface LayerResult {
+  /** The blob at the target; undefined if the layer has no content that is new. */
+  blob: { ref: BlobRef; digest: Digest; size: number; meta: Buffer } | undefined;
+  /** Entries of the tar and its bytes. */
+  entries: number;
+  tarBytes: number;
+  stats: PackStats;
+}
+
+/**
+ * Converts one layer in one pass: reads and verifies it, applies its entries to the image's tree and streams its content into a
+ * blob at the target. Memory does not grow with the layer's bytes. Errors name the layer: those of the source,
+ * DIGEST_MISMATCH if its tar is not what the config says, and those of decompression and of the tar. After an error the tree is of no
+ * use and no blob is left.
+ */
+export async function convertLayer(image: ImageUnderConstruction, layer: LayerInput): Promise<LayerResult> {
+  const { options, losses } = image;
+  const { name } = layer;
+  const output = new LazyBlob(image.target, options.signal);
+  const builder = new BlobBuilder(options);
+  const packer = new BlobPacker({
+    builder,
+    pool: image.pool,
+    index: image.index,
+    options,
+    write: (bytes) => output.write(bytes),
+  });
+  const overlay = new LayerOverlay(image.root, { layer: name, losses });
+  const compressed = await image.source.openBlob(layer.descriptor, options.signal);
+  try {
+    const { tar } = await decompressLayer(compressed, name);
+    const measured = measure(tar, layer);
+    let entries = 0;
+    try {
+      for await (const entry of readTar(measured.bytes, name)) {
+        entries++;
+        const file = overlay.apply(entry);
+        if (file) await packer.addFile(file, entry.body);
+      }
+    } finally {
+      tar.destroy();
+    }
+    measured.verify();
+    await packer.finish();
+    const blob = builder.isEmpty ? undefined : await finishBlob(builder, output);
+    return { blob, entries, tarBytes: measured.size(), stats: packer.stats };
+  } catch (error) {
+    compressed.destroy();
+    await output.abort();
+    throw await findDamage(image, layer, error);
+  }
+}
+
+/**
+ * Damaged bytes show in the decompressor or the tar before the whole layer was hashed. Reading it once more tells whether it is
+ * the layer's author or the way here that is to blame; the result is the error to throw.
+ */
+async function findDamage(
+  { source, options }: ImageUnderConstruction,
+  { descriptor }: LayerInput,
+  error: unknown,
+): Promise<unknown> {
+  if (!isRafterError(error, 'MALFORMED', 'TRUNCATED')) return error;
+  try {
+    const bytes = await source.openBlob(descriptor, options.signal);
+    for await (const _ of bytes);
+    return error;
+  } catch (damage) {
+    return isRafterError(damage, 'DIGEST_MISMATCH', 'TRUNCATED') ? damage : error;
+  }
+}
+
+async function finishBlob(builder: BlobBuilder, output: LazyBlob): Promise<LayerResult['blob']> {
+  const { bytes, meta } = builder.finish();
+  await output.write(bytes);
+  const { digest, size } = await output.commit(`sha256:${builder.ref.id}`);
+  return { ref: builder.ref, digest, size, meta };
+}
+
+/** Passes a layer's tar on while it is hashed and counted. */
+function measure(tar: AsyncIterable<Buffer>, { descriptor, diffId, name, onBytes }: LayerInput) {
+  const hash = createHash(diffId.startsWith('sha512:') ? 'sha512' : 'sha256');
+  const limit = Math.max(MIN_DECODED_LIMIT, descriptor.size * MAX_DECODED_RATIO);
+  let size = 0;
+  async function* pass(): AsyncGenerator<Buffer> {
+    for await (const piece of tar) {
+      size += piece.length;
+      if (size > limit) {
+        throw new RafterError(
+          'LIMIT_EXCEEDED',
+          `${name}: ${descriptor.size} bytes decode to more than ${limit}`,
+        );
+      }
+      hash.update(piece);
+      onBytes?.(size);
+      yield piece;
+    }
+  }
+  return {
+    bytes: pass(),
+    size: () => size,
+    /** DIGEST_MISMATCH unless the whole tar has the digest that the config gives. */
+    verify: () => {
+      const actual = `${diffId.slice(0, diffId.indexOf(':'))}:${hash.digest('hex')}`;
+      if (actual === diffId) return;
+      throw new RafterError(
+        'DIGEST_MISMATCH',
+        `${name}: its tar has digest ${actual}, but the image's config says ${diffId}`,
+      );
+    },
+  };
+}
+
+/** A blob at the target that is begun with its first byte, so that layers without content begin none. */
+class LazyBlob {
+  readonly #target: ImageTarget;
+  readonly #signal: AbortSignal | undefined;
+  #writer: BlobWriter | undefined;
+
+  constructor(target: ImageTarget, signal: AbortSignal | undefined) {
+    this.#target = target;
+    this.#signal = signal;
+  }
+
+  async write(bytes: Buffer): Promise<void> {
+    this.#writer ??= await this.#target.createBlob(this.#signal);
+    await this.#writer.write(bytes);
+  }
+
+  commit(expected: Digest): Promise<{ digest: Digest; size: number }> {
+    return this.#writer!.commit(expected);
+  }
+
+  async abort(): Promise<void> {
+    await this.#writer?.abort();
+  }
+}

@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { afterAll } from 'vitest';
+import { compress } from '../../src/codec/compressor.js';
+import { type ConvertRequest, type ConvertSummary, convertImage } from '../../src/convert/convert.js';
+import type { Descriptor } from '../../src/image/descriptor.js';
+import { LayoutSource } from '../../src/image/layout-source.js';
+import { LayoutTarget } from '../../src/image/layout-target.js';
+import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
+
+const roots: string[] = [];
+
+/** A directory of the test file's own, removed at its end. */
+export function scratch(): string {
+  if (roots.length === 0)
+    afterAll(() => roots.forEach((root) => void rmSync(root, { recursive: true, force: true })));
+  const root = mkdtempSync(join(tmpdir(), 'rafter-convert-'));
+  roots.push(root);
+  return root;
+}
+
+const digestOf = (bytes: Buffer) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+
+/** A layer as it is to stand in the layout; the lies are for tests of damaged images. */
+export interface LayerSpec {
+  tar: Buffer;
+  compression?: 'gzip' | 'zstd' | 'none' | 'docker-gzip';
+  /** Changes the stored bytes; the descriptor keeps the digest of the good ones. */
+  damage?: (stored: Buffer) => Buffer;
+  mediaType?: string;
+  diffId?: string;
+  missing?: boolean;
+}
+
+const LAYER_TYPES = {
+  gzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
+  zstd: 'application/vnd.oci.image.layer.v1.tar+zstd',
+  none: 'application/vnd.oci.image.layer.v1.tar',
+  'docker-gzip': 'application/vnd.docker.image.rootfs.diff.tar.gzip',
+};
+
+function store(dir: string, bytes: Buffer, mediaType: string): Descriptor {
+  const digest = digestOf(bytes);
+  writeFileSync(join(dir, 'blobs/sha256', digest.slice(7)), bytes);
+  return { mediaType, digest, size: bytes.length };
+}
+
+const json = (value: unknown) => Buffer.from(JSON.stringify(value));
+
+/** Writes an OCI layout with one image, tag `t`, and returns its directory. */
+export function makeLayout(
+  layers: (LayerSpec | Buffer)[],
+  { config = {}, index }: { config?: object; index?: (manifest: Descriptor) => object[] } = {},
+): string {
+  const dir = join(scratch(), 'source');
+  mkdirSync(join(dir, 'blobs/sha256'), { recursive: true });
+  const specs = layers.map((layer) => (Buffer.isBuffer(layer) ? { tar: layer } : layer));
+  const descriptors = specs.map(({ tar, compression = 'gzip', damage, mediaType, missing }) => {
+    const stored =
+      compression === 'none'
+        ? tar
+        : compression === 'zstd'
+          ? compress('zstd', tar)
+          : gzipSync(tar, { level: 1 });
+    const descriptor = store(dir, stored, mediaType ?? LAYER_TYPES[compression]);
+    const path = join(dir, 'blobs/sha256', descriptor.digest.slice(7));
+    if (damage) writeFileSync(path, damage(stored));
+    if (missing) rmSync(path);
+    return descriptor;
+  });
+  const configBytes = json({
+    os: 'linux',
+    architecture: 'amd64',
+    config: { Cmd: ['/bin/true'] },
+    rootfs: { type: 'layers', diff_ids: specs.map(({ tar, diffId }) => diffId ?? digestOf(tar)) },
+    ...config,
+  });
+  const manifest = store(
+    dir,
+    json({
+      schemaVersion: 2,
+      mediaType: OCI_MANIFEST,
+      config: store(dir, configBytes, OCI_CONFIG),
+      layers: descriptors,
+    }),
+    OCI_MANIFEST,
+  );
+  const named = index
+    ? store(dir, json({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: index(manifest) }), OCI_INDEX)
+    : manifest;
+  const entry = { ...named, annotations: { 'org.opencontainers.image.ref.name': 't' } };
+  writeFileSync(join(dir, 'index.json'), json({ schemaVersion: 2, manifests: [entry] }));
+  writeFileSync(join(dir, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+  return dir;
+}
+
+export interface Converted {
+  summary: ConvertSummary;
+  /** The target layout. */
+  dir: string;
+}
+
+/** Converts the image of a layout to a new layout, tag `out`. */
+export async function convertLayout(
+  sourceDir: string,
+  options: ConvertRequest['options'] = {},
+  more: Partial<ConvertRequest> = {},
+): Promise<Converted> {
+  const dir = join(scratch(), 'target');
+  const source = new LayoutSource({ transport: 'oci', path: sourceDir, tag: 't' });
+  const target = new LayoutTarget({ transport: 'oci', path: dir, tag: 'out' });
+  try {
+    const summary = await convertImage({
+      source,
+      target,
+      sourceReference: `oci:${sourceDir}:t`,
+      platform: 'linux/amd64',
+      options: { jobs: 2, ...options },
+      ...more,
+    });
+    return { summary, dir };
+  } finally {
+    await source.close();
+  }
+}
+
+/** A tar of the golden inputs. */
+export function goldenTar(name: string): Buffer {
+  return gunzipSync(readFileSync(new URL(`../../fixtures/golden/in/${name}.tar.gz`, import.meta.url)));
+}
