@@ -1,0 +1,76 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { deleteContainer, killContainer, startFailure } from './runc.js';
+import type { RuntimeSpec } from './runtime-spec.js';
+import { exitCodeOfSignal, type SignalRelay } from './signal-relay.js';
+
+/** runc, which hands signals on, catches them before it writes the container's state; until then one would end it. */
+const READY_POLL_MS = 10;
+/** How long runc may take to notice that its container was killed. */
+const RUNC_EXIT_MS = 5000;
+
+export interface ContainerRequest {
+  id: string;
+  /** Directory with the root file system in `rootfs`; the configuration is written into it. */
+  bundle: string;
+  spec: RuntimeSpec;
+  /** Path of runc. */
+  runc: string;
+  /** Directory where runc keeps the state of containers. */
+  runcRoot: string;
+  /** True: standard input is the container's; false: it reads nothing. */
+  stdin: boolean;
+  signals: SignalRelay;
+}
+
+/**
+ * Runs a container in the foreground with this process's standard output and error. Returns the container's exit code,
+ * 128+n if signal n ended it, or as `docker run` does 125 (runc failed; it has said why on standard error), 126 (the
+ * command cannot be executed) or 127 (there is no such command). Nothing of the container is left afterwards.
+ */
+export async function runContainer(request: ContainerRequest): Promise<number> {
+  const { id, bundle, spec, runc, runcRoot, stdin, signals } = request;
+  const log = join(bundle, 'runc.log');
+  mkdirSync(runcRoot, { recursive: true, mode: 0o700 });
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+  if (signals.pending) return exitCodeOfSignal(signals.pending);
+
+  const args = ['--root', runcRoot, '--log', log, '--log-format', 'json', 'run', '--bundle', bundle, id];
+  // A session of its own: the terminal's Ctrl-C reaches this process only, so the container gets it once.
+  const child = spawn(runc, args, {
+    stdio: [stdin ? 'inherit' : 'ignore', 'inherit', 'inherit'],
+    detached: true,
+  });
+  try {
+    const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+    signals.attach({
+      send: (signal) => sendWhenReady(child, join(runcRoot, id, 'state.json'), signal),
+      kill: () => {
+        void killContainer(runc, runcRoot, id);
+        setTimeout(() => child.kill('SIGKILL'), RUNC_EXIT_MS).unref();
+      },
+    });
+    const [code, signal] = await exited;
+    if (signal !== null) return exitCodeOfSignal(signal);
+    return (code === 0 ? undefined : startFailure(log)) ?? code!;
+  } catch (error) {
+    throw new RafterError(
+      errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED',
+      `cannot start ${runc}: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+  } finally {
+    await deleteContainer(runc, runcRoot, id);
+  }
+}
+
+function sendWhenReady(child: ChildProcess, stateFile: string, signal: NodeJS.Signals): void {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (existsSync(stateFile)) child.kill(signal);
+  else setTimeout(() => sendWhenReady(child, stateFile, signal), READY_POLL_MS);
+}

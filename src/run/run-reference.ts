@@ -1,0 +1,81 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isRafterError } from '../errors.js';
+import { parseImageConfig } from '../image/config.js';
+import type { MountRequest, MountResult } from '../mount/api.js';
+import { mountImage, unmountImage } from '../mount/client.js';
+import type { DaemonPlace } from '../mount/start-daemon.js';
+import { type FileLock, lockFile } from '../os/file-lock.js';
+import type { RunOptions } from './options.js';
+import { runImage } from './run-image.js';
+
+export interface RunReferenceRequest {
+  /** The daemon that serves the image's tree. */
+  daemon: DaemonPlace;
+  /** The image and how to reach it. */
+  image: Omit<MountRequest, 'mountpoint'>;
+  options: RunOptions;
+  /** Told what was mounted, just before the container starts: from then on signals go to the container. */
+  onMounted: (mounted: MountResult) => void;
+}
+
+const LOCK_SUFFIX = '.lock';
+
+/**
+ * Mounts an image through the daemon, runs it as `runImage` does, and unmounts it again, whatever happens. Mounts of
+ * earlier runs whose process was killed are taken away first.
+ * Returns the exit code; throws what `mountImage` and `runImage` throw.
+ */
+export async function runReference(request: RunReferenceRequest): Promise<number> {
+  const { daemon, image, options, onMounted } = request;
+  const place = { runDir: daemon.runDir };
+  const parent = join(daemon.runDir, 'images');
+  mkdirSync(parent, { recursive: true, mode: 0o700 });
+  await removeStale(parent, place);
+  const mountpoint = join(parent, randomBytes(6).toString('hex'));
+  const lock = lockFile(mountpoint + LOCK_SUFFIX);
+  try {
+    mkdirSync(mountpoint, { mode: 0o755 });
+    const mounted = await mountImage(daemon, { ...image, mountpoint });
+    const config = parseImageConfig(Buffer.from(JSON.stringify(mounted.config)), image.reference);
+    onMounted(mounted);
+    return await runImage({
+      lower: mountpoint,
+      config,
+      options,
+      runDir: daemon.runDir,
+      dataRoot: daemon.dataRoot,
+    });
+  } finally {
+    await removeMount(mountpoint, lock, place);
+  }
+}
+
+/** A lock that can be taken belongs to a dead process, and so does the mount beside it. */
+async function removeStale(parent: string, place: { runDir: string }): Promise<void> {
+  for (const name of readdirSync(parent).filter((file) => file.endsWith(LOCK_SUFFIX))) {
+    let lock: FileLock;
+    try {
+      lock = lockFile(join(parent, name));
+    } catch (error) {
+      if (isRafterError(error, 'BUSY')) continue;
+      throw error;
+    }
+    await removeMount(join(parent, name.slice(0, -LOCK_SUFFIX.length)), lock, place);
+  }
+}
+
+async function removeMount(mountpoint: string, lock: FileLock, place: { runDir: string }): Promise<void> {
+  try {
+    await unmountImage(place, { mountpoint }, { force: true });
+  } catch (error) {
+    if (!isRafterError(error, 'NOT_FOUND')) throw error;
+  } finally {
+    // rmdir, not a recursive removal: what is still mounted must not be touched.
+    await rmdir(mountpoint).catch(() => {});
+    await rm(mountpoint + LOCK_SUFFIX, { force: true });
+    lock.release();
+  }
+}

@@ -1,0 +1,112 @@
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { RunConfig } from '../../src/image/config.js';
+import type { RunOptions } from '../../src/run/options.js';
+import { makeSmallRootfs } from './small-rootfs.js';
+
+/** The compiled module: a container needs a process of its own, with its own streams, signals and exit code. */
+const MODULE = new URL('../../dist/run/run-image.js', import.meta.url);
+
+/** Exit code of the child when `runImage` throws. Its standard error then reads `CODE: message (hint)`. */
+export const THROWN = 99;
+
+const CHILD = `
+  const { runImage } = await import('${MODULE.href}');
+  try {
+    process.exitCode = await runImage(JSON.parse(process.argv[1]));
+  } catch (error) {
+    process.stderr.write(error.code + ': ' + error.message + ' (' + error.hint + ')\\n');
+    process.exitCode = ${THROWN};
+  }`;
+
+export interface Outcome {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** A place to run containers in, with a small root file system. */
+export class RunHarness {
+  readonly directory = mkdtempSync(join(tmpdir(), 'rafter-run-'));
+  readonly lower = makeSmallRootfs(join(this.directory, 'image'));
+  readonly runDir = join(this.directory, 'run');
+  readonly dataRoot = join(this.directory, 'data');
+
+  /** Command line of a process that runs the container. */
+  argv(options: RunOptions, config: RunConfig = {}, lower = this.lower): string[] {
+    if (!existsSync(MODULE)) throw new Error('dist/ is missing: npm run build');
+    const { runDir, dataRoot } = this;
+    const image = { os: 'linux', architecture: '', config, diffIds: [], history: [], raw: {} };
+    const request = JSON.stringify({ lower, config: image, options, runDir, dataRoot });
+    return [process.execPath, '--input-type=module', '-e', CHILD, request];
+  }
+
+  /** Runs a container to its end. `input` is what its standard input would hold. */
+  run(
+    options: RunOptions,
+    extra: { config?: RunConfig; input?: string; env?: NodeJS.ProcessEnv } = {},
+  ): Outcome {
+    const [program, ...args] = this.argv(options, extra.config);
+    const { status, stdout, stderr } = spawnSync(program!, args, {
+      encoding: 'utf8',
+      input: extra.input ?? '',
+      env: { ...process.env, ...extra.env },
+      timeout: 60_000,
+    });
+    return { code: status, stdout, stderr };
+  }
+
+  /** What a shell script prints in a container; throws if it fails. */
+  sh(script: string, options: RunOptions = {}, config: RunConfig = {}): string {
+    const { code, stdout, stderr } = this.run({ ...options, command: ['sh', '-c', script] }, { config });
+    if (code !== 0) throw new Error(`exit code ${code}: ${stderr}`);
+    return stdout.trimEnd();
+  }
+
+  /** Starts a container and returns when it has printed a line. */
+  async start(options: RunOptions): Promise<ChildProcess> {
+    const [program, ...args] = this.argv(options);
+    const child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(child.stdout!, 'data');
+    return child;
+  }
+
+  /** Everything that should be gone when no container runs; empty if it is. */
+  leftovers(): string[] {
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(this.directory));
+    const files = [join(this.dataRoot, 'containers'), join(this.runDir, 'runc')]
+      .filter((path) => existsSync(path))
+      .flatMap((path) => readdirSync(path).map((name) => join(path, name)));
+    const processes = readdirSync('/proc')
+      .filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid)
+      .filter((pid) => commandLine(pid).includes(this.directory));
+    const cgroups = execFileSync('find', ['/sys/fs/cgroup', '-maxdepth', '3', '-name', 'rafter-*'], {
+      encoding: 'utf8',
+    });
+    return [...mounts, ...files, ...processes.map(commandLine), ...cgroups.split('\n').filter(Boolean)];
+  }
+
+  /** Files to share with a container. */
+  shared(): string {
+    const path = join(this.directory, 'shared');
+    mkdirSync(path, { recursive: true });
+    return path;
+  }
+
+  close(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
+  } catch {
+    return '';
+  }
+}
