@@ -21,7 +21,8 @@ export interface FuseMount {
   /** Settles when the kernel has let go of the mount, whoever unmounted it, and no request is left. */
   readonly ended: Promise<void>;
   /**
-   * Unmounts. With `detach` also while files are open: those stay readable until closed, and `ended` waits for that.
+   * Unmounts. With `detach` also while files are open: those stay readable until closed or until this process ends, which
+   * the mount no longer keeps from ending; `ended` waits for the first.
    * Throws BUSY, DENIED, or FAILED if it is not mounted any more.
    */
   unmount(options?: { detach?: boolean }): Promise<void>;
@@ -69,13 +70,19 @@ export async function mountLibfuse(
     });
   }
   const watch = watchThread(thread.readBigUInt64LE(PTHREAD_OFFSET));
+  let holdsProcess = true;
+  const letProcessEnd = () => {
+    if (holdsProcess) binding.fuse_native_unmount(mountPoint, thread);
+    holdsProcess = false;
+  };
   const ended = watch.ended.then(() => {
-    binding.fuse_native_unmount(mountPoint, thread);
+    letProcessEnd();
     served.fs = undefined;
     served.resolver = undefined;
   });
   const unmount: FuseMount['unmount'] = async (how) => {
     await unmountFuse(mountPoint, how);
+    letProcessEnd();
     watch.hurry();
   };
   return { mountPoint, ended, unmount };

@@ -2,10 +2,12 @@ import { once } from 'node:events';
 import { chmod, rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CacheStore } from '../cache/store.js';
 import { isRafterError, RafterError } from '../errors.js';
 import { type FileLock, lockFile } from '../os/file-lock.js';
 import type { DaemonStatus } from './api.js';
+import { callDaemon } from './api-client.js';
 import { createApiServer } from './api-server.js';
 import { type DaemonLog, openDaemonLog } from './daemon-log.js';
 import { createIdleTimer } from './idle-timer.js';
@@ -25,6 +27,10 @@ export interface DaemonOptions {
   idleSeconds?: number;
 }
 
+/** How long a daemon that does not answer may hold the lock, and how often to look, in milliseconds. */
+const LOCK_PATIENCE = 10_000;
+const LOCK_POLL = 50;
+
 /**
  * Runs the node daemon in this process until SIGTERM, SIGINT, a shutdown request or idleness ends it. Then everything is
  * unmounted (in use or not), caches are closed and the socket is gone.
@@ -33,7 +39,7 @@ export interface DaemonOptions {
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   const { runDir, dataRoot } = options;
   const files = await prepareRunDir(runDir);
-  const lock = takeLock(files, runDir);
+  const lock = await takeLock(files, runDir);
   const log = openDaemonLog(files.log);
   try {
     await cleanUpDeadMounts(files.state, log);
@@ -53,12 +59,23 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   }
 }
 
-function takeLock(files: RunFiles, runDir: string): FileLock {
-  try {
-    return lockFile(files.lock);
-  } catch (error) {
-    if (!isRafterError(error, 'BUSY')) throw error;
-    throw new RafterError('BUSY', `another daemon serves ${runDir}`, { cause: error });
+/**
+ * The lock of the run directory. A daemon that was killed may hold it for a moment after it stopped answering: until its
+ * last thread is gone. One that answers is there to stay.
+ */
+async function takeLock(files: RunFiles, runDir: string): Promise<FileLock> {
+  for (const end = Date.now() + LOCK_PATIENCE; ; await sleep(LOCK_POLL)) {
+    try {
+      return lockFile(files.lock);
+    } catch (error) {
+      if (!isRafterError(error, 'BUSY')) throw error;
+      const answers = await callDaemon(files.socket, 'GET /v1/status').then(
+        () => true,
+        () => false,
+      );
+      if (answers || Date.now() > end)
+        throw new RafterError('BUSY', `another daemon serves ${runDir}`, { cause: error });
+    }
   }
 }
 

@@ -42,6 +42,7 @@ function mountPointError(path: string, cause: unknown): RafterError {
     case 'EACCES':
       return new RafterError('DENIED', `no right to look at mount point ${path}`, { cause });
     case 'ENOTCONN':
+    case 'ECONNABORTED':
       return new RafterError('BUSY', `a mount whose server is dead is at ${path}`, {
         cause,
         hint: `take it away: umount -l ${path}`,

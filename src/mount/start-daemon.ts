@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import type { DaemonStatus } from './api.js';
-import { callDaemon, DaemonGoneError } from './api-client.js';
+import { callDaemon } from './api-client.js';
 import { readLogTail, sizeOf } from './daemon-log.js';
 import { prepareRunDir } from './run-dir.js';
 
@@ -59,8 +59,12 @@ async function start(
   while (Date.now() < end) {
     const ended = gone;
     const status = await statusOf(socket, signal);
-    if (status !== undefined) return status;
-    // The lock loser of two daemons that start at once ends too; then the winner has the lock and will answer.
+    if (status !== undefined) {
+      // Ours lost against one that another caller started. It must not wait and take over when that one ends.
+      if (status.pid !== child.pid) child.kill();
+      return status;
+    }
+    // A loser ends by itself, too; then the winner has the lock and will answer.
     if (ended !== undefined && !readLogTail(log, { from: logStart }).includes('another daemon serves')) {
       throw startError(ended, { log, logStart });
     }
@@ -80,7 +84,8 @@ async function statusOf(socket: string, signal: AbortSignal | undefined): Promis
   try {
     return await callDaemon<DaemonStatus>(socket, 'GET /v1/status', { signal });
   } catch (error) {
-    if (error instanceof DaemonGoneError) return undefined;
+    // One that dies while it is asked is none either.
+    if (isRafterError(error, 'UNAVAILABLE')) return undefined;
     throw error;
   }
 }
