@@ -112,7 +112,7 @@ export const descriptorSchema = v.pipe(
 );
 
 /** A shallow copy of `object` without the members whose value is null or undefined. */
-export function dropNulls<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], null> } {
+function dropNulls<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], null> } {
   const kept = Object.entries(object).filter(([, value]) => value !== null && value !== undefined);
   return Object.fromEntries(kept) as { [K in keyof T]: Exclude<T[K], null> };
 }

@@ -77,7 +77,7 @@ export async function checkLayoutMarker(root: string): Promise<void> {
 }
 
 /** Writes `bytes` as `path`: whole and on disk when this returns, or not at all. */
-export async function writeDurably(path: string, bytes: Buffer): Promise<void> {
+async function writeDurably(path: string, bytes: Buffer): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     const handle = await open(temporary, 'w', 0o644);

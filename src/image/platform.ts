@@ -68,7 +68,7 @@ export function selectPlatform(
 }
 
 /** True for an index entry that is marked as a Nydus manifest, by artifact type or by the older OS feature. */
-export function isNydusEntry(entry: Descriptor): boolean {
+function isNydusEntry(entry: Descriptor): boolean {
   return (
     entry.artifactType === NYDUS_MANIFEST_ARTIFACT ||
     (entry.platform?.['os.features'] ?? []).includes(NYDUS_OS_FEATURE)

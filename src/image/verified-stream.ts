@@ -53,6 +53,6 @@ export function verifiedStream(
 }
 
 /** The error for work that its AbortSignal ended. */
-export function interrupted(name: string): RafterError {
+function interrupted(name: string): RafterError {
   return new RafterError('INTERRUPTED', `${name}: interrupted`);
 }

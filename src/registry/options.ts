@@ -1,7 +1,7 @@
 import type { RetryPolicy } from './retry.js';
 
 /** A user name and password, as Basic authentication and token servers take them. */
-export interface Credentials {
+interface Credentials {
   username: string;
   password: string;
 }

@@ -22,7 +22,7 @@ const MAX_ERROR_BODY = 64 << 10;
 /** What is done to the repository; it decides the scope of the token that is asked for. */
 export type Access = 'pull' | 'push';
 
-export interface SessionRequest extends HttpRequest {
+interface SessionRequest extends HttpRequest {
   access: Access;
   /** Statuses that are an answer; every other one is thrown as a RegistryError. */
   expect: number[];

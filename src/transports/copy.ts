@@ -13,7 +13,7 @@ const MAX_MANIFESTS = 4096;
 const DEFAULT_JOBS = 4;
 
 /** How far a copy is, in bytes of blobs; what the target has counts as done. */
-export interface CopyProgress {
+interface CopyProgress {
   done: number;
   total: number;
 }

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
 import { withDirectoryLock } from '../../src/image/file-lock.js';
@@ -21,6 +21,9 @@ import { LayoutSource } from '../../src/image/layout-source.js';
 import { LayoutTarget } from '../../src/image/layout-target.js';
 import { OCI_MANIFEST } from '../../src/image/media-types.js';
 import { storeBlob, storeImage, writeIndexLayout } from '../support/layout-image.js';
+
+// Everything is put on disk with fsync, which takes seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 let directory: string;
 let root: string;

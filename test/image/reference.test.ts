@@ -1,6 +1,11 @@
+import { isDeepStrictEqual } from 'node:util';
 import * as fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { isRafterError } from '../../src/errors.js';
 import { formatReference, parseReference } from '../../src/image/reference.js';
+
+// Many thousand cases: well under a second alone, not on a machine that builds and tests other things as well.
+vi.setConfig({ testTimeout: 60_000 });
 
 const digest = `sha256:${'ab'.repeat(32)}`;
 const digest512 = `sha512:${'ab'.repeat(64)}`;
@@ -104,12 +109,13 @@ describe('what is wrong with a reference, and how it is right', () => {
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), (text) => {
         try {
           const reference = parseReference(text);
-          expect(parseReference(formatReference(reference))).toEqual(reference);
+          if (!isDeepStrictEqual(parseReference(formatReference(reference)), reference))
+            throw new Error(text);
         } catch (error) {
-          expect(error).toMatchObject({ code: 'USAGE' });
+          if (!isRafterError(error, 'USAGE')) throw error;
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 });

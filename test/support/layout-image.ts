@@ -14,7 +14,7 @@ export async function storeBlob(target: LayoutTarget, mediaType: string, bytes: 
 }
 
 /** A tar with one file. */
-export function tarOf(name: string, content: Buffer): Buffer {
+function tarOf(name: string, content: Buffer): Buffer {
   return Buffer.concat([
     encodeTarHeader({ name, type: 'file', mode: 0o644, size: content.length }),
     content,

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** One request as the registry answered it. */
-export interface LoggedRequest {
+interface LoggedRequest {
   method: string;
   /** With the query. */
   path: string;

@@ -1,0 +1,140 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { type Descriptor, hexOf } from '../../src/image/descriptor.js';
+import { LayoutTarget } from '../../src/image/layout-target.js';
+import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
+import { parseReference } from '../../src/image/reference.js';
+import type { ImageSource } from '../../src/image/source.js';
+import { type CopyOptions, copyImage } from '../../src/transports/copy.js';
+import { openSource, openTarget } from '../../src/transports/open.js';
+import { storeBlob, storeImage, writeIndexLayout } from '../support/layout-image.js';
+
+// Everything is put on disk with fsync, which takes seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'rafter-copy-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const at = (name: string) => join(directory, name);
+const open = (name: string, tag: string) => openSource(parseReference(`oci:${at(name)}:${tag}`));
+const copy = (from: ImageSource, name: string, options?: CopyOptions) =>
+  copyImage(from, openTarget(parseReference(`oci:${at(name)}:copy`)), options);
+
+const json = (value: unknown) => Buffer.from(JSON.stringify(value));
+
+/** Stores `value` as the layout's only image, with whatever `prepare` stores before. */
+async function writeDocument(
+  mediaType: string,
+  build: (target: LayoutTarget) => Promise<object>,
+): Promise<void> {
+  const target = new LayoutTarget({ transport: 'oci', path: at('source'), tag: 'x' });
+  const value = await build(target);
+  await target.putManifest(json({ schemaVersion: 2, mediaType, ...value }), mediaType, { tag: true });
+  await target.commit();
+}
+
+it('copies an index with everything below it, each blob once, and says how far it is', async () => {
+  await writeIndexLayout(at('source'), 'both', 50_000);
+  const source = open('source', 'both');
+  const steps: { done: number; total: number }[] = [];
+  const summary = await copy(source, 'target', { jobs: 2, onProgress: (step) => steps.push(step) });
+  const { digest, mediaType } = await source.resolve();
+  expect(summary).toMatchObject({ digest, mediaType, manifests: 3, copiedBlobs: 5, skippedBlobs: 0 });
+  expect(readdirSync(at('target/blobs/sha256')).sort()).toEqual(
+    readdirSync(at('source/blobs/sha256')).sort(),
+  );
+  expect(steps.at(-1)).toEqual({ done: summary.copiedBytes, total: summary.copiedBytes });
+  expect(steps.map(({ done }) => done)).toEqual(steps.map(({ done }) => done).sort((a, b) => a - b));
+
+  const again = await copy(source, 'target');
+  expect(again).toMatchObject({
+    copiedBlobs: 0,
+    copiedBytes: 0,
+    skippedBlobs: 5,
+    skippedBytes: summary.copiedBytes,
+  });
+});
+
+it('leaves nothing when a blob is missing or damaged', async () => {
+  await writeIndexLayout(at('source'), 'both', 50_000);
+  const source = open('source', 'both');
+  const [image] = JSON.parse((await source.readManifest(await source.resolve())).toString()).manifests;
+  const { layers } = JSON.parse((await source.readManifest(image)).toString());
+  const blob = at(`source/blobs/sha256/${hexOf(layers[0].digest)}`);
+  writeFileSync(blob, Buffer.alloc(layers[0].size));
+  await expect(copy(source, 'target')).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+  rmSync(blob);
+  await expect(copy(source, 'target')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  expect(readdirSync(directory)).toEqual(['source']);
+});
+
+it('stops at once and leaves nothing when it is interrupted', async () => {
+  await writeIndexLayout(at('source'), 'both', 5_000_000);
+  const controller = new AbortController();
+  const options = { signal: controller.signal, onProgress: () => controller.abort() };
+  await expect(copy(open('source', 'both'), 'target', options)).rejects.toMatchObject({
+    code: 'INTERRUPTED',
+  });
+  await expect(copy(open('source', 'both'), 'target', { signal: AbortSignal.abort() })).rejects.toMatchObject(
+    {
+      code: 'INTERRUPTED',
+    },
+  );
+  expect(existsSync(at('target'))).toBe(false);
+});
+
+it('leaves out layers that only their owner may hand out', async () => {
+  const foreign = {
+    mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+    digest: `sha256:${'0'.repeat(64)}`,
+    size: 10,
+    urls: ['https://owner.example.com/layer'],
+  };
+  await writeDocument(OCI_MANIFEST, async (target) => ({
+    config: await storeBlob(target, OCI_CONFIG, json({ rootfs: { type: 'layers', diff_ids: [] } })),
+    layers: [foreign],
+  }));
+  expect(await copy(open('source', 'x'), 'target')).toMatchObject({ copiedBlobs: 1, manifests: 1 });
+});
+
+it('takes members of an index that are no manifests as blobs', async () => {
+  await writeDocument(OCI_INDEX, async (target) => ({
+    manifests: [await storeBlob(target, 'text/plain', Buffer.from('note')), await storeImage(target, {})],
+  }));
+  expect(await copy(open('source', 'x'), 'target')).toMatchObject({ manifests: 2, copiedBlobs: 2 });
+});
+
+it('takes indexes in indexes, but not without end', async () => {
+  const nest = async (target: LayoutTarget, depth: number): Promise<Descriptor> => {
+    if (depth === 0) return storeImage(target, {});
+    const manifests = [await nest(target, depth - 1)];
+    return target.putManifest(json({ schemaVersion: 2, manifests }), OCI_INDEX, { tag: false });
+  };
+  await writeDocument(OCI_INDEX, async (target) => ({ manifests: [await nest(target, 7)] }));
+  expect(await copy(open('source', 'x'), 'target')).toMatchObject({ manifests: 9 });
+  await writeDocument(OCI_INDEX, async (target) => ({ manifests: [await nest(target, 8)] }));
+  await expect(copy(open('source', 'x'), 'deeper')).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+});
+
+it('says that it cannot write what sha512 names', async () => {
+  await writeDocument(OCI_MANIFEST, async (target) => ({
+    config: await storeBlob(target, OCI_CONFIG, json({})),
+    layers: [{ mediaType: 'a/b', digest: `sha512:${'0'.repeat(128)}`, size: 1 }],
+  }));
+  await expect(copy(open('source', 'x'), 'target')).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+});
+
+it('opens no archive, and says what to do instead', () => {
+  for (const text of ['oci-archive:x.tar', 'docker-archive:x.tar:a:1']) {
+    for (const openIt of [openSource, openTarget]) {
+      expect(() => openIt(parseReference(text))).toThrow(
+        expect.objectContaining({ code: 'UNSUPPORTED', hint: expect.stringContaining('oci:DIR:TAG') }),
+      );
+    }
+  }
+});
