@@ -34,7 +34,7 @@ const CIPHER_NONE = 0;
 const CIPHER_AES_128_XTS = 1;
 
 /** Where a blob's compression context table is (chunk info array, contexts), and how it is stored. */
-export interface ContextTableLocation {
+interface ContextTableLocation {
   compressor: Compressor;
   /** Byte offset of the stored array in the object; the 4096-byte header follows it. */
   offset: number;

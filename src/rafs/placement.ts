@@ -2,7 +2,7 @@ import { INODE_SLOT } from './inode.js';
 import { alignUp, BLOCK_SIZE } from './limits.js';
 
 /** First inode (the root) stands one block behind the start of the meta area, so that inode number 0 stays unused. */
-export const FIRST_INODE_OFFSET = 4096;
+const FIRST_INODE_OFFSET = 4096;
 
 const SLOTS_PER_BLOCK = BLOCK_SIZE / INODE_SLOT;
 

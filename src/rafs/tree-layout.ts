@@ -28,7 +28,7 @@ export interface PlacedInode {
 }
 
 /** A name in a placed directory. */
-export interface PlacedEntry {
+interface PlacedEntry {
   name: Buffer;
   /** Undefined for "." and "..". */
   node: TreeNode | undefined;

@@ -12,8 +12,8 @@ export interface WalkEntry {
 }
 
 const ROOT = Buffer.from('/');
-const DOT = Buffer.from('.');
-const DOT_DOT = Buffer.from('..');
+const DOT = Buffer.of(0x2e);
+const DOT_DOT = Buffer.of(0x2e, 0x2e);
 
 /**
  * Every name of a bootstrap: a directory before its children, children in byte order, a subdirectory's content behind all

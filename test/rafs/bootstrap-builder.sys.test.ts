@@ -1,5 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -7,7 +7,10 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { Bootstrap } from '../../src/rafs/bootstrap.js';
 import { buildBootstrap } from '../../src/rafs/bootstrap-builder.js';
 import { writeDecodedBlob } from '../support/decoded-blob.js';
+import { missingPrograms, peerOrSkip } from '../support/programs.js';
 import { buildTree, treePlan } from './random-tree.js';
+
+const FSCK = 'fsck.erofs';
 
 const dir = mkdtempSync(join(tmpdir(), 'rafter-rafs-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -37,28 +40,33 @@ const images = fc.sample(treePlan, { numRuns: 12, seed: 99 }).map((plan, i) => {
   return { file, devices };
 });
 
+function deviceArgs(devices: string[]): string[] {
+  return devices.map((device) => `--device=${device}`);
+}
+
 describe('programs that are not ours accept bootstraps of ours', () => {
   test('fsck.erofs', (ctx) => {
-    if (spawnSync('fsck.erofs', ['-V']).error) ctx.skip('fsck.erofs (erofs-utils) is not installed');
+    const missing = missingPrograms(FSCK);
+    if (missing) ctx.skip(missing);
     for (const { file, devices } of images) {
-      const args = [...devices.map((device) => `--device=${device}`), '--extract', file];
-      const { status, stdout, stderr } = spawnSync('fsck.erofs', args, { encoding: 'utf8' });
+      const args = [...deviceArgs(devices), '--extract', file];
+      const { status, stdout, stderr } = spawnSync(FSCK, args, { encoding: 'utf8' });
       expect({ file, status, output: `${stdout}${stderr}` }).toEqual({ file, status: 0, output: '' });
     }
   });
 
   test('fsck.erofs notices damage, so that its word counts', (ctx) => {
-    if (spawnSync('fsck.erofs', ['-V']).error) ctx.skip('fsck.erofs (erofs-utils) is not installed');
+    const missing = missingPrograms(FSCK);
+    if (missing) ctx.skip(missing);
     const broken = join(dir, 'broken.boot');
-    execFileSync('cp', [images[0]!.file, broken]);
-    execFileSync('truncate', ['-s', '4096', broken]);
-    expect(spawnSync('fsck.erofs', [broken]).status).not.toBe(0);
+    const { file, devices } = images[0]!;
+    copyFileSync(file, broken);
+    truncateSync(broken, 8192);
+    expect(spawnSync(FSCK, [...deviceArgs(devices), '--extract', broken]).status).not.toBe(0);
   });
 
   test('nydus-image check', (ctx) => {
-    const program = join(process.env.RAFTER_PEERS ?? '', 'nydus-image');
-    if (!process.env.RAFTER_PEERS || !existsSync(program))
-      ctx.skip('RAFTER_PEERS names no folder with nydus-image');
+    const program = peerOrSkip(ctx, 'nydus-image');
     for (const { file } of images) {
       const { status, stdout, stderr } = spawnSync(program, ['check', '--bootstrap', file], {
         encoding: 'utf8',

@@ -1,9 +1,12 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { sha256 } from '../../src/codec/digest.js';
 import { BlobBuilder } from '../../src/rafs/blob-builder.js';
 import { Bootstrap } from '../../src/rafs/bootstrap.js';
 import { type BootstrapOptions, buildBootstrap } from '../../src/rafs/bootstrap-builder.js';
 import type { BlobRef, Chunk, Inode, TreeNode } from '../../src/rafs/tree.js';
+
+// Much computing: seconds on an idle machine, more on a busy one.
+vi.setConfig({ testTimeout: 60_000 });
 
 const COMMON = { uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0, xattrs: [] };
 

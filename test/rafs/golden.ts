@@ -2,7 +2,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Compressor, decompress } from '../../src/codec/compressor.js';
 import { chunkDigest, crc32c } from '../../src/codec/digest.js';
-import { BLOB_ENTRY_SIZE, decodeBlobEntry } from '../../src/rafs/blob-entry.js';
 import type { BlobMeta } from '../../src/rafs/blob-meta.js';
 import { BlobRef } from '../../src/rafs/blob-ref.js';
 import type { Bootstrap, RafsBlob } from '../../src/rafs/bootstrap.js';
@@ -51,18 +50,10 @@ export function goldenTree(name: string): TreeRow[] {
 }
 
 /** Every chunk table entry of a bootstrap, decoded. */
-export function chunkTableOf(bytes: Buffer) {
+function chunkTableOf(bytes: Buffer) {
   const { offset, size } = readBootstrapTables(bytes, 'golden').extended.chunkTable;
   return Array.from({ length: size / CHUNK_TABLE_ENTRY_SIZE }, (_, i) =>
     decodeChunkTableEntry(bytes, offset + i * CHUNK_TABLE_ENTRY_SIZE),
-  );
-}
-
-/** Every blob table entry of a bootstrap, decoded. */
-export function blobTableOf(bytes: Buffer) {
-  const { offset, size } = readBootstrapTables(bytes, 'golden').extended.blobTable;
-  return Array.from({ length: size / BLOB_ENTRY_SIZE }, (_, i) =>
-    decodeBlobEntry(bytes, offset + i * BLOB_ENTRY_SIZE, 'golden'),
   );
 }
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { sha256 } from '../../src/codec/digest.js';
 import { BlobMeta } from '../../src/rafs/blob-meta.js';
 import { Bootstrap, type DiskInode } from '../../src/rafs/bootstrap.js';
@@ -8,6 +8,9 @@ import type { Inode, TreeNode } from '../../src/rafs/tree.js';
 import { walk } from '../../src/rafs/walk.js';
 import { readChunk } from './golden.js';
 import { type BuiltTree, buildTree, type TreePlan, treePlan } from './random-tree.js';
+
+// Much computing: seconds on an idle machine, more on a busy one.
+vi.setConfig({ testTimeout: 60_000 });
 
 function build(plan: TreePlan): { built: BuiltTree; bytes: Buffer } {
   const built = buildTree(plan);
@@ -85,7 +88,7 @@ test('what is built is read back: names, attributes, hard links, every byte of e
     }),
     { numRuns: 40, seed: 6 },
   );
-}, 30_000);
+});
 
 test('blobs are what their entries say: id, sizes, table of contents, meta as stored and as file', () => {
   fc.assert(
