@@ -46,16 +46,16 @@ export interface RunRequest {
  */
 export async function runImage(request: RunRequest): Promise<number> {
   const { config, options, signal } = request;
-  const lower = realpathSync(request.lower);
-  resolveCommand(config.config, options);
-  checkTerminal(options);
-  const volumes = parseVolumes(options);
-  const user = resolveUser(lower, options.user || config.config.User || '');
-  const runc = findRunc();
-  for (const { source } of volumes) makeSource(source);
-
   const signals = relaySignals({ abort: signal });
   try {
+    const lower = realpathSync(request.lower);
+    resolveCommand(config.config, options);
+    checkTerminal(options);
+    const volumes = parseVolumes(options);
+    const user = resolveUser(lower, options.user || config.config.User || '');
+    const runc = findRunc();
+    for (const { source } of volumes) makeSource(source);
+
     const runcRoot = join(makeDirectory(request.runDir), 'runc');
     const parent = join(makeDirectory(request.dataRoot), 'containers');
     await removeStaleContainers(parent, runc);
