@@ -18,7 +18,7 @@ export interface DaemonLog {
   error(message: string, fields?: LogFields): void;
 }
 
-export type LogFields = Record<string, unknown>;
+type LogFields = Record<string, unknown>;
 
 /** Size at which the log's older half is thrown away, in bytes. */
 const DEFAULT_LIMIT = 8 << 20;

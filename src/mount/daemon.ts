@@ -122,8 +122,11 @@ async function serve(
     await rm(files.socket, { force: true });
     const closed = server.listening ? once(server, 'close') : undefined;
     server.close();
+    table.interrupt();
     await table.unmountAll();
     await closed;
+    // A request that was just about to succeed has made a mount meanwhile.
+    await table.unmountAll();
     stop.close();
     log.info('stopped', { pid: process.pid });
   }
@@ -153,9 +156,11 @@ function createStopSignal(log: DaemonLog) {
   };
   const uncaught = (error: unknown) =>
     log.error('nothing caught this', { error, stack: (error as Error | undefined)?.stack });
+  // A second signal means now: what is left mounted is taken away by the next daemon.
+  const onSignal = (name: string) => (requested ? process.exit(1) : request(name));
   const handlers = {
-    SIGTERM: () => request('SIGTERM'),
-    SIGINT: () => request('SIGINT'),
+    SIGTERM: () => onSignal('SIGTERM'),
+    SIGINT: () => onSignal('SIGINT'),
     uncaughtException: uncaught,
     unhandledRejection: uncaught,
   };

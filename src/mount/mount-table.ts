@@ -18,6 +18,7 @@ export class MountTable {
   readonly #reserved = new Set<string>();
   /** Mounts that are gone from their place but still have open files. */
   readonly #leaving = new Set<MountedImage>();
+  readonly #interrupted = new AbortController();
   #writing: Promise<void> = Promise.resolve();
 
   constructor(services: MountServices, stateFile: string) {
@@ -41,8 +42,9 @@ export class MountTable {
       throw new RafterError('BUSY', `another request is mounting at ${mountpoint}`);
     this.#reserved.add(mountpoint);
     try {
-      const options = { services: this.#services, ...(signal && { signal }) };
-      const mounted = await mountImage(request, mountpoint, options);
+      const signals = signal === undefined ? [] : [signal];
+      const either = AbortSignal.any([this.#interrupted.signal, ...signals]);
+      const mounted = await mountImage(request, mountpoint, { services: this.#services, signal: either });
       const { info, image } = mounted;
       this.#mounts.set(info.id, mounted);
       mounted.released.then(() => this.#forget(mounted));
@@ -75,6 +77,11 @@ export class MountTable {
     await withDeadline(mounted.released, RELEASE_DEADLINE);
     this.#services.log.info('unmounted', { id: info.id, mountpoint: info.mountpoint, ...info.stats });
     return info;
+  }
+
+  /** Ends the mount requests under way, and all that come, with INTERRUPTED. */
+  interrupt(): void {
+    this.#interrupted.abort();
   }
 
   /** Unmounts everything, what is in use too. What could not be unmounted is in the log. */

@@ -4,13 +4,7 @@ type Koffi = typeof import('koffi');
 
 /** The C functions that this program calls. Pointers are addresses (bigint) or Buffers; -1 means: see `errno()`. */
 export interface Libc {
-  mount(
-    source: string | null,
-    target: string,
-    type: string | null,
-    flags: number,
-    data: string | null,
-  ): number;
+  mount(source: string, target: string, type: string, flags: number, data: string | null): number;
   umount2(target: string, flags: number): number;
   flock(fd: number, operation: number): number;
   memcpy(target: bigint | Buffer, source: bigint | Buffer, size: number): bigint;

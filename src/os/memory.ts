@@ -5,13 +5,6 @@ import { koffi, libc } from './libc.js';
  * where their addresses come from and how long they stay valid.
  */
 
-/** A copy of `size` bytes at `address`. */
-export function copyFromMemory(address: bigint, size: number): Buffer {
-  const bytes = Buffer.allocUnsafe(size);
-  if (size > 0) libc().memcpy(bytes, address, size);
-  return bytes;
-}
-
 /** Writes `bytes` at `address`. */
 export function copyToMemory(address: bigint, bytes: Buffer): void {
   if (bytes.length > 0) libc().memcpy(address, bytes, bytes.length);
@@ -19,7 +12,9 @@ export function copyToMemory(address: bigint, bytes: Buffer): void {
 
 /** A copy of the C string at `address`, without its NUL, as the bytes it has. */
 export function cStringAt(address: bigint): Buffer {
-  return copyFromMemory(address, Number(libc().strlen(address)));
+  const bytes = Buffer.allocUnsafe(Number(libc().strlen(address)));
+  if (bytes.length > 0) libc().memcpy(bytes, address, bytes.length);
+  return bytes;
 }
 
 /** A JavaScript function that calls a C function of type `prototype` (C syntax without a name) by its address. */

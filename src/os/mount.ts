@@ -1,15 +1,8 @@
 import { systemError } from './errno.js';
 import { libc } from './libc.js';
 
-/** Flags of mount(2), from the kernel's include/uapi/linux/mount.h. */
+/** Flag of mount(2), from the kernel's include/uapi/linux/mount.h. */
 export const MS_RDONLY = 0x1;
-export const MS_NOSUID = 0x2;
-export const MS_NODEV = 0x4;
-export const MS_NOEXEC = 0x8;
-export const MS_REMOUNT = 0x20;
-export const MS_BIND = 0x1000;
-export const MS_REC = 0x4000;
-export const MS_PRIVATE = 0x40000;
 
 /** Flags of umount2(2). */
 const MNT_DETACH = 0x2;
@@ -23,8 +16,8 @@ export interface MountRequest {
   source: string;
   /** Existing directory. */
   target: string;
-  /** File system type (`overlay`, `erofs`, ...); leave it out for MS_BIND and MS_PRIVATE. */
-  type?: string;
+  /** File system type (`overlay`, `erofs`, ...). */
+  type: string;
   /** MS_* flags, or-ed. */
   flags?: number;
   /** File system's own options, comma separated: at most 4095 bytes. */
@@ -36,10 +29,10 @@ export interface MountRequest {
  * Throws BUSY, DENIED, NOT_FOUND, UNSUPPORTED (unknown file system) or FAILED, each with the errno's name.
  */
 export function mount({ source, target, type, flags = 0, data }: MountRequest): void {
-  const action = `mount ${type ?? source} at ${target}`;
+  const action = `mount ${type} at ${target}`;
   if (data !== undefined && Buffer.byteLength(data) > MAX_MOUNT_DATA)
     throw new RangeError(`${action}: options are longer than ${MAX_MOUNT_DATA} bytes`);
-  if (libc().mount(source, target, type ?? null, flags, data ?? null) !== 0)
+  if (libc().mount(source, target, type, flags, data ?? null) !== 0)
     throw systemError(libc().errno(), action, {
       ENODEV: `the kernel has no file system '${type}': try 'modprobe ${type}'`,
     });

@@ -1,4 +1,5 @@
 import { createHash, randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { open, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer, request as httpRequest } from 'node:http';
@@ -50,6 +51,19 @@ async function mountFull(name = 'full') {
 }
 const bigFile = () => goldenTree('full').find(({ size, type }) => type === 'file' && size! > 3_000_000)!;
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+
+/** Takes every request and answers none. `asked` settles with the first. */
+async function startSilentRegistry() {
+  const server = createServer();
+  const asked = once(server, 'request');
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const stop = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, asked, stop };
+}
 
 describe('a mounted image', () => {
   it('is the whole tree: every name, attribute, xattr and byte', async () => {
@@ -197,21 +211,16 @@ describe('mounting', () => {
   });
 
   it('stops when the client goes away, and leaves nothing', async () => {
-    let asked = () => {};
-    const arrived = new Promise<void>((resolve) => {
-      asked = resolve;
-    });
-    const silent = createServer(() => asked()).listen(0, '127.0.0.1');
+    const silent = await startSilentRegistry();
     try {
       const controller = new AbortController();
       const mountpoint = await place.mountpoint('m');
-      const { port } = silent.address() as AddressInfo;
       const mounting = mountImage(
         { ...place, signal: controller.signal },
-        { reference: `127.0.0.1:${port}/a:1`, mountpoint },
+        { reference: `${silent.host}/a:1`, mountpoint },
       );
       mounting.catch(() => {});
-      await arrived;
+      await silent.asked;
       controller.abort();
       await expect(mounting).rejects.toMatchObject({ code: 'INTERRUPTED' });
       await expect
@@ -223,8 +232,7 @@ describe('mounting', () => {
         )
         .toBe(true);
     } finally {
-      silent.closeAllConnections();
-      silent.close();
+      silent.stop();
     }
   });
 });
@@ -290,6 +298,22 @@ describe('the daemon', () => {
     expect(await daemonStatus(place)).toBeUndefined();
     expect(await shutdownDaemon(place)).toBe(false);
     expect(await listMounts(place)).toEqual([]);
+  });
+
+  it('ends at once also while a mount request waits for its registry', async () => {
+    const silent = await startSilentRegistry();
+    try {
+      const mountpoint = await place.mountpoint('m');
+      const mounting = mountImage(place, { reference: `${silent.host}/a:1`, mountpoint });
+      mounting.catch(() => {});
+      await silent.asked;
+      const { pid } = (await daemonStatus(place))!;
+      process.kill(pid, 'SIGTERM');
+      expect(await ended(pid)).toBe(true);
+      await expect(mounting).rejects.toMatchObject({ code: 'INTERRUPTED' });
+    } finally {
+      silent.stop();
+    }
   });
 
   it.each(['SIGTERM', 'SIGINT'] as const)('unmounts on %s also what is in use', async (signal) => {

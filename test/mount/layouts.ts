@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packBootstrapLayer } from '../../src/image/bootstrap-layer.js';
@@ -61,9 +60,4 @@ export async function writeGoldenLayout(name: string, path: string): Promise<str
   await target.putManifest(Buffer.from(JSON.stringify(manifest)), OCI_MANIFEST, { tag: true });
   await target.commit();
   return blobs.map(({ digest }) => join(path, 'blobs/sha256', digest.slice('sha256:'.length)));
-}
-
-/** SHA-256 of a file in the golden folder, in hex. */
-export function hashOf(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
