@@ -86,6 +86,7 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
       tar.destroy();
     }
     measured.verify();
+    overlay.finish();
     await packer.finish();
     const blob = builder.isEmpty ? undefined : await finishBlob(builder, output);
     return { blob, entries, tarBytes: measured.size(), stats: packer.stats };

@@ -1,6 +1,10 @@
 import { RafterError } from '../errors.js';
 import { MAX_NAME_SIZE } from '../rafs/limits.js';
 
+const WHITEOUT_PREFIX = '.wh.';
+const META_PREFIX = '.wh..wh.';
+const OPAQUE = '.wh..wh..opq';
+
 /**
  * The components of a path in a tar, each as latin1 text (one character per byte): what is left after `.` and empty
  * components are dropped and `..` has taken away the component in front of it, never going above the root, as umoci and
@@ -13,16 +17,14 @@ export function splitPath(path: Buffer, what: string): string[] {
     if (name === '..') names.pop();
     else names.push(name);
   }
-  const tooLong = names.find((name) => name.length > MAX_NAME_SIZE);
-  if (tooLong !== undefined) {
+  // A whiteout's name may be longer than the name that it removes.
+  const limit = (name: string) =>
+    MAX_NAME_SIZE + (name.startsWith(WHITEOUT_PREFIX) ? WHITEOUT_PREFIX.length : 0);
+  if (names.some((name) => name.length > limit(name))) {
     throw new RafterError('LIMIT_EXCEEDED', `${what}: a name has more than ${MAX_NAME_SIZE} bytes`);
   }
   return names;
 }
-
-const WHITEOUT_PREFIX = '.wh.';
-const META_PREFIX = '.wh..wh.';
-const OPAQUE = '.wh..wh..opq';
 
 /** What a path stands for in a layer (OCI image spec, "Layer changeset"). */
 export type LayerName =

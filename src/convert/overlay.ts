@@ -35,6 +35,11 @@ export class LayerOverlay {
    */
   readonly #described = new Set<TreeNode>();
   readonly #passed = new Set<TreeNode>();
+  /**
+   * Directories made where a lower layer has something else, and the entry that needed each. A whiteout or the directory's own
+   * entry may still come; without one the layer is wrong.
+   */
+  readonly #unannounced = new Map<TreeNode, string>();
 
   constructor(root: TreeNode, { layer, losses }: { layer: string; losses: Losses }) {
     this.#root = asDirectory(root);
@@ -76,8 +81,14 @@ export class LayerOverlay {
     }
   }
 
+  /** Call after the last entry. MALFORMED if the layer has entries below something that is no directory. */
+  finish(): void {
+    for (const [node, what] of this.#unannounced) throw notADirectory(what, node.name);
+  }
+
   #put(directory: Directory, name: string, inode: Inode): void {
     const existing = directory.children.get(name);
+    if (existing) this.#unannounced.delete(existing);
     if (existing?.children && inode.type === 'dir') {
       existing.inode = inode;
       this.#described.add(existing);
@@ -126,6 +137,7 @@ export class LayerOverlay {
 
   /** A directory of a lower layer was removed, but this layer has something in it: it is made anew. */
   #resetPassed(node: TreeNode): void {
+    this.#unannounced.delete(node);
     if (!this.#described.has(node)) node.inode = defaultDirectory();
   }
 
@@ -146,7 +158,7 @@ export class LayerOverlay {
     let current = directory;
     for (const name of missing) {
       const inFront = current.children.get(name);
-      if (inFront) throw notADirectory(what, name);
+      if (inFront && this.#isOfThisLayer(inFront)) throw notADirectory(what, inFront.name);
       const node: Directory = {
         name: Buffer.from(name, 'latin1'),
         inode: defaultDirectory(),
@@ -154,6 +166,7 @@ export class LayerOverlay {
       };
       current.children.set(name, node);
       this.#passed.add(node);
+      if (inFront) this.#unannounced.set(node, what);
       current = node;
     }
     return current;
@@ -191,9 +204,8 @@ export class LayerOverlay {
   }
 }
 
-function notADirectory(what: string, name: string): RafterError {
-  const shown = showPath(Buffer.from(name, 'latin1'));
-  return new RafterError('MALFORMED', `${what}: ${shown} in its path is not a directory`);
+function notADirectory(what: string, name: Buffer): RafterError {
+  return new RafterError('MALFORMED', `${what}: ${showPath(name)} in its path is not a directory`);
 }
 
 function asDirectory(node: TreeNode): Directory {

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { convertLayout, goldenTar, makeLayout } from './layouts.js';
 import { type Row, readImage } from './read-image.js';
 import { makeTar } from './tar-writer.js';
+
+// Conversions start threads, which takes its time on a machine that is busy.
+vi.setConfig({ testTimeout: 120_000 });
 
 interface GoldenRow {
   path?: string;
@@ -48,45 +51,48 @@ function correct(path: string, row: GoldenRow): GoldenRow {
   return fixed;
 }
 
+/** The members that are compared, in one form for both sides. */
 function compare(rows: Map<string, Row>, golden: Map<string, GoldenRow>): void {
-  expect([...rows.keys()].sort()).toEqual([...golden.keys()].sort());
+  const found = [...rows.values()].map((row) => ({
+    path: row.path,
+    type: row.type,
+    mode: row.mode.toString(8).padStart(6, '0'),
+    owner: [row.uid, row.gid],
+    nlink: row.nlink,
+    mtime: [row.mtimeSec, row.mtimeNsec],
+    content: [row.size, row.sha256],
+    rdev: row.rdev,
+    target: row.target,
+    xattrs: row.xattrs,
+  }));
   const groups = new Map<number, Set<number>>();
-  for (const [path, raw] of golden) {
-    const expected = correct(path, raw);
-    const row = rows.get(path)!;
-    expect(
-      {
-        type: row.type,
-        mode: row.mode.toString(8).padStart(6, '0'),
-        owner: [row.uid, row.gid],
-        nlink: row.nlink,
-        mtime: [row.mtimeSec, row.mtimeNsec],
-        sha256: row.sha256,
-        rdev: row.rdev,
-        target: row.target,
-        xattrs: row.xattrs,
-        ...(row.type === 'file' && { size: row.size }),
-      },
+  const wanted = [...golden].map(([path, raw]) => {
+    const row = correct(path, raw);
+    if (row.hardlinkGroup !== undefined) {
+      groups.set(
+        row.hardlinkGroup,
+        (groups.get(row.hardlinkGroup) ?? new Set()).add(rows.get(path)?.nid ?? -1),
+      );
+    }
+    return {
       path,
-    ).toEqual({
-      type: expected.type,
-      mode: expected.mode,
-      owner: [expected.uid, expected.gid],
-      nlink: expected.nlink,
-      mtime: [expected.mtime, expected.mtimeNsec],
-      sha256: expected.sha256,
-      rdev: expected.rdev,
-      target: expected.type === 'symlink' ? bytesOf(expected.target, expected.target64) : undefined,
-      xattrs: expected.xattrs,
-      ...(expected.type === 'file' && { size: expected.size }),
-    });
-    if (expected.hardlinkGroup === undefined) continue;
-    groups.set(expected.hardlinkGroup, (groups.get(expected.hardlinkGroup) ?? new Set()).add(row.nid));
-  }
+      type: row.type,
+      mode: row.mode,
+      owner: [row.uid, row.gid],
+      nlink: row.nlink,
+      mtime: [row.mtime, row.mtimeNsec],
+      content: row.type === 'file' ? [row.size, row.sha256] : [undefined, undefined],
+      rdev: row.rdev,
+      target: row.type === 'symlink' ? bytesOf(row.target, row.target64) : undefined,
+      xattrs: row.xattrs,
+    };
+  });
+  const byPath = (a: { path: string }, b: { path: string }) => (a.path < b.path ? -1 : 1);
+  expect(found.sort(byPath)).toEqual(wanted.sort(byPath));
   for (const nids of groups.values()) expect(nids.size, 'names of one inode').toBe(1);
 }
 
-describe('the golden layers', { timeout: 60_000 }, () => {
+describe('the golden layers', () => {
   it.each(['gzip', 'zstd', 'none'] as const)(
     'full, from %s layers, is what umoci unpacks',
     async (compression) => {
@@ -100,7 +106,6 @@ describe('the golden layers', { timeout: 60_000 }, () => {
   );
 
   it.each([
-    { chunkSize: 0x10000, batchSize: 0 },
     { chunkSize: 0x1000, batchSize: 0x1000 },
     { chunkSize: 0x10000, batchSize: 1 << 20 },
     { compressor: 'lz4_block' as const },
@@ -123,7 +128,7 @@ describe('the golden layers', { timeout: 60_000 }, () => {
   });
 });
 
-describe('layers that the Nydus builder refuses or takes wrongly', { timeout: 60_000 }, () => {
+describe('layers that the Nydus builder refuses or takes wrongly', () => {
   const rowsOf = async (...layers: Buffer[]) => {
     const { dir, summary } = await convertLayout(makeLayout(layers));
     return { ...(await readImage(dir)), summary };

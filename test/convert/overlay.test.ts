@@ -36,6 +36,7 @@ function stack(...layers: TarEntryHead[][]): TreeNode {
   layers.forEach((entries, i) => {
     const overlay = new LayerOverlay(root, { layer: `layer ${i + 1}`, losses: collectLosses(false) });
     for (const each of entries) overlay.apply(each);
+    overlay.finish();
   });
   return root;
 }
@@ -207,6 +208,12 @@ describe('whiteouts', () => {
     expect(shown(lower, [file('.wh.d')])).toEqual(['/ 755', '/f 1']);
   });
 
+  it('remove names of up to 255 bytes', () => {
+    const long = 'n'.repeat(255);
+    expect(shown([file(long)], [file(`.wh.${long}`)])).toEqual(['/ 755']);
+    expect(() => stack([file(`.wh.${long}n`)])).toThrow('more than 255 bytes');
+  });
+
   it('are dropped in the lowest layer, in new directories and below directories that are not there', () => {
     expect(
       shown([file('.wh.x'), dir('n'), file('n/.wh.y'), file('n/.wh..wh..opq'), file('gone/.wh.z')]),
@@ -232,6 +239,18 @@ describe('whiteouts', () => {
     ]) {
       expect(shown(lower, order)).toEqual(['/ 755', '/d/ 750', '/d/new 2', '/f 1'].sort());
     }
+  });
+
+  it('may come behind what they make room for, as may the directory itself', () => {
+    const replaced = ['/ 755', '/d/ 700', '/d/a 1', '/d/e/ 711', '/d/e/x 1', '/f/ 755', '/f/new 2'].sort();
+    expect(shown(lower, [file('f/new', 2), file('.wh.f')])).toEqual(replaced);
+    expect(shown(lower, [file('f/new', 2), dir('f')])).toEqual(replaced);
+    expect(shown(lower, [file('d/a/new', 2), file('d/.wh..wh..opq')])).toEqual(
+      ['/ 755', '/d/ 700', '/d/a/ 755', '/d/a/new 2', '/f 1'].sort(),
+    );
+    expect(() => stack(lower, [file('f/new', 2), file('.wh.d')])).toThrow(
+      '"f" in its path is not a directory',
+    );
   });
 
   it('of a directory that the layer only passes through make it anew', () => {
