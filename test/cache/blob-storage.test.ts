@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BlobStorage } from '../../src/cache/blob-storage.js';
+import { decodeMapHeader } from '../../src/cache/chunk-map.js';
 import { fingerprintOf } from '../../src/cache/layout.js';
 import { noStats } from '../../src/cache/stats.js';
 import { chunkDigest } from '../../src/codec/digest.js';
@@ -122,6 +123,16 @@ it('a chunk that is being verified again is not overwritten meanwhile', async ()
   expect(storage.holds(3, blob.digests[3]!)).toBe(true);
   expect((await stored(3)).equals(bytesOf(3))).toBe(true);
   await killed.close();
+});
+
+it('a clean map is dirty on disk before any of its bits change', async () => {
+  await storage.store([verified(0)]);
+  await storage.close();
+  storage = await open();
+  const header = () => decodeMapHeader(readFileSync(join(dir, `${blob.layout.id}.map`)));
+  expect(header()?.clean).toBeDefined();
+  storage.drop(0);
+  await expect.poll(() => header()?.clean, { timeout: 5000 }).toBeUndefined();
 });
 
 it('a record outlives the session, a dropped chunk does not', async () => {

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { BlobCache } from '../../src/cache/blob-cache.js';
 import { decodeMapHeader } from '../../src/cache/chunk-map.js';
@@ -141,6 +142,22 @@ it('ends running reads when it is closed, and takes no more blobs', async () => 
   expect(await read).toMatchObject({ code: 'INTERRUPTED' });
   expect(source.aborted).toBe(1);
   await expect(store.acquire(blob.layout, source)).rejects.toThrow('is closed');
+});
+
+it('waits for chunks that are still being written when their readers are gone', async () => {
+  const warnings: string[] = [];
+  const store = await CacheStore.open(dir, { onWarning: (message) => warnings.push(message) });
+  for (let round = 0; round < 25; round++) {
+    const blob = sampleBlob([400_000, 400_000, 400_000], { id: `round${round}`, compressor: 'none' });
+    const cache = await store.acquire(blob.layout, new SampleSource(blob.stored));
+    const read = readAll(cache).catch((e: unknown) => e);
+    await sleep(round / 4);
+    await store.release(cache);
+    await read;
+    expect(cache.stats.writeErrors).toBe(0);
+  }
+  await store.close();
+  expect(warnings).toEqual([]);
 });
 
 it('may be told twice at once to release a view, also while it reads', async () => {
