@@ -105,7 +105,7 @@ it('a disk that is full from the start still gives every byte', async () => {
   }
 });
 
-it('a disk that became read-only serves what it has and fetches the rest', async () => {
+it('a disk that is full in a later session serves what it has and fetches only the rest', async () => {
   const blob = sampleBlob([quarter, 5000]);
   const first = await CacheStore.open(disk);
   try {
