@@ -30,14 +30,14 @@ export interface ConvertRequest {
 }
 
 /** A step that goes on or has ended. `done` and `total` are bytes. */
-export interface ProgressEvent {
+interface ProgressEvent {
   kind: 'progress' | 'finished';
   label: string;
   done: number;
   total?: number;
 }
 
-export interface LayerSummary extends PackStats {
+interface LayerSummary extends PackStats {
   sourceDigest: Digest;
   /** Compressed bytes at the source, and bytes of the tar in it. */
   sourceBytes: number;

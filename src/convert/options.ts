@@ -5,9 +5,9 @@ import { RafterError } from '../errors.js';
 import { MAX_BATCH_SIZE, MIN_CHUNK_SIZE } from '../rafs/limits.js';
 
 /** Nydus' own default, bytes. */
-export const DEFAULT_CHUNK_SIZE = 1 << 20;
+const DEFAULT_CHUNK_SIZE = 1 << 20;
 /** Decoded bytes that small files share one compressed unit up to: as much as one chunk, so that no read fetches more than before. */
-export const DEFAULT_BATCH_SIZE = 1 << 20;
+const DEFAULT_BATCH_SIZE = 1 << 20;
 /** A chunk info of version 2 has 24 bits for the stored size, so a raw chunk of 16 MiB has no place in it. */
 const MAX_WRITTEN_CHUNK_SIZE = 8 << 20;
 const MIN_BATCH_SIZE = MIN_CHUNK_SIZE;

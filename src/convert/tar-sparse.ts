@@ -4,7 +4,7 @@ import { MAX_SPARSE_EXTENTS, TAR_BLOCK_SIZE } from './tar-entry.js';
 import { parsePaxNumber, parseTarNumber } from './tar-numbers.js';
 
 /** Bytes of a sparse file that are in the tar: `size` bytes that belong at `offset` of the file. */
-export interface SparseExtent {
+interface SparseExtent {
   offset: number;
   size: number;
 }

@@ -1,7 +1,7 @@
 import type { TarItem } from './tar-writer.js';
 
 /** What a path is in the model: everything that the layers say of it, nothing else. */
-export interface ModelNode {
+interface ModelNode {
   type: 'file' | 'dir' | 'symlink' | 'fifo';
   mode: number;
   uid: number;

@@ -13,10 +13,13 @@ import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types
 
 const roots: string[] = [];
 
+// Registered while the test file that imports this is read: hooks that a running test adds are not called.
+afterAll(() => {
+  for (const root of roots) rmSync(root, { recursive: true, force: true });
+});
+
 /** A directory of the test file's own, removed at its end. */
-export function scratch(): string {
-  if (roots.length === 0)
-    afterAll(() => roots.forEach((root) => void rmSync(root, { recursive: true, force: true })));
+function scratch(): string {
   const root = mkdtempSync(join(tmpdir(), 'rafter-convert-'));
   roots.push(root);
   return root;
