@@ -16,6 +16,8 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.sys.test.ts'],
           pool: 'forks',
+          // Two cores may be shared with a build; a hang is still noticed.
+          testTimeout: 30_000,
         },
       },
       {

@@ -24,7 +24,9 @@ const pure = ['rafs', 'codec'];
 const src = resolve(import.meta.dirname, '../src');
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
 const importsOf = (file: string) =>
-  [...readFileSync(join(src, file), 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((m) => m[1]!);
+  [...readFileSync(join(src, file), 'utf8').matchAll(/(?:\bfrom |\bimport\(?\s*)'([^'\n]+)'/g)].map(
+    (m) => m[1]!,
+  );
 const floorOf = (file: string) => file.split('/')[0]!;
 
 it('every file stands on a known floor', () => {

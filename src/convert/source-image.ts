@@ -1,10 +1,10 @@
 import { RafterError } from '../errors.js';
-import { type ImageConfig, parseImageConfig } from '../image/config.js';
+import { type ImageConfig, MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import type { Descriptor, Platform } from '../image/descriptor.js';
 import { type Manifest, parseImageManifest, parseManifest } from '../image/manifest.js';
 import { isNydusManifest } from '../image/nydus-manifest.js';
 import { selectPlatform } from '../image/platform.js';
-import type { ImageSource } from '../image/source.js';
+import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { checkLayerType } from './layer-types.js';
 
 /** An image that can be converted. */
@@ -34,7 +34,7 @@ export async function readSourceImage(
   }
   for (const [i, layer] of manifest.layers.entries()) checkLayerType(layer, `${name}: layer ${i + 1}`);
   const config = parseImageConfig(
-    await source.readManifest(manifest.config, signal),
+    await readSmallBlob(source, manifest.config, { limit: MAX_CONFIG_SIZE, signal }),
     `${name}: config ${manifest.config.digest}`,
   );
   // Docker left the member out in its early days; it meant Linux.

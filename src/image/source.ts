@@ -1,4 +1,6 @@
 import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { RafterError } from '../errors.js';
 import type { Descriptor } from './descriptor.js';
 
 /** Where an image is read from. Every transport implements it; nothing above knows which one it is. */
@@ -7,7 +9,7 @@ export interface ImageSource {
   readonly name: string;
   /** The descriptor that the reference names. Reads no blob. NOT_FOUND if there is none. */
   resolve(signal?: AbortSignal): Promise<Descriptor>;
-  /** A manifest, index or other small JSON, whole (at most MAX_MANIFEST_SIZE bytes), verified against digest and size. */
+  /** A manifest or index, whole (at most MAX_MANIFEST_SIZE bytes), verified against digest and size. Not for a configuration: that is a blob. */
   readManifest(descriptor: Descriptor, signal?: AbortSignal): Promise<Buffer>;
   /**
    * A whole blob as a stream that is verified while it is read: with wrong bytes it ends with DIGEST_MISMATCH or
@@ -26,4 +28,23 @@ export interface ImageSource {
   ): Promise<Buffer>;
   /** Lets go of connections and files. */
   close(): Promise<void>;
+}
+
+/**
+ * A small blob, such as a configuration, whole and verified. LIMIT_EXCEEDED if its descriptor says more than `limit`
+ * bytes.
+ */
+export async function readSmallBlob(
+  source: ImageSource,
+  descriptor: Descriptor,
+  { limit, signal }: { limit: number; signal?: AbortSignal | undefined },
+): Promise<Buffer> {
+  if (descriptor.size > limit) {
+    const what = `${source.name}: blob ${descriptor.digest}`;
+    throw new RafterError(
+      'LIMIT_EXCEEDED',
+      `${what}: ${descriptor.size} bytes, more than the limit of ${limit}`,
+    );
+  }
+  return buffer(await source.openBlob(descriptor, signal));
 }

@@ -1,5 +1,6 @@
 import { isAbsolute, resolve } from 'node:path';
-import { RafterError } from '../errors.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, RafterError } from '../errors.js';
 import { FUSE_TYPE } from '../fuse/mount-options.js';
 import { unmountFuse } from '../fuse/unmount.js';
 import { formatReference, parseReference } from '../image/reference.js';
@@ -12,6 +13,9 @@ import { type DaemonPlace, ensureDaemon } from './start-daemon.js';
 
 /** How often to start a daemon again because the one that answered was just ending. */
 const MAX_STARTS = 5;
+/** Closing caches waits for the disk. */
+const SHUTDOWN_DEADLINE = 60_000;
+const POLL = 20;
 
 interface SocketPlace {
   /** Run directory of the daemon; absolute. */
@@ -74,10 +78,33 @@ export function daemonStatus(place: SocketPlace): Promise<DaemonStatus | undefin
 }
 
 /**
- * Ends the daemon: everything is unmounted, in use or not, when this returns. False if none ran.
+ * Ends the daemon: when this returns everything is unmounted, in use or not, and its process is gone. False if none ran.
+ * Throws FAILED if the process is still there after `deadline` milliseconds.
  */
-export async function shutdownDaemon(place: SocketPlace): Promise<boolean> {
-  return (await callIfRunning(place, 'POST /v1/shutdown')) !== undefined;
+export async function shutdownDaemon(
+  place: SocketPlace,
+  { deadline = SHUTDOWN_DEADLINE }: { deadline?: number } = {},
+): Promise<boolean> {
+  const status = await daemonStatus(place);
+  if (status === undefined) return false;
+  await callIfRunning(place, 'POST /v1/shutdown');
+  for (const end = Date.now() + deadline; isAlive(status.pid); await sleep(POLL)) {
+    place.signal?.throwIfAborted();
+    if (Date.now() > end) {
+      const text = `the daemon (process ${status.pid}) did not end within ${deadline / 1000} s`;
+      throw new RafterError('FAILED', text, { hint: `its log is ${runFiles(place.runDir).log}` });
+    }
+  }
+  return true;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) !== 'ESRCH';
+  }
 }
 
 async function callIfRunning<T>(

@@ -185,6 +185,19 @@ function createFetcher({ source, store, signal }: OpenOptions) {
     }
   }
 
+  /**
+   * The chunk map that the bootstrap layer brings along. nydusify 2.4 writes only its last page if the blob is LZ4, so one
+   * that is no map is left aside: the blob has it too.
+   */
+  function suppliedMap(file: Buffer, blob: RafsBlob): BlobMeta | undefined {
+    try {
+      return BlobMeta.parseFile(file, blob);
+    } catch (error) {
+      if (!isRafterError(error, 'MALFORMED')) throw error;
+      return undefined;
+    }
+  }
+
   async function storedMap(blob: RafsBlob, descriptor: Descriptor): Promise<BlobMeta> {
     const kept = await store.readMap(blob.id);
     if (kept !== undefined) {
@@ -218,6 +231,6 @@ function createFetcher({ source, store, signal }: OpenOptions) {
     bootstrapLayer: (descriptor: Descriptor) =>
       reading(descriptor, (content) => unpackBootstrapLayer(content, `${source.name}: bootstrap layer`)),
     map: async (blob: RafsBlob, descriptor: Descriptor, file: Buffer | undefined) =>
-      file === undefined ? storedMap(blob, descriptor) : BlobMeta.parseFile(file, blob),
+      (file && suppliedMap(file, blob)) ?? storedMap(blob, descriptor),
   };
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { lstat, open, readdir, readlink } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import koffi from 'koffi';
 
 /** What a tree on disk holds at one path, as text that can be compared and printed. */
@@ -22,15 +23,19 @@ export type Tree = Map<string, TreeEntry>;
 export type TreeField = keyof TreeEntry;
 
 const libc = koffi.load('libc.so.6');
-const llistxattr = libc.func('llistxattr', 'long', ['void *', 'void *', 'size_t']);
-const lgetxattr = libc.func('lgetxattr', 'long', ['void *', 'void *', 'void *', 'size_t']);
+const llistxattr = callWithBuffer('long llistxattr(void *path, void *list, size_t size)');
+const lgetxattr = callWithBuffer('long lgetxattr(void *path, void *name, void *value, size_t size)');
 
-/** Reads a whole tree: every attribute, every extended attribute, every byte (as a digest). */
-export function readTree(root: string, options: { content?: boolean } = {}): Tree {
+/**
+ * Reads a whole tree: every attribute, every extended attribute, every byte (as a digest). Never waits for the tree
+ * synchronously, so that the process may serve it, or the registry behind it, itself.
+ */
+export async function readTree(root: string): Promise<Tree> {
   const tree: Tree = new Map();
-  const visit = (path: string) => {
+  const buffer = Buffer.allocUnsafe(1 << 20);
+  const visit = async (path: string) => {
     const full = Buffer.concat([Buffer.from(root), Buffer.from(path === '/' ? '' : path, 'latin1')]);
-    const stat = lstatSync(full, { bigint: true });
+    const stat = await lstat(full, { bigint: true });
     const kind = typeOf(stat);
     tree.set(path, {
       type: kind,
@@ -40,16 +45,16 @@ export function readTree(root: string, options: { content?: boolean } = {}): Tre
       mtime: String(stat.mtimeNs),
       size: kind === 'file' || kind === 'symlink' ? String(stat.size) : '',
       rdev: kind === 'char' || kind === 'block' ? String(stat.rdev) : '',
-      target: kind === 'symlink' ? readlinkSync(full, { encoding: 'buffer' }).toString('latin1') : '',
-      xattrs: xattrsOf(full),
-      sha256: kind === 'file' && (options.content ?? true) ? hashFile(full) : '',
+      target: kind === 'symlink' ? (await readlink(full, { encoding: 'buffer' })).toString('latin1') : '',
+      xattrs: await xattrsOf(full),
+      sha256: kind === 'file' ? await hashFile(full, buffer) : '',
     });
     if (kind !== 'dir') return;
-    for (const name of readdirSync(full, { encoding: 'buffer' })) {
-      visit(`${path === '/' ? '' : path}/${name.toString('latin1')}`);
+    for (const name of await readdir(full, { encoding: 'buffer' })) {
+      await visit(`${path === '/' ? '' : path}/${name.toString('latin1')}`);
     }
   };
-  visit('/');
+  await visit('/');
   return tree;
 }
 
@@ -78,7 +83,7 @@ export function compareTrees(
   return differences;
 }
 
-function typeOf(stat: ReturnType<typeof lstatSync> & object): string {
+function typeOf(stat: Awaited<ReturnType<typeof lstat>>): string {
   if (stat.isFile()) return 'file';
   if (stat.isDirectory()) return 'dir';
   if (stat.isSymbolicLink()) return 'symlink';
@@ -87,37 +92,39 @@ function typeOf(stat: ReturnType<typeof lstatSync> & object): string {
   return stat.isFIFO() ? 'fifo' : 'socket';
 }
 
-function hashFile(path: Buffer): string {
-  const file = openSync(path, 'r');
+async function hashFile(path: Buffer, buffer: Buffer): Promise<string> {
+  const file = await open(path, 'r');
   try {
     const hash = createHash('sha256');
-    const buffer = Buffer.allocUnsafe(1 << 20);
-    for (let read = readSync(file, buffer); read > 0; read = readSync(file, buffer)) {
-      hash.update(buffer.subarray(0, read));
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, null);
+      if (bytesRead === 0) return hash.digest('hex');
+      hash.update(buffer.subarray(0, bytesRead));
     }
-    return hash.digest('hex');
   } finally {
-    closeSync(file);
+    await file.close();
   }
 }
 
 /** `name=hex` of every extended attribute in the order of names. */
-function xattrsOf(path: Buffer): string {
-  const zeroEnded = Buffer.concat([path, Buffer.from([0])]);
-  const list = callWithBuffer((buffer) => llistxattr(zeroEnded, buffer, buffer.length) as number);
-  if (list === undefined) return '';
-  const names = list.toString('latin1').split('\0').filter(Boolean).sort();
-  return names
-    .map((name) => {
-      const key = Buffer.from(`${name}\0`, 'latin1');
-      const value = callWithBuffer((buffer) => lgetxattr(zeroEnded, key, buffer, buffer.length) as number);
-      return `${name}=${value?.toString('hex') ?? '?'}`;
-    })
-    .join(' ');
+async function xattrsOf(path: Buffer): Promise<string> {
+  const zeroEnded = Buffer.concat([path, Buffer.of(0)]);
+  const list = await llistxattr(zeroEnded);
+  if (list === undefined || list.length === 0) return '';
+  const pairs: string[] = [];
+  for (const name of list.toString('latin1').split('\0').filter(Boolean).sort()) {
+    const value = await lgetxattr(zeroEnded, Buffer.from(`${name}\0`, 'latin1'));
+    pairs.push(`${name}=${value?.toString('hex') ?? '?'}`);
+  }
+  return pairs.join(' ');
 }
 
-function callWithBuffer(call: (buffer: Buffer) => number): Buffer | undefined {
-  const buffer = Buffer.alloc(1 << 16);
-  const size = Number(call(buffer));
-  return size < 0 ? undefined : buffer.subarray(0, size);
+/** A libc function that fills a buffer, its last two arguments; undefined if it fails. */
+function callWithBuffer(prototype: string): (...args: Buffer[]) => Promise<Buffer | undefined> {
+  const call = promisify(libc.func(prototype).async);
+  return async (...args) => {
+    const buffer = Buffer.alloc(1 << 16);
+    const size = Number(await call(...args, buffer, buffer.length));
+    return size < 0 ? undefined : Buffer.copyBytesFrom(buffer, 0, size);
+  };
 }
