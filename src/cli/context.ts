@@ -5,7 +5,7 @@ import { RafterError } from '../errors.js';
 import { createOutput, type Output } from './output.js';
 
 /** The options that every command has (`common-options.ts`). */
-export interface CommonOptions {
+interface CommonOptions {
   dataRoot: string;
   runDir: string;
   json: boolean;

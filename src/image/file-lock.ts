@@ -1,17 +1,9 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import koffi from 'koffi';
 import { RafterError } from '../errors.js';
-
-/** flock(2) operations and errors, as Linux numbers them. */
-const LOCK_EX = 2;
-const LOCK_NB = 4;
-const EWOULDBLOCK = 11;
-const EINTR = 4;
+import { tryLock } from '../os/file-lock.js';
 
 const POLL_MS = 20;
-
-let flock: ((fd: number, operation: number) => number) | undefined;
 
 /**
  * Runs `work` while this process holds the advisory lock (flock(2)) of the directory `path`, which is the only one
@@ -32,14 +24,8 @@ export async function withDirectoryLock<T>(
 }
 
 async function acquire(handle: FileHandle, path: string, deadline: number): Promise<void> {
-  flock ??= koffi.load('libc.so.6').func('int flock(int, int)') as NonNullable<typeof flock>;
   // Polled, not waited for: a blocking flock would occupy one of libuv's few threads.
-  for (;;) {
-    if (flock(handle.fd, LOCK_EX | LOCK_NB) === 0) return;
-    const errno = koffi.errno();
-    if (errno !== EWOULDBLOCK && errno !== EINTR) {
-      throw new RafterError('FAILED', `${path}: cannot be locked (flock failed with errno ${errno})`);
-    }
+  while (!tryLock(handle.fd, path)) {
     if (Date.now() >= deadline) {
       throw new RafterError('BUSY', `${path}: another program has been writing to it for too long`, {
         hint: 'wait for it to end, then try again',

@@ -19,11 +19,23 @@ export interface FileLock {
  */
 export function lockFile(path: string): FileLock {
   const fd = openSync(path, 'a', 0o600);
-  if (libc().flock(fd, LOCK_EX | LOCK_NB) !== 0) {
-    const errno = libc().errno();
-    closeSync(fd);
-    const error = systemError(errno, `lock ${path}`);
-    throw error.code === 'BUSY' ? new RafterError('BUSY', `another process holds ${path}`) : error;
+  let taken = false;
+  try {
+    taken = tryLock(fd, path);
+  } finally {
+    if (!taken) closeSync(fd);
   }
+  if (!taken) throw new RafterError('BUSY', `another process holds ${path}`);
   return { release: () => closeSync(fd) };
+}
+
+/**
+ * Takes an exclusive flock(2) on the open file or directory `fd`, which keeps it until it is closed. False if another
+ * one holds it. `path` is for the error if it cannot be locked at all.
+ */
+export function tryLock(fd: number, path: string): boolean {
+  if (libc().flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+  const error = systemError(libc().errno(), `lock ${path}`);
+  if (error.code === 'BUSY') return false;
+  throw error;
 }

@@ -68,7 +68,7 @@ async function startSilentRegistry() {
 describe('a mounted image', () => {
   it('is the whole tree: every name, attribute, xattr and byte', async () => {
     const { mounted } = await mountFull();
-    expect(compareTrees(expectedTree('full'), readTree(mounted.mountpoint))).toEqual([]);
+    expect(compareTrees(expectedTree('full'), await readTree(mounted.mountpoint))).toEqual([]);
     const inode = async (path: string) => (await stat(join(mounted.mountpoint, path))).ino;
     expect(await inode('links/hard1')).toBe(await inode('links/sub/hard3'));
     expect(await inode('links/hard1')).not.toBe(await inode('links/hard-to-empty'));
@@ -79,7 +79,7 @@ describe('a mounted image', () => {
     expect(mounted.stats).toEqual({ fetchedBytes: 0, requests: 0 });
     expect(mounted.imageSize).toBeGreaterThan(1_000_000);
     expect(mounted.metadataBytes).toBeLessThan(mounted.imageSize / 2);
-    readTree(mounted.mountpoint, { content: false });
+    await readTree(mounted.mountpoint, { content: false });
     expect((await listMounts(place))[0]!.stats.requests).toBe(0);
     await readFile(join(mounted.mountpoint, bigFile().path!));
     const [after] = await listMounts(place);
@@ -89,10 +89,10 @@ describe('a mounted image', () => {
 
   it('is served from the cache of another mount of the same image', async () => {
     const { mounted } = await mountFull();
-    readTree(mounted.mountpoint);
+    await readTree(mounted.mountpoint);
     const { mounted: second } = await mountFull('second');
     expect(second.metadataBytes).toBe(0);
-    expect(compareTrees(expectedTree('full'), readTree(second.mountpoint))).toEqual([]);
+    expect(compareTrees(expectedTree('full'), await readTree(second.mountpoint))).toEqual([]);
     const info = (await listMounts(place)).find(({ id }) => id === second.id);
     expect(info!.stats).toEqual({ fetchedBytes: 0, requests: 0 });
   });
@@ -157,7 +157,7 @@ describe('mounting', () => {
     const mounted = await mountTiny();
     expect(mounted).toMatchObject({ driver: 'fuse', warnings: [], reference: layoutOf('tiny-nydus') });
     expect(mounted.config).toMatchObject({ os: 'linux', rootfs: { type: 'layers' } });
-    const names = [...readTree(mounted.mountpoint).keys()];
+    const names = [...(await readTree(mounted.mountpoint)).keys()];
     expect(names.toSorted()).toEqual([
       '/',
       '/bin',
@@ -352,12 +352,12 @@ describe('the daemon', () => {
 
   it('serves verified bytes from the cache of one that was killed', async () => {
     const { mounted } = await mountFull();
-    readTree(mounted.mountpoint);
+    await readTree(mounted.mountpoint);
     const { pid } = (await daemonStatus(place))!;
     process.kill(pid, 'SIGKILL');
     await ended(pid);
     const { mounted: again } = await mountFull();
-    expect(compareTrees(expectedTree('full'), readTree(again.mountpoint))).toEqual([]);
+    expect(compareTrees(expectedTree('full'), await readTree(again.mountpoint))).toEqual([]);
   });
 
   it('refuses another data root than it has', async () => {

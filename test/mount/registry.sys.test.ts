@@ -83,7 +83,7 @@ it('downloads manifest, configuration, bootstrap and chunk maps at mount, and da
 it('mounts and reads everything a second time with the registry stopped, after a restart too', async () => {
   const first = await mountFull();
   await readEverything(first.mountpoint);
-  expect(compareTrees(expectedTree('full'), readTree(first.mountpoint))).toEqual([]);
+  expect(compareTrees(expectedTree('full'), await readTree(first.mountpoint))).toEqual([]);
   const { pid } = (await daemonStatus(place))!;
   await shutdownDaemon(place);
   await ended(pid);
@@ -93,7 +93,7 @@ it('mounts and reads everything a second time with the registry stopped, after a
     expect(again.digest).toBe(first.digest);
     expect(again.metadataBytes).toBe(0);
     expect(again.warnings).toEqual([expect.stringContaining('meant last')]);
-    expect(compareTrees(expectedTree('full'), readTree(again.mountpoint))).toEqual([]);
+    expect(compareTrees(expectedTree('full'), await readTree(again.mountpoint))).toEqual([]);
     expect((await listMounts(place))[0]!.stats.fetchedBytes).toBe(0);
   } finally {
     await registry.resume();

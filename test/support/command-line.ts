@@ -9,7 +9,7 @@ import { readMounts } from '../../src/os/mountinfo.js';
 const rafter = resolve(import.meta.dirname, '../../bin/rafter');
 
 /** What a command did. */
-export interface CommandResult {
+interface CommandResult {
   code: number | null;
   stdout: string;
   stderr: string;

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import koffi from 'koffi';
 
 /** What a tree on disk holds at one path, as text that can be compared and printed. */
-export interface TreeEntry {
+interface TreeEntry {
   type: string;
   mode: string;
   owner: string;
@@ -27,10 +27,10 @@ const llistxattr = callWithBuffer('long llistxattr(void *path, void *list, size_
 const lgetxattr = callWithBuffer('long lgetxattr(void *path, void *name, void *value, size_t size)');
 
 /**
- * Reads a whole tree: every attribute, every extended attribute, every byte (as a digest). Never waits for the tree
+ * Reads a whole tree: every attribute, every extended attribute and, with `content`, every byte (as a digest). Never waits for the tree
  * synchronously, so that the process may serve it, or the registry behind it, itself.
  */
-export async function readTree(root: string): Promise<Tree> {
+export async function readTree(root: string, { content = true }: { content?: boolean } = {}): Promise<Tree> {
   const tree: Tree = new Map();
   const buffer = Buffer.allocUnsafe(1 << 20);
   const visit = async (path: string) => {
@@ -47,7 +47,7 @@ export async function readTree(root: string): Promise<Tree> {
       rdev: kind === 'char' || kind === 'block' ? String(stat.rdev) : '',
       target: kind === 'symlink' ? (await readlink(full, { encoding: 'buffer' })).toString('latin1') : '',
       xattrs: await xattrsOf(full),
-      sha256: kind === 'file' ? await hashFile(full, buffer) : '',
+      sha256: kind === 'file' && content ? await hashFile(full, buffer) : '',
     });
     if (kind !== 'dir') return;
     for (const name of await readdir(full, { encoding: 'buffer' })) {

@@ -13,6 +13,7 @@ interface ConvertCliOptions extends TwoSidedOptions {
   batchSize?: number;
   prefetch: string[];
   jobs?: number;
+  lossy: boolean;
 }
 
 /** `rafter convert SOURCE TARGET` */
@@ -25,9 +26,10 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
     .option('--platform <os/arch>', 'which image of an index (default: this machine)')
     .option('--compressor <name>', 'zstd, lz4 or none', parseCompressor, 'zstd')
     .option('--level <n>', 'zstd level', parseNumber)
-    .option('--chunk-size <bytes>', 'power of two from 4096 to 16 MiB', parseSize)
+    .option('--chunk-size <bytes>', 'power of two from 4096 to 8 MiB', parseSize)
     .option('--batch-size <bytes>', 'small files share a unit of about this size; 0: never', parseSize)
     .option('--prefetch <path...>', 'files and directories that readers should load first', [])
+    .option('--lossy', 'leave out, with a warning, what the format cannot hold', false)
     .option('--jobs <n>', 'worker threads (default: one per core)', parseNumber)
     .option('--src-creds <user:password>', 'credentials for the registry of SOURCE')
     .option('--dest-creds <user:password>', 'credentials for the registry of TARGET')
@@ -74,6 +76,7 @@ async function convert(
         ...(options.batchSize !== undefined && { batchSize: options.batchSize }),
         ...(options.jobs !== undefined && { jobs: options.jobs }),
         prefetch: options.prefetch,
+        lossy: options.lossy,
         signal,
       },
       onProgress: (event) => {
@@ -82,6 +85,7 @@ async function convert(
       },
     });
     progress.close();
+    for (const warning of summary.warnings) output.warn(warning);
     const seconds = formatDuration(performance.now() - startedAt);
     output.result(
       summary,
