@@ -28,7 +28,10 @@ export interface CommandContext {
   output: Output;
   /** Aborted by Ctrl-C and SIGTERM. */
   signal: AbortSignal;
-  /** From here on the body handles signals itself. Throws if one has come already. */
+  /**
+   * From here on the body handles signals itself; until it ends, one that it does not handle is ignored, so that nothing
+   * interrupts its cleaning up. Throws if one has come already.
+   */
   releaseSignals(): void;
 }
 
@@ -78,9 +81,12 @@ export function parseCredentials(text: string): { username: string; password: st
   return { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
+const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /**
- * Runs the body of a command with its context and returns the exit code that the body chose. Ctrl-C and SIGTERM abort the context's signal, so that the body can
- * clean up; a second Ctrl-C ends the process at once.
+ * Runs the body of a command with its context and returns the exit code that the body chose. Ctrl-C, SIGTERM and a closed
+ * terminal abort the context's signal, so that the body can clean up; a second one ends the process at once, unless
+ * the body has taken the signals over.
  */
 export async function withContext(
   command: Command,
@@ -90,19 +96,20 @@ export async function withContext(
   const options = { ...given, dataRoot: resolve(given.dataRoot), runDir: resolve(given.runDir) };
   const output = createOutput(options);
   const controller = new AbortController();
+  let released = false;
   const interrupt = (name: NodeJS.Signals) => {
+    if (released) return;
     if (controller.signal.aborted) process.exit(130);
     controller.abort(new RafterError('INTERRUPTED', `interrupted by ${name}`));
   };
-  const ignore = () => process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   const releaseSignals = () => {
     controller.signal.throwIfAborted();
-    ignore();
+    released = true;
   };
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  for (const name of INTERRUPTS) process.on(name, interrupt);
   try {
     return await body({ options, output, signal: controller.signal, releaseSignals });
   } finally {
-    ignore();
+    for (const name of INTERRUPTS) process.off(name, interrupt);
   }
 }

@@ -38,3 +38,27 @@ it('aborts the signal of a command on SIGTERM and takes its handlers away afterw
   expect(outcome).toBe(7);
   expect(process.listenerCount('SIGTERM')).toBe(before);
 });
+
+it('ignores signals that nobody handles once the body has taken them over', async () => {
+  const command = addCommonOptions(new Command('x'));
+  command.parse([], { from: 'user' });
+  await withContext(command, async ({ signal, releaseSignals }) => {
+    releaseSignals();
+    process.emit('SIGTERM', 'SIGTERM');
+    process.emit('SIGINT', 'SIGINT');
+    expect(signal.aborted).toBe(false);
+    expect(process.listenerCount('SIGHUP')).toBeGreaterThan(0);
+    return 0;
+  });
+});
+
+it('does not hand signals over after one has come', async () => {
+  const command = addCommonOptions(new Command('x'));
+  command.parse([], { from: 'user' });
+  const outcome = withContext(command, async ({ releaseSignals }) => {
+    process.emit('SIGINT', 'SIGINT');
+    releaseSignals();
+    return 0;
+  });
+  await expect(outcome).rejects.toMatchObject({ code: 'INTERRUPTED' });
+});

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -124,5 +125,21 @@ describe.skipIf(missing)('an image of Debian packages, from layout to running co
     const shell = ['run', '--entrypoint', 'sh', image, '-c'];
     expect(await rafter.run(...shell, 'exit 42')).toMatchObject({ code: 42 });
     expect(await rafter.run('run', '--entrypoint', 'nonesuch', image)).toMatchObject({ code: 127 });
+  });
+
+  it('hands SIGTERM to the container and leaves nothing', async () => {
+    const child = rafter.start(
+      'run',
+      '--entrypoint',
+      'sh',
+      image,
+      '-c',
+      "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done",
+    );
+    await once(child.stdout!, 'data');
+    child.kill('SIGTERM');
+    const [code] = (await once(child, 'close')) as [number | null];
+    expect(code).toBe(7);
+    expect(await rafter.ok('mounts', '--json')).toMatchObject({ stdout: '{"mounts":[]}\n' });
   });
 });
