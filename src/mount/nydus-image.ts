@@ -1,22 +1,17 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { isRafterError, messageOf, RafterError } from '../errors.js';
+import { isRafterError, messageOf } from '../errors.js';
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
+import { descriptorOfBlob, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
 import { type ImageConfig, parseImageConfig } from '../image/config.js';
-import { type Descriptor, type Digest, hexOf } from '../image/descriptor.js';
-import { type Index, type Manifest, parseManifest } from '../image/manifest.js';
-import { NYDUS_BLOB_LAYER } from '../image/media-types.js';
-import { blobLayers, findBootstrapLayer, isNydusManifest } from '../image/nydus-manifest.js';
-import { selectPlatform } from '../image/platform.js';
+import type { Descriptor, Digest } from '../image/descriptor.js';
+import { findManifest } from '../image/find-manifest.js';
+import { parseManifest } from '../image/manifest.js';
+import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
 import { Bootstrap, type RafsBlob } from '../rafs/bootstrap.js';
 import type { ImageStore } from './image-store.js';
-
-/** Bytes of the header that follows a blob's stored chunk map. */
-const MAP_HEADER_SIZE = 4096;
-/** Most bytes of one blob's chunk map: some millions of chunks. */
-const MAX_MAP_SIZE = 256 << 20;
 
 /** How long a source may take to resolve a reference whose last meaning is known, in milliseconds. */
 const RESOLVE_PATIENCE = 5_000;
@@ -57,7 +52,11 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
   const { source } = options;
   const fetcher = createFetcher(options);
   const top = await resolveReference(options, fetcher);
-  const { descriptor, manifest } = await findManifest(top, options, fetcher);
+  const { descriptor, manifest } = await findManifest(top, {
+    name: source.name,
+    platform: options.platform,
+    read: fetcher.manifest,
+  });
   const bootstrapLayer = findBootstrapLayer(manifest, source.name);
   const [configBytes, layer] = await Promise.all([
     fetcher.blob(manifest.config),
@@ -66,7 +65,7 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
   const bootstrap = Bootstrap.parse(layer.bootstrap, `${source.name}: bootstrap`);
   const layers = blobLayers(manifest);
   const blobs = bootstrap.blobs.map(async (blob) => {
-    const descriptor = layers.find((candidate) => hexOf(candidate.digest) === blob.id) ?? looseBlob(blob);
+    const descriptor = descriptorOfBlob(layers, blob);
     return { descriptor, map: await fetcher.map(blob, descriptor, layer.blobMetas.get(blob.id)) };
   });
   return {
@@ -78,11 +77,6 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
     metadataBytes: fetcher.downloaded(),
     warnings: fetcher.warnings,
   };
-}
-
-/** A blob that the bootstrap names and no layer is: it is looked for in the same repository. */
-function looseBlob(blob: RafsBlob): Descriptor {
-  return { mediaType: NYDUS_BLOB_LAYER, digest: `sha256:${blob.id}`, size: blob.compressedSize };
 }
 
 /**
@@ -111,37 +105,6 @@ async function resolveReference(options: OpenOptions, fetcher: Fetcher): Promise
 function joinSignals(...signals: (AbortSignal | undefined)[]): AbortSignal | undefined {
   const given = signals.filter((signal) => signal !== undefined);
   return given.length === 0 ? undefined : AbortSignal.any(given);
-}
-
-/** The Nydus manifest that `top` is or, if it is an index, has for the platform. */
-async function findManifest(
-  top: Descriptor,
-  options: OpenOptions,
-  fetcher: Fetcher,
-): Promise<{ descriptor: Descriptor; manifest: Manifest }> {
-  const parsed = await fetcher.manifest(top);
-  if (parsed.kind === 'manifest') return { descriptor: top, manifest: parsed };
-  let index: Index = parsed;
-  for (;;) {
-    const descriptor = selectPlatform(index, options.platform, { prefer: 'nydus' });
-    const manifest = await fetcher.manifest(descriptor);
-    if (manifest.kind === 'index')
-      throw new RafterError('UNSUPPORTED', `${options.source.name}: an index inside an index`);
-    if (isNydusManifest(manifest)) return { descriptor, manifest };
-    // Not every tool marks the index entry, so the other manifests of the platform are looked at too.
-    const others = index.manifests.filter((entry) => entry !== descriptor);
-    if (!hasPlatform({ ...index, manifests: others }, options.platform)) return { descriptor, manifest };
-    index = { ...index, manifests: others };
-  }
-}
-
-function hasPlatform(index: Index, platform: string | undefined): boolean {
-  try {
-    return selectPlatform(index, platform, { prefer: 'nydus' }).platform !== undefined;
-  } catch (error) {
-    if (isRafterError(error, 'NOT_FOUND')) return false;
-    throw error;
-  }
 }
 
 type Fetcher = ReturnType<typeof createFetcher>;
@@ -185,19 +148,6 @@ function createFetcher({ source, store, signal }: OpenOptions) {
     }
   }
 
-  /**
-   * The chunk map that the bootstrap layer brings along. nydusify 2.4 writes only its last page if the blob is LZ4, so one
-   * that is no map is left aside: the blob has it too.
-   */
-  function suppliedMap(file: Buffer, blob: RafsBlob): BlobMeta | undefined {
-    try {
-      return BlobMeta.parseFile(file, blob);
-    } catch (error) {
-      if (!isRafterError(error, 'MALFORMED')) throw error;
-      return undefined;
-    }
-  }
-
   async function storedMap(blob: RafsBlob, descriptor: Descriptor): Promise<BlobMeta> {
     const kept = await store.readMap(blob.id);
     if (kept !== undefined) {
@@ -208,10 +158,7 @@ function createFetcher({ source, store, signal }: OpenOptions) {
         await store.removeMap(blob.id);
       }
     }
-    const size = blob.ci.compressedSize + MAP_HEADER_SIZE;
-    if (size > MAX_MAP_SIZE)
-      throw new RafterError('LIMIT_EXCEEDED', `blob ${blob.id}: a chunk map of ${size} bytes`);
-    const bytes = await source.readBlobRange(descriptor, blob.ci.offset, size, signal);
+    const bytes = await readStoredMap(source, { descriptor, blob, signal });
     downloaded += bytes.length;
     const map = BlobMeta.parseStored(bytes, blob);
     await store.writeMap(blob.id, bytes);
@@ -231,6 +178,6 @@ function createFetcher({ source, store, signal }: OpenOptions) {
     bootstrapLayer: (descriptor: Descriptor) =>
       reading(descriptor, (content) => unpackBootstrapLayer(content, `${source.name}: bootstrap layer`)),
     map: async (blob: RafsBlob, descriptor: Descriptor, file: Buffer | undefined) =>
-      (file && suppliedMap(file, blob)) ?? storedMap(blob, descriptor),
+      (file && parseSuppliedMap(file, blob)) ?? storedMap(blob, descriptor),
   };
 }
