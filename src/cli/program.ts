@@ -1,8 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import { isRafterError } from '../errors.js';
+import { defineCat } from './commands/cat.js';
 import { defineConvert } from './commands/convert.js';
 import { defineCopy } from './commands/copy.js';
 import { defineDaemon } from './commands/daemon.js';
+import { defineLs } from './commands/ls.js';
 import { defineMount } from './commands/mount.js';
 import { defineMounts } from './commands/mounts.js';
 import { defineRun } from './commands/run.js';
@@ -50,6 +52,8 @@ function createProgram(setExitCode: (code: number) => void): Command {
   const define = [
     defineConvert,
     defineCopy,
+    defineLs,
+    defineCat,
     defineMount,
     defineUmount,
     defineMounts,

@@ -16,13 +16,14 @@ const DOT = Buffer.of(0x2e);
 const DOT_DOT = Buffer.of(0x2e, 0x2e);
 
 /**
- * Every name of a bootstrap: a directory before its children, children in byte order, a subdirectory's content behind all
- * of its siblings' names. Throws MALFORMED if a directory can be reached by two ways (which would make a loop possible)
- * or an entry's type is not its inode's, LIMIT_EXCEEDED for a path above MAX_PATH_SIZE.
+ * Every name of a bootstrap, or those from the directory `from` on: a directory before its children, children in byte
+ * order, a subdirectory's content behind all of its siblings' names. Throws MALFORMED if a directory can be reached by two
+ * ways (which would make a loop possible) or an entry's type is not its inode's, LIMIT_EXCEEDED for a path above
+ * MAX_PATH_SIZE.
  */
-export function* walk(bootstrap: Bootstrap): Generator<WalkEntry> {
-  const root: WalkEntry = { path: ROOT, inode: bootstrap.inode(bootstrap.rootNid) };
-  const seen = new Set([bootstrap.rootNid]);
+export function* walk(bootstrap: Bootstrap, from?: WalkEntry): Generator<WalkEntry> {
+  const root: WalkEntry = from ?? { path: ROOT, inode: bootstrap.inode(bootstrap.rootNid) };
+  const seen = new Set([root.inode.nid]);
   const pending = [root];
   yield root;
   for (let dir = pending.pop(); dir; dir = pending.pop()) {

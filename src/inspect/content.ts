@@ -1,0 +1,119 @@
+import type { BlobBytes } from '../cache/blob-bytes.js';
+import type { BlobLayout, ChunkInfo } from '../cache/layout.js';
+import { type DecodedUnit, decodeUnit, type Unit, unitOf } from '../cache/unit.js';
+import { RafterError } from '../errors.js';
+import type { DiskInode } from '../rafs/bootstrap.js';
+import type { OpenImage } from './open-image.js';
+import { readAhead } from './read-ahead.js';
+
+/** Most stored bytes of one request, unless a single unit has more. */
+const MAX_REQUEST_SIZE = 4 << 20;
+
+/** Reads files of an image. One reader keeps the last unit that it decoded, as small files share them. */
+export interface ContentReader {
+  /**
+   * The bytes of a regular file, chunk by chunk, each verified by its digest. Throws DIGEST_MISMATCH naming blob and chunk,
+   * and what the source throws.
+   */
+  read(inode: DiskInode): AsyncGenerator<Buffer>;
+}
+
+export interface ContentOptions {
+  /** Whether nearly everything of the image will be read: then it is fetched in large pieces. */
+  everything?: boolean;
+  signal?: AbortSignal | undefined;
+}
+
+/** A chunk of a file with where it is to be found. */
+interface PlacedChunk {
+  blobIndex: number;
+  layout: BlobLayout;
+  chunk: ChunkInfo;
+  unit: Unit;
+}
+
+/** Makes a reader of `image`'s files; it fetches the units that hold their chunks and nothing else. */
+export function createContentReader(image: OpenImage, options: ContentOptions = {}): ContentReader {
+  const { bootstrap } = image;
+  const { signal } = options;
+  const sources = bootstrap.blobs.map((blob): BlobBytes => {
+    const descriptor = image.descriptorOf(blob);
+    const direct: BlobBytes = {
+      name: `${image.name}: ${descriptor.digest}`,
+      read: (offset, length) => image.source.readBlobRange(descriptor, offset, length, signal),
+    };
+    if (!options.everything) return direct;
+    return readAhead(direct, { end: descriptor.size, windowSize: MAX_REQUEST_SIZE });
+  });
+  let last: { blobIndex: number; storedOffset: number; decoded: DecodedUnit } | undefined;
+
+  async function place(inode: DiskInode, k: number): Promise<PlacedChunk> {
+    const { blobIndex, chunkIndex, decodedOffset } = bootstrap.chunkAt(inode, k);
+    const layout = await image.layout(blobIndex);
+    const chunk = layout.chunk(chunkIndex);
+    const size = Math.min(bootstrap.chunkSize, inode.size - k * bootstrap.chunkSize);
+    if (chunk.decodedOffset !== decodedOffset || chunk.size !== size) {
+      throw new RafterError(
+        'MALFORMED',
+        `${bootstrap.name}: inode ${inode.nid}: chunk ${k} has ${size} bytes at ${decodedOffset}, but blob ${layout.id} ` +
+          `has ${chunk.size} at ${chunk.decodedOffset} as chunk ${chunkIndex}`,
+      );
+    }
+    return { blobIndex, layout, chunk, unit: unitOf(layout, chunk) };
+  }
+
+  /** Chunks of the file from `k` on that one request can bring: their units lie behind each other in one blob. */
+  async function nextRun(inode: DiskInode, k: number): Promise<PlacedChunk[]> {
+    const first = await place(inode, k);
+    const run = [first];
+    const start = first.unit.storedOffset;
+    let end = start + first.unit.storedSize;
+    for (let next = k + 1; next < inode.chunkCount; next++) {
+      const { blobIndex, layout, chunk, unit } = await place(inode, next);
+      const newEnd = unit.storedOffset + unit.storedSize;
+      if (blobIndex !== first.blobIndex || unit.storedOffset !== end || newEnd - start > MAX_REQUEST_SIZE)
+        break;
+      run.push({ blobIndex, layout, chunk, unit });
+      end = newEnd;
+    }
+    return run;
+  }
+
+  return {
+    async *read(inode) {
+      for (let k = 0; k < inode.chunkCount; ) {
+        signal?.throwIfAborted();
+        const run = await nextRun(inode, k);
+        k += run.length;
+        const start = run[0]!.unit.storedOffset;
+        const { unit: lastUnit, blobIndex } = run.at(-1)!;
+        const isKept =
+          run.length === 1 &&
+          last?.blobIndex === blobIndex &&
+          last.storedOffset === start &&
+          last.decoded.good.has(run[0]!.chunk.index);
+        const stored = isKept
+          ? undefined
+          : await sources[blobIndex]!.read(
+              start,
+              lastUnit.storedOffset + lastUnit.storedSize - start,
+              signal,
+            );
+        for (const { layout, chunk, unit } of run) {
+          const from = unit.storedOffset - start;
+          const decoded = isKept
+            ? last!.decoded
+            : decodeUnit(layout, unit, stored?.subarray(from, from + unit.storedSize));
+          const bytes = decoded.good.get(chunk.index);
+          if (bytes === undefined) throw decoded.bad.get(chunk.index) ?? missingChunk(layout, chunk);
+          last = { blobIndex, storedOffset: unit.storedOffset, decoded };
+          yield bytes;
+        }
+      }
+    },
+  };
+}
+
+function missingChunk({ id }: BlobLayout, { index }: ChunkInfo): RafterError {
+  return new RafterError('MALFORMED', `blob ${id}: chunk ${index} is not in the unit that it names`);
+}

@@ -1,0 +1,84 @@
+import { type BlobLayout, layoutOf } from '../cache/layout.js';
+import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
+import { descriptorOfBlob, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
+import { type ImageConfig, MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
+import type { Descriptor } from '../image/descriptor.js';
+import { findManifest } from '../image/find-manifest.js';
+import { type Manifest, parseManifest } from '../image/manifest.js';
+import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
+import { type ImageSource, readSmallBlob } from '../image/source.js';
+import { BlobMeta } from '../rafs/blob-meta.js';
+import { Bootstrap, type RafsBlob } from '../rafs/bootstrap.js';
+
+/** A Nydus image that is read without a mount and without a cache. */
+export interface OpenImage {
+  /** The reference, for messages. */
+  name: string;
+  source: ImageSource;
+  /** Of the Nydus manifest. */
+  descriptor: Descriptor;
+  manifest: Manifest;
+  config: ImageConfig;
+  bootstrap: Bootstrap;
+  /** Bytes of the bootstrap. */
+  bootstrapSize: number;
+  /** The layer, or the loose object, that holds a blob of the bootstrap. */
+  descriptorOf(blob: RafsBlob): Descriptor;
+  /** Where the chunks of blob `blobIndex` are. The first call for a blob may read its chunk map from the source. */
+  layout(blobIndex: number): Promise<BlobLayout>;
+}
+
+export interface OpenImageOptions {
+  /** `linux/arm64`; default is this machine's. */
+  platform?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads an image's manifest, configuration and bootstrap; nothing else is downloaded before it is asked for.
+ * Throws UNSUPPORTED with a hint for an image that is not a Nydus image, and what source and readers throw.
+ */
+export async function openImage(source: ImageSource, options: OpenImageOptions = {}): Promise<OpenImage> {
+  const { platform, signal } = options;
+  const { name } = source;
+  const { descriptor, manifest } = await findManifest(await source.resolve(signal), {
+    name,
+    platform,
+    read: async (found) =>
+      parseManifest(await source.readManifest(found, signal), `${name}: ${found.digest}`, found.mediaType),
+  });
+  const bootstrapLayer = findBootstrapLayer(manifest, name);
+  const [configBytes, layer] = await Promise.all([
+    readSmallBlob(source, manifest.config, { limit: MAX_CONFIG_SIZE, signal }),
+    source
+      .openBlob(bootstrapLayer, signal)
+      .then((content) => unpackBootstrapLayer(content, `${name}: bootstrap layer`)),
+  ]);
+  const bootstrap = Bootstrap.parse(layer.bootstrap, `${name}: bootstrap`);
+  const descriptorOf = (blob: RafsBlob) => descriptorOfBlob(blobLayers(manifest), blob);
+  const readMap = async (blob: RafsBlob): Promise<BlobMeta> => {
+    const file = layer.blobMetas.get(blob.id);
+    const supplied = file && parseSuppliedMap(file, blob);
+    if (supplied) return supplied;
+    const bytes = await readStoredMap(source, { descriptor: descriptorOf(blob), blob, signal });
+    return BlobMeta.parseStored(bytes, blob);
+  };
+  const layouts = new Map<number, Promise<BlobLayout>>();
+  return {
+    name,
+    source,
+    descriptor,
+    manifest,
+    config: parseImageConfig(configBytes, `${name}: configuration`),
+    bootstrap,
+    bootstrapSize: layer.bootstrap.length,
+    descriptorOf,
+    layout(blobIndex) {
+      const known = layouts.get(blobIndex);
+      if (known) return known;
+      const layout = readMap(bootstrap.blobs[blobIndex]!).then((map) => layoutOf(bootstrap, blobIndex, map));
+      layouts.set(blobIndex, layout);
+      return layout;
+    },
+  };
+}

@@ -1,0 +1,84 @@
+import { once } from 'node:events';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type CommandLine, createCommandLine } from '../support/command-line.js';
+import { writeLayerImage } from '../support/layer-image.js';
+import { missingPrograms } from '../support/programs.js';
+import { startRegistry, type TestRegistry } from '../support/registry-server.js';
+
+const golden = resolve(import.meta.dirname, '../../fixtures/golden');
+const layers = ['full1', 'full2', 'full3'].map((name) => join(golden, `in/${name}.tar.gz`));
+
+describe.skipIf(missingPrograms('docker-registry'))('reading an image without mounting it', () => {
+  let rafter: CommandLine;
+  let registry: TestRegistry;
+  let image: string;
+  let size: number;
+
+  beforeAll(async () => {
+    rafter = createCommandLine();
+    registry = await startRegistry();
+    const layout = join(rafter.dir, 'layout');
+    await writeLayerImage(layout, 'source', layers);
+    await rafter.ok('copy', `oci:${layout}:source`, `${registry.host}/odd:source`);
+    image = `${registry.host}/odd:nydus`;
+    const { stdout } = await rafter.ok('convert', '--json', `oci:${layout}:source`, image);
+    size = JSON.parse(stdout).target.bytes;
+  });
+
+  afterAll(async () => {
+    await registry?.stop();
+    expect(await rafter?.remove()).toEqual([]);
+  });
+
+  /** What the registry was asked for, in a few words each. */
+  const kinds = () =>
+    registry.requests
+      .filter(({ method }) => method === 'GET')
+      .map(({ path, range }) => (path.includes('/manifests/') ? 'manifest' : range ? 'range' : 'blob'));
+
+  /** Runs a command with a new count of requests. */
+  const counted = async (...args: string[]) => {
+    registry.requests.length = 0;
+    return rafter.ok(...args);
+  };
+
+  it('lists with manifest, configuration and bootstrap and no data', async () => {
+    const { stdout } = await counted('ls', '-lR', image);
+    expect(kinds()).toEqual(['manifest', 'blob', 'blob']);
+    expect(registry.bytesSent()).toBeLessThan(size / 10);
+    expect(stdout).toMatch(/^lrwxrwxrwx +1 0:0 .* links\/short -> target$/m);
+    const lines = (await rafter.ok('ls', '--json', '-R', image)).stdout.trim().split('\n');
+    expect(
+      lines.map((line) => JSON.parse(line)).filter(({ type }) => type === 'char').length,
+    ).toBeGreaterThan(0);
+    expect((await rafter.ok('ls', image, 'links')).stdout).toContain('\nshort\n');
+  });
+
+  it('prints a file with the few bytes that it needs', async () => {
+    const { stdout } = await counted('cat', image, '/links/short');
+    expect(stdout).toBe((await rafter.ok('cat', image, '/links/target')).stdout);
+    expect(stdout.length).toBeGreaterThan(0);
+    await counted('cat', image, '/links/short');
+    expect(kinds()).toEqual(['manifest', 'blob', 'blob', 'range']);
+    expect(registry.bytesSent()).toBeLessThan(size / 10);
+  });
+
+  it('prints nothing and ends with 3 if one of the files is not there', async () => {
+    expect(await rafter.run('cat', image, '/links/target', '/nonesuch')).toMatchObject({
+      code: 3,
+      stdout: '',
+    });
+    expect(await rafter.run('cat', image, '/links')).toMatchObject({ code: 1, stdout: '' });
+    expect(await rafter.run('ls', image, '/nonesuch')).toMatchObject({ code: 3, stdout: '' });
+  });
+
+  it('ends quietly when nobody reads on', async () => {
+    const child = rafter.start('ls', '-lR', image);
+    let complaint = '';
+    child.stderr!.on('data', (piece: Buffer) => (complaint += piece.toString()));
+    child.stdout!.once('data', () => child.stdout!.destroy());
+    const [code] = await once(child, 'close');
+    expect([code, complaint]).toEqual([0, '']);
+  });
+});
