@@ -25,16 +25,20 @@ export interface CopyOptions {
   onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
-/** What a copy did. Sizes in bytes; blobs that the target had are skipped. */
-export interface CopySummary {
-  /** Of the manifest or index that the target now names. */
-  digest: Digest;
-  mediaType: string;
+/** What was copied. Sizes in bytes; blobs that the target had are skipped. */
+interface CopyCounts {
   manifests: number;
   copiedBlobs: number;
   copiedBytes: number;
   skippedBlobs: number;
   skippedBytes: number;
+}
+
+/** What a copy did. */
+export interface CopySummary extends CopyCounts {
+  /** Of the manifest or index that the target now names. */
+  digest: Digest;
+  mediaType: string;
 }
 
 interface Document {
@@ -51,43 +55,69 @@ export async function copyImage(
   target: ImageTarget,
   options: CopyOptions = {},
 ): Promise<CopySummary> {
+  try {
+    const top = await source.resolve(options.signal);
+    const { documents, ...counts } = await copyAll(source, target, [top], { ...options, tag: top.digest });
+    await target.commit();
+    const { digest, mediaType } = documents.at(-1)!.descriptor;
+    return { digest, mediaType, ...counts };
+  } catch (error) {
+    await target.abort();
+    throw error;
+  }
+}
+
+/**
+ * Copies manifests or indexes, with everything below them, byte for byte, so that an index at `target` can list them. Blobs that the target
+ * has are not sent. Nothing is tagged, committed or aborted.
+ */
+export async function copyMembers(
+  source: ImageSource,
+  target: ImageTarget,
+  members: Descriptor[],
+  options: CopyOptions = {},
+): Promise<CopyCounts> {
+  const { documents: _, ...counts } = await copyAll(source, target, members, options);
+  return counts;
+}
+
+async function copyAll(
+  source: ImageSource,
+  target: ImageTarget,
+  tops: Descriptor[],
+  options: CopyOptions & { tag?: Digest },
+): Promise<CopyCounts & { documents: Document[] }> {
   // Blobs under way are stopped when one fails.
   const stop = new AbortController();
   const forward = () => stop.abort(options.signal?.reason);
   if (options.signal?.aborted) forward();
   else options.signal?.addEventListener('abort', forward, { once: true });
   try {
-    return await copyAll(source, target, { ...options, signal: stop.signal }, stop);
-  } catch (error) {
-    await target.abort();
-    throw error;
+    const { signal } = stop;
+    const { documents, blobs } = await collect(source, { tops, named: options.tag }, signal);
+    const copied = await copyBlobs(source, target, { ...options, blobs, stop });
+    // Members before the index that lists them.
+    for (const { descriptor, bytes } of documents) {
+      await target.putManifest(bytes, descriptor.mediaType, {
+        tag: descriptor.digest === options.tag,
+        signal,
+      });
+    }
+    return { documents, manifests: documents.length, ...copied };
   } finally {
     options.signal?.removeEventListener('abort', forward);
   }
 }
 
-async function copyAll(
+/**
+ * The manifests `tops` and all below them, members before their index, and every blob they refer to, once. `named` is what the
+ * reference means, which has to be a manifest; members of an index may be anything.
+ */
+async function collect(
   source: ImageSource,
-  target: ImageTarget,
-  options: CopyOptions,
-  stop: AbortController,
-): Promise<CopySummary> {
-  const { signal } = options;
-  const top = await source.resolve(signal);
-  const { documents, blobs } = await collect(source, top, signal);
-  const copied = await copyBlobs(source, target, { ...options, blobs, stop });
-  // Members before the index that lists them.
-  for (const { descriptor, bytes } of documents) {
-    const tag = descriptor.digest === top.digest;
-    await target.putManifest(bytes, descriptor.mediaType, { tag, signal });
-  }
-  await target.commit();
-  const { digest, mediaType } = documents.at(-1)!.descriptor;
-  return { digest, mediaType, manifests: documents.length, ...copied };
-}
-
-/** All manifests below `top`, members before their index, and every blob they refer to, once. */
-async function collect(source: ImageSource, top: Descriptor, signal: AbortSignal | undefined) {
+  { tops, named }: { tops: Descriptor[]; named: Digest | undefined },
+  signal: AbortSignal | undefined,
+) {
   const documents = new Map<string, Document>();
   const blobs = new Map<string, Descriptor>();
   async function visit(descriptor: Descriptor, depth: number): Promise<void> {
@@ -103,22 +133,23 @@ async function collect(source: ImageSource, top: Descriptor, signal: AbortSignal
     const bytes = await source.readManifest(descriptor, signal);
     const manifest = parseManifest(bytes, name, descriptor.mediaType || undefined);
     if (manifest.kind === 'index') {
-      for (const member of manifest.manifests) {
-        if (isManifestType(member.mediaType) || isIndexType(member.mediaType)) await visit(member, depth + 1);
-        else addBlob(member);
-      }
+      for (const member of manifest.manifests) await visitMember(member, depth + 1);
     } else {
       addBlob(manifest.config);
       for (const layer of manifest.layers) addBlob(layer);
     }
     documents.set(descriptor.digest, { descriptor: { ...descriptor, mediaType: manifest.mediaType }, bytes });
   }
+  async function visitMember(member: Descriptor, depth: number): Promise<void> {
+    if (isManifestType(member.mediaType) || isIndexType(member.mediaType)) await visit(member, depth);
+    else addBlob(member);
+  }
   function addBlob(blob: Descriptor): void {
     if (isNondistributable(blob.mediaType)) return;
     checkAlgorithm(blob, source.name);
     blobs.set(blob.digest, blob);
   }
-  await visit(top, 0);
+  for (const top of tops) await (top.digest === named ? visit(top, 0) : visitMember(top, 0));
   return { documents: [...documents.values()], blobs: [...blobs.values()] };
 }
 
@@ -135,7 +166,7 @@ async function copyBlobs(
   source: ImageSource,
   target: ImageTarget,
   options: CopyOptions & { blobs: Descriptor[]; stop: AbortController },
-): Promise<Omit<CopySummary, 'digest' | 'mediaType' | 'manifests'>> {
+): Promise<Omit<CopyCounts, 'manifests'>> {
   const { blobs, jobs = DEFAULT_JOBS, onProgress, stop } = options;
   const { signal } = stop;
   const summary = { copiedBlobs: 0, copiedBytes: 0, skippedBlobs: 0, skippedBytes: 0 };
