@@ -11,6 +11,8 @@ export const DOCKER_LAYER_GZIP = 'application/vnd.docker.image.rootfs.diff.tar.g
 export const NYDUS_BLOB_LAYER = 'application/vnd.oci.image.layer.nydus.blob.v1';
 /** Artifact type of the descriptor of a Nydus manifest inside an index. */
 export const NYDUS_MANIFEST_ARTIFACT = 'application/vnd.nydus.image.manifest.v1+json';
+/** Type of the configuration of a Nydus manifest beside an ordinary one, so that clients that do not know it take the other. */
+export const NYDUS_CONFIG = 'application/vnd.nydus.image.config.v1+json';
 
 /** Annotation keys of Nydus images, as nydusify writes and nydus-snapshotter reads them. */
 export const NYDUS_BLOB = 'containerd.io/snapshot/nydus-blob';
@@ -23,6 +25,12 @@ export const NYDUS_OS_FEATURE = 'nydus.remoteimage.v1';
 
 /** Annotation that holds the tag of an entry in a layout's index.json (OCI image spec, annotations). */
 export const REF_NAME = 'org.opencontainers.image.ref.name';
+
+/** What an index entry is to another one, whose digest the second annotation has (BuildKit, attestation storage). */
+export const REFERENCE_TYPE = 'vnd.docker.reference.type';
+export const REFERENCE_DIGEST = 'vnd.docker.reference.digest';
+/** Value of REFERENCE_TYPE for provenance and lists of packages. */
+export const ATTESTATION = 'attestation-manifest';
 
 /** True for the two media types of an index of manifests. */
 export function isIndexType(mediaType: string): boolean {

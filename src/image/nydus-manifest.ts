@@ -10,6 +10,7 @@ import {
   NYDUS_BLOB,
   NYDUS_BLOB_LAYER,
   NYDUS_BOOTSTRAP,
+  NYDUS_CONFIG,
   NYDUS_FS_VERSION,
   NYDUS_SOURCE_DIGEST,
   NYDUS_SOURCE_REFERENCE,
@@ -26,14 +27,18 @@ export interface NydusImageParts {
   /** Manifest and configuration of the image that was converted. */
   source: Manifest;
   config: ImageConfig;
-  /** Digest of the source manifest. */
-  sourceDigest: Digest;
+  /** Of the source manifest. */
+  sourceDescriptor: Pick<Descriptor, 'mediaType' | 'digest' | 'size'>;
   /** Name of the source image; leave it out for one that means nothing elsewhere, such as a directory. */
   sourceReference?: string | undefined;
   /** One per layer of the source, in its order: the blob made from it, or undefined if the layer has no file data. */
   blobs: (Stored | undefined)[];
   /** The bootstrap layer (see `packBootstrapLayer`). */
   bootstrap: Stored & { diffId: Digest };
+  /** Makes the image a referrer of its source: the source manifest becomes its subject. */
+  withReferrer?: boolean | undefined;
+  /** The image is to stand beside its source in one index, so its configuration gets a type that only Nydus tools know. */
+  merged?: boolean | undefined;
 }
 
 /** A Nydus image's two JSON documents, ready to be stored; `config` goes first, as a blob. */
@@ -54,10 +59,11 @@ export function buildNydusManifest(parts: NydusImageParts): NydusImage {
   }
   const configBytes = encode(buildConfig(parts));
   const descriptor: Descriptor = {
-    mediaType: source.config.mediaType,
+    mediaType: parts.merged ? NYDUS_CONFIG : source.config.mediaType,
     digest: ociDigest(configBytes),
     size: configBytes.length,
   };
+  const { mediaType, digest, size } = parts.sourceDescriptor;
   const manifest = {
     ...source.raw,
     mediaType: source.mediaType,
@@ -66,9 +72,10 @@ export function buildNydusManifest(parts: NydusImageParts): NydusImage {
     annotations: {
       ...source.annotations,
       [NYDUS_FS_VERSION]: FS_VERSION,
-      [NYDUS_SOURCE_DIGEST]: parts.sourceDigest,
+      [NYDUS_SOURCE_DIGEST]: digest,
       ...(parts.sourceReference === undefined ? {} : { [NYDUS_SOURCE_REFERENCE]: parts.sourceReference }),
     },
+    ...(parts.withReferrer && { subject: { mediaType, digest, size } }),
   };
   return {
     manifest: { bytes: encode(manifest), mediaType: source.mediaType },

@@ -50,7 +50,7 @@ export function selectPlatform(
   options: SelectOptions = {},
 ): Descriptor {
   const wanted = typeof platform === 'string' ? parsePlatform(platform) : (platform ?? hostPlatform());
-  const fitting = index.manifests.filter((entry) => entry.platform && matches(entry.platform, wanted));
+  const fitting = index.manifests.filter((entry) => entry.platform && samePlatform(entry.platform, wanted));
   const nydus = options.prefer === 'nydus';
   const found = fitting.find((entry) => isNydusEntry(entry) === nydus) ?? fitting[0];
   if (found !== undefined) return found;
@@ -68,18 +68,17 @@ export function selectPlatform(
 }
 
 /** True for an index entry that is marked as a Nydus manifest, by artifact type or by the older OS feature. */
-function isNydusEntry(entry: Descriptor): boolean {
+export function isNydusEntry(entry: Descriptor): boolean {
   return (
     entry.artifactType === NYDUS_MANIFEST_ARTIFACT ||
     (entry.platform?.['os.features'] ?? []).includes(NYDUS_OS_FEATURE)
   );
 }
 
-function matches(offered: Platform, wanted: Platform): boolean {
+/** True if both mean the same machine; a variant that is not named is the architecture's usual one. */
+export function samePlatform(one: Platform, other: Platform): boolean {
   return (
-    offered.os === wanted.os &&
-    offered.architecture === wanted.architecture &&
-    variantOf(offered) === variantOf(wanted)
+    one.os === other.os && one.architecture === other.architecture && variantOf(one) === variantOf(other)
   );
 }
 
@@ -87,6 +86,7 @@ function variantOf({ architecture, variant }: Platform): string | undefined {
   return variant || DEFAULT_VARIANTS[architecture];
 }
 
-function namesPlatform(entry: Descriptor): boolean {
+/** True for an index entry that says which machine it is for. */
+export function namesPlatform(entry: Descriptor): boolean {
   return Boolean(entry.platform?.os || entry.platform?.architecture);
 }

@@ -484,12 +484,12 @@ describe('an index', () => {
         { ...manifest, ...platform('amd64') },
       ],
     });
-    const { summary } = await convertLayout(dir, {}, { platform: 'linux/amd64' });
+    const { summary } = await convertLayout(dir, {}, { platforms: ['linux/amd64'] });
     expect(summary.layers).toHaveLength(1);
-    await expect(convertLayout(dir, {}, { platform: 'linux/s390x' })).rejects.toThrow(
+    await expect(convertLayout(dir, {}, { platforms: ['linux/s390x'] })).rejects.toThrow(
       'no image for linux/s390x',
     );
-    await expect(convertLayout(dir, {}, { platform: 'windows' })).rejects.toThrow('is not a platform');
+    await expect(convertLayout(dir, {}, { platforms: ['windows'] })).rejects.toThrow('is not a platform');
   });
 });
 

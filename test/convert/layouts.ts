@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll } from 'vitest';
 import { compress } from '../../src/codec/compressor.js';
-import { type ConvertRequest, type ConvertSummary, convertImage } from '../../src/convert/convert.js';
+import { type ConvertRequest, convertImage } from '../../src/convert/convert.js';
+import type { ConvertSummary } from '../../src/convert/summary.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
 import { LayoutSource } from '../../src/image/layout-source.js';
 import { LayoutTarget } from '../../src/image/layout-target.js';
@@ -45,8 +46,13 @@ const LAYER_TYPES = {
   'docker-gzip': 'application/vnd.docker.image.rootfs.diff.tar.gzip',
 };
 
-function store(dir: string, bytes: Buffer, mediaType: string): Descriptor {
-  const digest = digestOf(bytes);
+/** Stores a blob of a layout; with `digest`, under that name, whatever the bytes are. */
+export function storeInLayout(
+  dir: string,
+  bytes: Buffer,
+  mediaType: string,
+  digest = digestOf(bytes),
+): Descriptor {
   writeFileSync(join(dir, 'blobs/sha256', digest.slice(7)), bytes);
   return { mediaType, digest, size: bytes.length };
 }
@@ -56,8 +62,14 @@ const json = (value: unknown) => Buffer.from(JSON.stringify(value));
 /** Writes an OCI layout with one image, tag `t`, and returns its directory. */
 export function makeLayout(
   layers: (LayerSpec | Buffer)[],
-  { config = {}, index }: { config?: object; index?: (manifest: Descriptor) => object[] } = {},
+  options: {
+    config?: object;
+    /** The entries of an index around the image; it may store more in the layout. */
+    index?: (manifest: Descriptor, dir: string) => object[];
+    indexType?: string;
+  } = {},
 ): string {
+  const { config = {}, index, indexType: mediaType = OCI_INDEX } = options;
   const dir = join(scratch(), 'source');
   mkdirSync(join(dir, 'blobs/sha256'), { recursive: true });
   const specs = layers.map((layer) => (Buffer.isBuffer(layer) ? { tar: layer } : layer));
@@ -68,7 +80,7 @@ export function makeLayout(
         : compression === 'zstd'
           ? compress('zstd', tar)
           : gzipSync(tar, { level: 1 });
-    const descriptor = store(dir, stored, mediaType ?? LAYER_TYPES[compression]);
+    const descriptor = storeInLayout(dir, stored, mediaType ?? LAYER_TYPES[compression]);
     const path = join(dir, 'blobs/sha256', descriptor.digest.slice(7));
     if (damage) writeFileSync(path, damage(stored));
     if (missing) rmSync(path);
@@ -81,18 +93,18 @@ export function makeLayout(
     rootfs: { type: 'layers', diff_ids: specs.map(({ tar, diffId }) => diffId ?? digestOf(tar)) },
     ...config,
   });
-  const manifest = store(
+  const manifest = storeInLayout(
     dir,
     json({
       schemaVersion: 2,
       mediaType: OCI_MANIFEST,
-      config: store(dir, configBytes, OCI_CONFIG),
+      config: storeInLayout(dir, configBytes, OCI_CONFIG),
       layers: descriptors,
     }),
     OCI_MANIFEST,
   );
   const named = index
-    ? store(dir, json({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: index(manifest) }), OCI_INDEX)
+    ? storeInLayout(dir, json({ schemaVersion: 2, mediaType, manifests: index(manifest, dir) }), mediaType)
     : manifest;
   const entry = { ...named, annotations: { 'org.opencontainers.image.ref.name': 't' } };
   writeFileSync(join(dir, 'index.json'), json({ schemaVersion: 2, manifests: [entry] }));
@@ -110,17 +122,17 @@ export interface Converted {
 export async function convertLayout(
   sourceDir: string,
   options: ConvertRequest['options'] = {},
-  more: Partial<ConvertRequest> = {},
+  { sourceTag = 't', ...more }: Partial<ConvertRequest> & { sourceTag?: string } = {},
 ): Promise<Converted> {
   const dir = join(scratch(), 'target');
-  const source = new LayoutSource({ transport: 'oci', path: sourceDir, tag: 't' });
+  const source = new LayoutSource({ transport: 'oci', path: sourceDir, tag: sourceTag });
   const target = new LayoutTarget({ transport: 'oci', path: dir, tag: 'out' });
   try {
     const summary = await convertImage({
       source,
       target,
       sourceReference: `oci:${sourceDir}:t`,
-      platform: 'linux/amd64',
+      platforms: ['linux/amd64'],
       options: { jobs: 2, ...options },
       ...more,
     });

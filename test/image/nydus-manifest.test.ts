@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import { parseImageConfig } from '../../src/image/config.js';
 import { parseImageManifest } from '../../src/image/manifest.js';
-import { DOCKER_LAYER_GZIP, DOCKER_MANIFEST } from '../../src/image/media-types.js';
+import {
+  DOCKER_LAYER_GZIP,
+  DOCKER_MANIFEST,
+  NYDUS_CONFIG,
+  OCI_MANIFEST,
+} from '../../src/image/media-types.js';
 import {
   blobLayers,
   buildNydusManifest,
@@ -26,7 +31,11 @@ type Stored = { digest: string; size: number };
 const parts: NydusImageParts = {
   source,
   config,
-  sourceDigest: 'sha256:a896d61b3a9917e648580d6aac6b3b9a2fd9269f1c139bf65059662cca6c1fe9',
+  sourceDescriptor: {
+    mediaType: OCI_MANIFEST,
+    digest: 'sha256:a896d61b3a9917e648580d6aac6b3b9a2fd9269f1c139bf65059662cca6c1fe9',
+    size: 591,
+  },
   sourceReference: '127.0.0.1:5056/tiny:src',
   blobs: [blob0, blob1],
   bootstrap: { ...bootstrap, diffId: theirConfig.rootfs.diff_ids[2] },
@@ -90,6 +99,22 @@ describe('building', () => {
     expect(document.mediaType).toBe(DOCKER_MANIFEST);
     expect(document.layers.at(-1).mediaType).toBe(DOCKER_LAYER_GZIP);
     expect(JSON.parse(built.config.bytes.toString()).container_config).toEqual({ x: null });
+  });
+
+  it('names its source as subject, and hides its configuration in a merged index, when asked', () => {
+    const built = buildNydusManifest({
+      ...parts,
+      sourceDescriptor: { ...parts.sourceDescriptor, platform: { os: 'linux' } } as never,
+      withReferrer: true,
+      merged: true,
+    });
+    const document = parseImageManifest(built.manifest.bytes, 'built');
+    expect(document.subject).toEqual(parts.sourceDescriptor);
+    expect(document.config).toEqual(built.config.descriptor);
+    expect(built.config.descriptor.mediaType).toBe(NYDUS_CONFIG);
+    const plain = buildNydusManifest(parts);
+    expect(built.config.bytes).toEqual(plain.config.bytes);
+    expect(parseImageManifest(plain.manifest.bytes, 'plain').subject).toBeUndefined();
   });
 
   it('insists on one entry per layer', () => {

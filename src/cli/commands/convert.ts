@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatDuration } from '../format.js';
@@ -6,7 +6,10 @@ import { createProgress } from '../progress.js';
 import { sideOptions, type TwoSidedOptions } from '../side-options.js';
 
 interface ConvertCliOptions extends TwoSidedOptions {
-  platform?: string;
+  platform?: string[];
+  allPlatforms?: boolean;
+  mergeIndex: boolean;
+  withReferrer: boolean;
   compressor: 'zstd' | 'lz4' | 'none';
   level?: number;
   chunkSize?: number;
@@ -23,7 +26,14 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
     .description('make a lazily loadable image of an ordinary OCI image')
     .argument('<source>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
     .argument('<target>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
-    .option('--platform <os/arch>', 'which image of an index (default: this machine)')
+    .option(
+      '--platform <os/arch>',
+      'which image of an index, may be repeated (default: this machine)',
+      append,
+    )
+    .addOption(new Option('--all-platforms', 'every image for Linux of an index').conflicts('platform'))
+    .option('--merge-index', 'list the ordinary images too, for clients that do not know Nydus', false)
+    .option('--with-referrer', 'name the source manifest as subject, so that it leads to the image', false)
     .option('--compressor <name>', 'zstd, lz4 or none', parseCompressor, 'zstd')
     .option('--level <n>', 'zstd level', parseNumber)
     .option('--chunk-size <bytes>', 'power of two from 4096 to 8 MiB', parseSize)
@@ -38,7 +48,8 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
       `
 Examples:
   rafter convert docker.io/library/python:3.12 registry.example.com/python:3.12-nydus
-  rafter convert oci:images:python oci:images:python-nydus`,
+  rafter convert oci:images:python oci:images:python-nydus
+  rafter convert --all-platforms --merge-index registry.example.com/python:3.12 registry.example.com/python:3.12`,
     );
   addRegistryOptions(addCommonOptions(command)).action(
     async (source: string, target: string, options: ConvertCliOptions) =>
@@ -68,7 +79,10 @@ async function convert(
       source,
       target,
       sourceReference: sourceText,
-      ...(options.platform !== undefined && { platform: options.platform }),
+      ...(options.platform !== undefined && { platforms: options.platform }),
+      ...(options.allPlatforms && { platforms: 'all' as const }),
+      mergeIndex: options.mergeIndex,
+      withReferrer: options.withReferrer,
       options: {
         compressor: options.compressor === 'lz4' ? 'lz4_block' : options.compressor,
         ...(options.level !== undefined && { level: options.level }),
@@ -90,7 +104,7 @@ async function convert(
     output.result(
       summary,
       `${targetText}@${summary.target.digest}\n` +
-        `converted in ${seconds}: ${formatBytes(summary.source.bytes)} became ${formatBytes(summary.target.bytes)} ` +
+        `${summary.images.length > 1 ? `${summary.images.length} images ` : ''}converted in ${seconds}: ${formatBytes(summary.source.bytes)} became ${formatBytes(summary.target.bytes)} ` +
         `(${(summary.target.bytes / summary.source.bytes).toFixed(2)} of the source)`,
     );
     return EXIT.ok;
@@ -98,6 +112,10 @@ async function convert(
     progress.close();
     await source.close();
   }
+}
+
+function append(value: string, before: string[] = []): string[] {
+  return [...before, value];
 }
 
 function parseCompressor(text: string): string {

@@ -1,0 +1,147 @@
+import type { PackPool } from '../codec/pack-pool.js';
+import { packBootstrapLayer } from '../image/bootstrap-layer.js';
+import { type Descriptor, type Digest, hexOf } from '../image/descriptor.js';
+import { buildNydusManifest } from '../image/nydus-manifest.js';
+import { formatPlatform } from '../image/platform.js';
+import type { ImageSource } from '../image/source.js';
+import type { ImageTarget } from '../image/target.js';
+import { buildBootstrap } from '../rafs/bootstrap-builder.js';
+import type { TreeNode } from '../rafs/tree.js';
+import { ChunkIndex } from './chunk-index.js';
+import { convertLayer, type LayerResult } from './layer-converter.js';
+import { collectLosses } from './losses.js';
+import type { CheckedOptions } from './options.js';
+import { emptyTree } from './overlay.js';
+import type { SourceImage } from './source-image.js';
+import { type Clock, type ImageSummary, type LayerSummary, summarizeLayer } from './summary.js';
+
+/** A step that goes on or has ended. `done` and `total` are bytes. */
+export interface ProgressEvent {
+  kind: 'progress' | 'finished';
+  label: string;
+  done: number;
+  total?: number;
+}
+
+/** What the images of one conversion share. */
+export interface ConversionContext {
+  source: ImageSource;
+  target: ImageTarget;
+  options: CheckedOptions;
+  pool: PackPool;
+  clock: Clock;
+  /** Name of the source that means something on other machines too. */
+  sourceReference: string | undefined;
+  withReferrer: boolean;
+  /** Each image is to stand beside its source in an index. */
+  mergeIndex: boolean;
+  onProgress: ((event: ProgressEvent) => void) | undefined;
+}
+
+export interface ImagePlace {
+  /** Stands before the steps' names, to tell several images apart. */
+  label: string;
+  /** The image is what the target's reference names, not a member of an index. */
+  tag: boolean;
+}
+
+/**
+ * Converts one image: a blob per layer, one bootstrap over all of them, config and manifest. Everything is at the
+ * target afterwards, nothing is committed. Throws what source, target, layers (`convertLayer`) and the format throw.
+ */
+export async function convertOne(
+  context: ConversionContext,
+  image: SourceImage,
+  place: ImagePlace,
+): Promise<{ manifest: Descriptor; summary: ImageSummary }> {
+  const { source, target, options, pool, clock } = context;
+  const root = emptyTree();
+  const losses = collectLosses(options.lossy);
+  const shared = { source, target, root, index: new ChunkIndex(), pool, options, losses };
+  const results: LayerResult[] = [];
+  const layers: LayerSummary[] = [];
+  for (const [i, descriptor] of image.manifest.layers.entries()) {
+    const startedAt = performance.now();
+    const label = `${place.label}layer ${i + 1} of ${image.manifest.layers.length}`;
+    const result = await convertLayer(shared, {
+      descriptor,
+      diffId: image.config.diffIds[i]!,
+      name: `${source.name}: ${label} (${descriptor.digest})`,
+      onBytes: (done) => context.onProgress?.({ kind: 'progress', label, done }),
+    });
+    context.onProgress?.({ kind: 'finished', label, done: result.tarBytes, total: result.tarBytes });
+    results.push(result);
+    layers.push(summarizeLayer(descriptor, result, performance.now() - startedAt));
+  }
+  clock.lap('layers');
+
+  const bootstrap = await storeBootstrap(target, root, results, options);
+  clock.lap('bootstrap');
+
+  const nydus = buildNydusManifest({
+    source: image.manifest,
+    config: image.config,
+    sourceDescriptor: image.entry,
+    sourceReference: context.sourceReference,
+    blobs: results.map(({ blob }) => blob),
+    bootstrap,
+    withReferrer: context.withReferrer,
+    merged: context.mergeIndex,
+  });
+  await storeBytes(target, nydus.config.bytes, options.signal);
+  const { bytes, mediaType } = nydus.manifest;
+  const manifest = await target.putManifest(bytes, mediaType, { tag: place.tag, signal: options.signal });
+  clock.lap('publish');
+
+  const blobBytes = layers.reduce((sum, layer) => sum + layer.blobBytes, 0);
+  const summary = {
+    platform: formatPlatform(image.entry.platform!),
+    source: { digest: image.entry.digest, bytes: sourceBytes(image) },
+    target: { digest: manifest.digest, bytes: blobBytes + bootstrap.size + nydus.config.bytes.length },
+    layers,
+    bootstrapBytes: bootstrap.rawSize,
+    warnings: losses.warnings(),
+  };
+  return { manifest, summary };
+}
+
+async function storeBootstrap(
+  target: ImageTarget,
+  root: TreeNode,
+  layers: LayerResult[],
+  { chunkSize, compressor, digester, prefetch, signal }: CheckedOptions,
+) {
+  const blobs = layers.flatMap(({ blob }) => (blob ? [blob] : []));
+  const bootstrap = buildBootstrap({
+    root,
+    blobs: blobs.map(({ ref }) => ref),
+    chunkSize,
+    compressor,
+    digester,
+    prefetch: prefetch.map((path) => Buffer.from(path)),
+  });
+  const { bytes, diffId } = await packBootstrapLayer({
+    bootstrap,
+    blobMetas: blobs.map(({ digest, meta }) => ({ layerHex: hexOf(digest), bytes: meta })),
+  });
+  return { ...(await storeBytes(target, bytes, signal)), diffId, rawSize: bootstrap.length };
+}
+
+async function storeBytes(
+  target: ImageTarget,
+  bytes: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<{ digest: Digest; size: number }> {
+  const writer = await target.createBlob(signal);
+  try {
+    await writer.write(bytes);
+    return await writer.commit();
+  } catch (error) {
+    await writer.abort();
+    throw error;
+  }
+}
+
+function sourceBytes({ manifest }: SourceImage): number {
+  return manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size);
+}

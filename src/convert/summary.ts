@@ -1,0 +1,87 @@
+import type { Descriptor, Digest } from '../image/descriptor.js';
+import type { PackStats } from './blob-packer.js';
+import type { LayerResult } from './layer-converter.js';
+
+export interface LayerSummary extends PackStats {
+  sourceDigest: Digest;
+  /** Compressed bytes at the source, and bytes of the tar in it. */
+  sourceBytes: number;
+  tarBytes: number;
+  entries: number;
+  /** The blob made of it; undefined for a layer without new content. */
+  blobDigest: Digest | undefined;
+  blobBytes: number;
+  seconds: number;
+}
+
+/** What became of one image. Bytes are those of its config and layers. */
+export interface ImageSummary {
+  platform: string;
+  /** Of the manifests. */
+  source: { digest: Digest; bytes: number };
+  target: { digest: Digest; bytes: number };
+  layers: LayerSummary[];
+  bootstrapBytes: number;
+  /** What was left out. */
+  warnings: string[];
+}
+
+/**
+ * What a conversion did. Of several images, `platform` names all, `digest` is that of the index at the source and the
+ * target, and everything else is the sum; what was taken over as it was does not count.
+ */
+export interface ConvertSummary extends ImageSummary {
+  /** One per image that was converted. */
+  images: ImageSummary[];
+  seconds: { manifest: number; layers: number; bootstrap: number; publish: number; total: number };
+}
+
+export function summarizeLayer(source: Descriptor, result: LayerResult, ms: number): LayerSummary {
+  return {
+    sourceDigest: source.digest,
+    sourceBytes: source.size,
+    tarBytes: result.tarBytes,
+    entries: result.entries,
+    ...result.stats,
+    blobDigest: result.blob?.digest,
+    blobBytes: result.blob?.size ?? 0,
+    seconds: ms / 1000,
+  };
+}
+
+/** The images' sums under the digests of what the source and the target name. */
+export function sumUp(images: ImageSummary[], digests: { source: Digest; target: Digest }): ImageSummary {
+  const total = (pick: (image: ImageSummary) => number) =>
+    images.reduce((sum, image) => sum + pick(image), 0);
+  return {
+    platform: images.map(({ platform }) => platform).join(','),
+    source: { digest: digests.source, bytes: total(({ source }) => source.bytes) },
+    target: { digest: digests.target, bytes: total(({ target }) => target.bytes) },
+    layers: images.flatMap(({ layers }) => layers),
+    bootstrapBytes: total(({ bootstrapBytes }) => bootstrapBytes),
+    warnings: images.flatMap(({ warnings }) => warnings),
+  };
+}
+
+type Phase = Exclude<keyof ConvertSummary['seconds'], 'total'>;
+
+/** Measures how long each phase took; phases may come again. */
+export interface Clock {
+  /** Ends the phase that runs since the last call. */
+  lap(phase: Phase): void;
+  seconds(): ConvertSummary['seconds'];
+}
+
+export function startClock(): Clock {
+  const startedAt = performance.now();
+  let lapAt = startedAt;
+  const phases = { manifest: 0, layers: 0, bootstrap: 0, publish: 0 };
+  return {
+    lap: (phase) => {
+      const now = performance.now();
+      phases[phase] += (now - lapAt) / 1000;
+      lapAt = now;
+    },
+    seconds: () => ({ ...phases, total: (performance.now() - startedAt) / 1000 }),
+  };
+}
