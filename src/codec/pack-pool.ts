@@ -1,11 +1,13 @@
 import { availableParallelism } from 'node:os';
 import Tinypool from 'tinypool';
 import { type Compressor, DEFAULT_ZSTD_LEVEL } from './compressor.js';
+import { HashThread, type RunningHash } from './hash-thread.js';
 import type { PackTask } from './pack-worker.js';
+import { isShared } from './shared-buffer.js';
 import { workerFile } from './worker-file.js';
 
 export interface PackPoolOptions {
-  /** Worker threads; default: one per core. */
+  /** Worker threads that compress; default: one per core. */
   threads?: number;
 }
 
@@ -16,13 +18,13 @@ export interface PackedUnit {
 }
 
 /**
- * Compresses chunks and batches in worker threads. Only compression goes there: it costs 4 ms per MiB at level 3, while
- * BLAKE3 and CRC-32C cost less than the message to a thread, so callers digest chunks themselves (`digest.ts`), drop the
- * ones they already have, and send the rest.
+ * The threads of a conversion: some compress chunks and batches, one hashes streams. What costs less than the message to a
+ * thread stays with the caller: BLAKE3 and CRC-32C of a chunk.
  */
 export class PackPool {
-  readonly #pool: Tinypool;
   readonly threads: number;
+  readonly #pool: Tinypool;
+  #hashing: HashThread | undefined;
 
   constructor(options: PackPoolOptions = {}) {
     this.threads = options.threads ?? availableParallelism();
@@ -35,39 +37,31 @@ export class PackPool {
   }
 
   /**
-   * Compresses `pieces` (at most 16 MiB together) as one unit. The pieces are copied to the worker and stay usable.
-   * The result depends on the pieces, the compressor and the level only, never on timing.
+   * Compresses `raw` (at most 16 MiB, a part of a `sharedBuffer`) as one unit, in its place: `stored` is a part of `raw`, whose
+   * bytes are otherwise lost. The result depends on the bytes, the compressor and the level only, never on timing.
    */
   async pack(
-    pieces: Buffer[],
+    raw: Buffer,
     options: { compressor: Compressor; level?: number; signal?: AbortSignal },
   ): Promise<PackedUnit> {
     const { compressor, level = DEFAULT_ZSTD_LEVEL, signal } = options;
-    const packed = compressor === 'none' ? null : await this.#run(pieces, compressor, level, signal);
-    if (packed === null) {
-      return { stored: pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces), compressed: false };
-    }
-    return { stored: Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength), compressed: true };
-  }
-
-  #run(
-    pieces: Buffer[],
-    compressor: Compressor,
-    level: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Uint8Array | null> {
-    const raw = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0));
-    let offset = 0;
-    for (const piece of pieces) {
-      raw.set(piece, offset);
-      offset += piece.length;
-    }
+    if (compressor === 'none') return { stored: raw, compressed: false };
+    if (!isShared(raw)) throw new Error('a unit to pack must be in shared memory');
     const task: PackTask = { raw, compressor, level };
-    return this.#pool.run(task, { transferList: [raw.buffer], ...(signal && { signal }) });
+    const size: number = await this.#pool.run(task, signal && { signal });
+    return size === 0
+      ? { stored: raw, compressed: false }
+      : { stored: raw.subarray(0, size), compressed: true };
   }
 
-  /** Ends the threads. Units still being packed fail. */
+  /** Begins a digest of a stream, which is computed while the caller goes on. */
+  hash(algorithm: 'sha256' | 'sha512'): RunningHash {
+    this.#hashing ??= new HashThread();
+    return this.#hashing.start(algorithm);
+  }
+
+  /** Ends the threads. Units still being packed and digests not yet taken fail. */
   async close(): Promise<void> {
-    await this.#pool.destroy();
+    await Promise.all([this.#pool.destroy(), this.#hashing?.close()]);
   }
 }

@@ -11,6 +11,8 @@ import { HOLE } from './tar-sparse.js';
 
 /** Units per thread that are compressed or wait for their turn: enough to keep the threads busy while a result is written. */
 const UNITS_PER_THREAD = 3;
+/** Most bytes of such units, whatever the number of threads. */
+const MAX_WINDOW_SIZE = 64 << 20;
 
 /** What packing did. Sizes are raw bytes but for `storedBytes`. */
 export interface PackStats {
@@ -59,7 +61,8 @@ export class BlobPacker {
   constructor(context: PackContext) {
     this.#context = context;
     const { chunkSize, batchSize, jobs } = context.options;
-    this.#window = new OrderedWindow(jobs * UNITS_PER_THREAD * Math.max(chunkSize, batchSize));
+    const wanted = jobs * UNITS_PER_THREAD * Math.max(chunkSize, batchSize);
+    this.#window = new OrderedWindow(Math.min(wanted, MAX_WINDOW_SIZE));
     this.#chunkBuffers = new ChunkBuffers(chunkSize);
     this.#batchBuffers = new ChunkBuffers(batchSize);
   }
@@ -99,7 +102,12 @@ export class BlobPacker {
     return input;
   }
 
-  async #addAlone({ slot, ...input }: Member, raw: Buffer): Promise<void> {
+  async #addAlone({ slot, ...input }: Member, bytes: Buffer): Promise<void> {
+    let raw = bytes;
+    if (!this.#chunkBuffers.owns(bytes) && !this.#batchBuffers.owns(bytes)) {
+      raw = this.#chunkBuffers.take().subarray(0, bytes.length);
+      bytes.copy(raw);
+    }
     await this.#pack(raw, async (unit) => {
       const { chunk, bytes } = this.#context.builder.addChunk({ ...input, ...unit });
       slot.chunk = chunk;
@@ -111,7 +119,6 @@ export class BlobPacker {
     const { batchSize } = this.#context.options;
     if (this.#batch && this.#batch.used + raw.length > batchSize) await this.#closeBatch();
     this.#batch ??= { bytes: this.#batchBuffers.take(), used: 0, members: [] };
-    // Copied, as the slice would keep its large stream buffer alive for as long as the batch is open.
     raw.copy(this.#batch.bytes, this.#batch.used);
     this.#chunkBuffers.give(raw);
     this.#batch.used += raw.length;
@@ -135,11 +142,12 @@ export class BlobPacker {
     });
   }
 
+  /** `raw` is the beginning of a lent buffer, which is given back afterwards. */
   #pack(raw: Buffer, use: (unit: PackedUnit) => Promise<void>): Promise<void> {
     const { pool, options } = this.#context;
     const { compressor, level, signal } = options;
-    const work = () => pool.pack([raw], { compressor, level, ...(signal && { signal }) });
-    return this.#window.add(raw.length, work, async (unit) => {
+    const work = () => pool.pack(raw, { compressor, level, ...(signal && { signal }) });
+    return this.#window.add(raw.buffer.byteLength, work, async (unit) => {
       await use(unit);
       this.#chunkBuffers.give(raw);
       this.#batchBuffers.give(raw);

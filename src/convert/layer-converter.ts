@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { decompressLayer } from '../codec/decompress-stream.js';
 import type { PackPool } from '../codec/pack-pool.js';
 import { isRafterError, RafterError } from '../errors.js';
@@ -72,9 +71,10 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
   });
   const overlay = new LayerOverlay(image.root, { layer: name, losses });
   const compressed = await image.source.openBlob(layer.descriptor, options.signal);
+  let measured: ReturnType<typeof measure> | undefined;
   try {
     const { tar } = await decompressLayer(compressed, name);
-    const measured = measure(tar, layer);
+    measured = measure(tar, layer, image.pool);
     let entries = 0;
     try {
       for await (const entry of readTar(measured.bytes, name)) {
@@ -85,7 +85,7 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
     } finally {
       tar.destroy();
     }
-    measured.verify();
+    await measured.verify();
     overlay.finish();
     await packer.finish();
     const blob = builder.isEmpty ? undefined : await finishBlob(builder, output);
@@ -94,6 +94,8 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
     compressed.destroy();
     await output.abort();
     throw await findDamage(image, layer, error);
+  } finally {
+    measured?.stop();
   }
 }
 
@@ -123,9 +125,13 @@ async function finishBlob(builder: BlobBuilder, output: LazyBlob): Promise<Layer
   return { ref: builder.ref, digest, size, meta };
 }
 
-/** Passes a layer's tar on while it is hashed and counted. */
-function measure(tar: AsyncIterable<Buffer>, { descriptor, diffId, name, onBytes }: LayerInput) {
-  const hash = createHash(diffId.startsWith('sha512:') ? 'sha512' : 'sha256');
+/** Passes a layer's tar on while it is counted, and hashed in another thread. */
+function measure(
+  tar: AsyncIterable<Buffer>,
+  { descriptor, diffId, name, onBytes }: LayerInput,
+  pool: PackPool,
+) {
+  const hash = pool.hash(diffId.startsWith('sha512:') ? 'sha512' : 'sha256');
   const limit = Math.max(MIN_DECODED_LIMIT, descriptor.size * MAX_DECODED_RATIO);
   let size = 0;
   async function* pass(): AsyncGenerator<Buffer> {
@@ -137,7 +143,7 @@ function measure(tar: AsyncIterable<Buffer>, { descriptor, diffId, name, onBytes
           `${name}: ${descriptor.size} bytes decode to more than ${limit}`,
         );
       }
-      hash.update(piece);
+      await hash.update(piece);
       onBytes?.(size);
       yield piece;
     }
@@ -146,14 +152,16 @@ function measure(tar: AsyncIterable<Buffer>, { descriptor, diffId, name, onBytes
     bytes: pass(),
     size: () => size,
     /** DIGEST_MISMATCH unless the whole tar has the digest that the config gives. */
-    verify: () => {
-      const actual = `${diffId.slice(0, diffId.indexOf(':'))}:${hash.digest('hex')}`;
+    verify: async () => {
+      const actual = `${diffId.slice(0, diffId.indexOf(':'))}:${await hash.digest()}`;
       if (actual === diffId) return;
       throw new RafterError(
         'DIGEST_MISMATCH',
         `${name}: its tar has digest ${actual}, but the image's config says ${diffId}`,
       );
     },
+    /** Ends the hash, whose digest may not have been asked for. */
+    stop: () => hash.drop(),
   };
 }
 
@@ -169,7 +177,7 @@ class LazyBlob {
   }
 
   async write(bytes: Buffer): Promise<void> {
-    this.#writer ??= await this.#target.createBlob(this.#signal);
+    this.#writer ??= await this.#target.createBlob(this.#signal, { digestGiven: true });
     await this.#writer.write(bytes);
   }
 

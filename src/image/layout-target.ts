@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errnoOf, RafterError } from '../errors.js';
+import { type BlobDigest, blobDigest } from './blob-digest.js';
 import { type Descriptor, type Digest, hexOf } from './descriptor.js';
 import { withDirectoryLock } from './file-lock.js';
 import {
@@ -16,7 +17,7 @@ import {
 } from './layout-files.js';
 import { REF_NAME } from './media-types.js';
 import { formatReference, type LayoutReference } from './reference.js';
-import type { BlobWriter, ImageTarget, PutManifestOptions } from './target.js';
+import type { BlobWriter, CreateBlobOptions, ImageTarget, PutManifestOptions } from './target.js';
 
 /** Start of the name of the hidden directory that a writer stages in; the writer's process id follows. */
 const STAGE_PREFIX = '.rafter-stage-';
@@ -55,7 +56,7 @@ export class LayoutTarget implements ImageTarget {
     return this.#stage !== undefined && (await fileSize(blobPath(await this.#stage, digest))) === size;
   }
 
-  async createBlob(signal?: AbortSignal): Promise<BlobWriter> {
+  async createBlob(signal?: AbortSignal, options?: CreateBlobOptions): Promise<BlobWriter> {
     const stage = await this.#openStage();
     const temporary = join(stage, `blob-${randomBytes(8).toString('hex')}`);
     const handle = await open(temporary, 'wx', 0o644);
@@ -64,6 +65,7 @@ export class LayoutTarget implements ImageTarget {
       temporary,
       stage,
       signal,
+      digest: blobDigest(options),
       ended: () => this.#writers.delete(writer),
     });
     this.#writers.add(writer);
@@ -170,14 +172,13 @@ interface StagedBlobOptions {
   temporary: string;
   stage: string;
   signal: AbortSignal | undefined;
+  digest: BlobDigest;
   ended(): void;
 }
 
 /** A blob in the stage: written under a passing name, renamed to its digest when it is whole and on disk. */
 class StagedBlob implements BlobWriter {
   readonly #options: StagedBlobOptions;
-  readonly #hash = createHash('sha256');
-  #size = 0;
   #failed = false;
   #ended = false;
 
@@ -186,10 +187,9 @@ class StagedBlob implements BlobWriter {
   }
 
   async write(bytes: Buffer): Promise<void> {
-    const { handle, stage, signal } = this.#options;
+    const { handle, stage, signal, digest } = this.#options;
     if (signal?.aborted) throw new RafterError('INTERRUPTED', 'writing a blob was interrupted');
-    this.#hash.update(bytes);
-    this.#size += bytes.length;
+    digest.update(bytes);
     try {
       await handle.writeFile(bytes);
     } catch (error) {
@@ -202,16 +202,14 @@ class StagedBlob implements BlobWriter {
   async commit(expected?: Digest): Promise<{ digest: Digest; size: number }> {
     if (this.#failed || this.#ended) throw new Error('commit of a blob whose writing failed or ended');
     const { handle, temporary, stage } = this.#options;
-    const digest = `sha256:${this.#hash.digest('hex')}`;
-    if (expected !== undefined && expected !== digest) {
-      this.#failed = true;
-      throw new RafterError('DIGEST_MISMATCH', `a blob has digest ${digest}, expected ${expected}`);
-    }
+    // Until it is stored: a second try has nothing to stand on.
+    this.#failed = true;
+    const blob = this.#options.digest.finish(expected);
     await handle.sync();
     await handle.close();
-    await rename(temporary, join(stage, 'blobs', 'sha256', hexOf(digest)));
+    await rename(temporary, join(stage, 'blobs', 'sha256', hexOf(blob.digest)));
     this.#end();
-    return { digest, size: this.#size };
+    return blob;
   }
 
   async abort(): Promise<void> {

@@ -5,8 +5,8 @@ export interface BlobWriter {
   /** Appends `bytes`. Await it: that is the back pressure. The buffer may be reused afterwards. */
   write(bytes: Buffer): Promise<void>;
   /**
-   * Ends the blob and stores it under its SHA-256. With `expected`, DIGEST_MISMATCH if that is not its digest.
-   * Size is in bytes.
+   * Ends the blob and stores it under its SHA-256. With `expected`, DIGEST_MISMATCH if that is not its digest, unless the
+   * blob was begun with `digestGiven`. Size is in bytes.
    */
   commit(expected?: Digest): Promise<{ digest: Digest; size: number }>;
   /** Drops what was written. Safe after commit, where it does nothing. */
@@ -20,7 +20,7 @@ export interface ImageTarget {
   /** True if the target has the blob, with that size, so that it need not be sent. */
   hasBlob(blob: Pick<Descriptor, 'digest' | 'size'>, signal?: AbortSignal): Promise<boolean>;
   /** Starts a blob whose digest is known only at its end. */
-  createBlob(signal?: AbortSignal): Promise<BlobWriter>;
+  createBlob(signal?: AbortSignal, options?: CreateBlobOptions): Promise<BlobWriter>;
   /**
    * Stores a manifest or index under its digest; with `tag` also as what the target's reference names. Everything that it
    * refers to must be there before.
@@ -30,6 +30,14 @@ export interface ImageTarget {
   commit(): Promise<void>;
   /** Removes what was staged. Safe after commit, where it does nothing. */
   abort(): Promise<void>;
+}
+
+export interface CreateBlobOptions {
+  /**
+   * The caller hashes what it writes and gives the digest to `commit`, which then takes it as it is: hashing is what costs
+   * most of writing a blob. Default false.
+   */
+  digestGiven?: boolean;
 }
 
 export interface PutManifestOptions {

@@ -1,24 +1,28 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf, RafterError } from '../errors.js';
+import { blobDigest } from '../image/blob-digest.js';
 import type { Digest } from '../image/descriptor.js';
+import type { CreateBlobOptions } from '../image/target.js';
 
 /** A blob kept in a temporary file, because its digest has to be known before a registry takes it in one request. */
 export interface Spool {
   write(bytes: Buffer): Promise<void>;
-  /** Ends the writing and names what was written. */
-  finish(): Promise<{ digest: Digest; size: number }>;
+  /** Ends the writing and names what was written; DIGEST_MISMATCH if that is not `expected` (see BlobWriter). */
+  finish(expected: Digest | undefined): Promise<{ digest: Digest; size: number }>;
   /** The content from its beginning; as often as needed, after `finish`. */
   read(): Readable;
   remove(): Promise<void>;
 }
 
 /** A new spool in a directory of its own below `tempDir` (default: the system's). */
-export async function createSpool(tempDir: string = tmpdir()): Promise<Spool> {
+export async function createSpool({
+  tempDir = tmpdir(),
+  ...options
+}: CreateBlobOptions & { tempDir?: string | undefined }): Promise<Spool> {
   const directory = await mkdtemp(join(tempDir, 'rafter-upload-'));
   const path = join(directory, 'blob');
   let handle: FileHandle;
@@ -28,12 +32,10 @@ export async function createSpool(tempDir: string = tmpdir()): Promise<Spool> {
     await rm(directory, { recursive: true, force: true });
     throw error;
   }
-  const hash = createHash('sha256');
-  let size = 0;
+  const digest = blobDigest(options);
   return {
     async write(bytes) {
-      hash.update(bytes);
-      size += bytes.length;
+      digest.update(bytes);
       try {
         await handle.writeFile(bytes);
       } catch (error) {
@@ -44,9 +46,9 @@ export async function createSpool(tempDir: string = tmpdir()): Promise<Spool> {
         });
       }
     },
-    async finish() {
+    async finish(expected) {
       await handle.close();
-      return { digest: `sha256:${hash.digest('hex')}`, size };
+      return digest.finish(expected);
     },
     read: () => createReadStream(path, { highWaterMark: 1 << 20 }),
     async remove() {

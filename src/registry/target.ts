@@ -2,7 +2,7 @@ import { ociDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import type { RegistryReference } from '../image/reference.js';
-import type { BlobWriter, ImageTarget, PutManifestOptions } from '../image/target.js';
+import type { BlobWriter, CreateBlobOptions, ImageTarget, PutManifestOptions } from '../image/target.js';
 import { headBlob } from './blobs.js';
 import { headManifest, putManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
@@ -39,8 +39,8 @@ export class RegistryTarget implements ImageTarget {
     return found !== undefined && (found.size === undefined || found.size === size);
   }
 
-  async createBlob(signal?: AbortSignal): Promise<BlobWriter> {
-    const spool = await createSpool(this.#tempDir);
+  async createBlob(signal?: AbortSignal, options?: CreateBlobOptions): Promise<BlobWriter> {
+    const spool = await createSpool({ ...options, tempDir: this.#tempDir });
     const writer = new SpooledBlob(spool, {
       has: (blob) => this.hasBlob(blob, signal),
       send: (blob) => uploadBlob(this.#session, { ...blob, open: spool.read }, signal),
@@ -110,10 +110,7 @@ class SpooledBlob implements BlobWriter {
 
   async commit(expected?: Digest): Promise<{ digest: Digest; size: number }> {
     if (this.#failed) throw new Error('commit of a blob whose writing failed');
-    const blob = await this.#spool.finish();
-    if (expected !== undefined && expected !== blob.digest) {
-      throw new RafterError('DIGEST_MISMATCH', `a blob has digest ${blob.digest}, expected ${expected}`);
-    }
+    const blob = await this.#spool.finish(expected);
     if (!(await this.#actions.has(blob))) await this.#actions.send(blob);
     await this.abort();
     return blob;

@@ -1,44 +1,76 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, expect, it } from 'vitest';
 import { compress, decompress } from '../../src/codec/compressor.js';
 import { PackPool } from '../../src/codec/pack-pool.js';
+import { sharedBuffer } from '../../src/codec/shared-buffer.js';
 
 const pool = new PackPool({ threads: 2 });
 afterAll(() => pool.close());
 
-it('compresses a chunk as the calling thread would, and leaves the chunk usable', async () => {
-  const raw = Buffer.from('chunk of text\n'.repeat(10_000));
-  const copy = Buffer.from(raw);
-  const unit = await pool.pack([raw], { compressor: 'zstd' });
+/** `bytes` in the middle of memory that threads share. */
+function shared(bytes: Buffer | string): Buffer {
+  const source = Buffer.from(bytes);
+  const raw = sharedBuffer(source.length + 20).subarray(7, 7 + source.length);
+  source.copy(raw);
+  return raw;
+}
+
+it('compresses a unit in its place, as the calling thread would', async () => {
+  const text = Buffer.from('chunk of text\n'.repeat(10_000));
+  const raw = shared(text);
+  const unit = await pool.pack(raw, { compressor: 'zstd' });
   expect(unit.compressed).toBe(true);
-  expect(unit.stored.equals(compress('zstd', raw))).toBe(true);
-  expect(raw.equals(copy)).toBe(true);
+  expect(unit.stored.equals(compress('zstd', text))).toBe(true);
+  expect(unit.stored.buffer).toBe(raw.buffer);
+  expect(unit.stored.byteOffset).toBe(raw.byteOffset);
 });
 
-it('compresses the members of a batch as one unit', async () => {
-  const members = ['one '.repeat(50), 'two '.repeat(70), 'three '].map((text) => Buffer.from(text));
-  const unit = await pool.pack(members, { compressor: 'zstd', level: 9 });
-  const whole = Buffer.concat(members);
-  expect(decompress('zstd', unit.stored, whole.length).equals(whole)).toBe(true);
+it('writes nothing outside the unit', async () => {
+  const whole = sharedBuffer(3000).fill('x');
+  await pool.pack(whole.subarray(1000, 2000), { compressor: 'zstd' });
+  expect(whole.subarray(0, 1000).every((byte) => byte === 0x78)).toBe(true);
+  expect(whole.subarray(2000).every((byte) => byte === 0x78)).toBe(true);
 });
 
-it('stores what does not shrink', async () => {
+it('compresses at the level that is asked for, and with lz4', async () => {
+  const text = Buffer.from(Array.from({ length: 5000 }, (_, i) => `line ${i * i}\n`).join(''));
+  const nine = await pool.pack(shared(text), { compressor: 'zstd', level: 9 });
+  expect(nine.stored.equals(compress('zstd', text, 9))).toBe(true);
+  expect(nine.stored.equals(compress('zstd', text))).toBe(false);
+  const lz4 = await pool.pack(shared(text), { compressor: 'lz4_block' });
+  expect(decompress('lz4_block', Buffer.from(lz4.stored), text.length).equals(text)).toBe(true);
+});
+
+it('leaves what does not shrink as it is', async () => {
   const noise = randomBytes(50_000);
-  const unit = await pool.pack([noise], { compressor: 'zstd' });
+  const unit = await pool.pack(shared(noise), { compressor: 'zstd' });
   expect(unit.compressed).toBe(false);
   expect(unit.stored.equals(noise)).toBe(true);
 });
 
 it('stores raw bytes with the compressor none', async () => {
-  const unit = await pool.pack([Buffer.from('a'.repeat(100)), Buffer.from('b')], { compressor: 'none' });
+  const unit = await pool.pack(shared('a'.repeat(100)), { compressor: 'none' });
   expect(unit).toMatchObject({ compressed: false });
-  expect(unit.stored.toString()).toBe(`${'a'.repeat(100)}b`);
+  expect(unit.stored.toString()).toBe('a'.repeat(100));
 });
 
 it('packs many units at once, each with its own result', async () => {
   const units = Array.from({ length: 50 }, (_, i) => Buffer.from(`unit ${i} `.repeat(1000 + i)));
-  const packed = await Promise.all(units.map((raw) => pool.pack([raw], { compressor: 'zstd' })));
+  const packed = await Promise.all(units.map((raw) => pool.pack(shared(raw), { compressor: 'zstd' })));
   packed.forEach((unit, i) => {
-    expect(decompress('zstd', unit.stored, units[i]!.length).equals(units[i]!)).toBe(true);
+    expect(decompress('zstd', Buffer.from(unit.stored), units[i]!.length).equals(units[i]!)).toBe(true);
   });
+});
+
+it('refuses memory that its threads do not see', async () => {
+  await expect(pool.pack(Buffer.alloc(100), { compressor: 'zstd' })).rejects.toThrow('shared memory');
+});
+
+it('hashes streams beside its other work', async () => {
+  const hash = pool.hash('sha256');
+  const bytes = randomBytes(100_000);
+  const packing = pool.pack(shared(bytes), { compressor: 'zstd' });
+  await hash.update(bytes);
+  expect(await hash.digest()).toBe(createHash('sha256').update(bytes).digest('hex'));
+  expect((await packing).compressed).toBe(false);
 });
