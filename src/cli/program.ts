@@ -4,6 +4,7 @@ import { defineCat } from './commands/cat.js';
 import { defineConvert } from './commands/convert.js';
 import { defineCopy } from './commands/copy.js';
 import { defineDaemon } from './commands/daemon.js';
+import { defineInspect } from './commands/inspect.js';
 import { defineLs } from './commands/ls.js';
 import { defineMount } from './commands/mount.js';
 import { defineMounts } from './commands/mounts.js';
@@ -52,6 +53,7 @@ function createProgram(setExitCode: (code: number) => void): Command {
   const define = [
     defineConvert,
     defineCopy,
+    defineInspect,
     defineLs,
     defineCat,
     defineMount,

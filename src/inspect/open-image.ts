@@ -34,6 +34,12 @@ export interface OpenImageOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A manifest and the descriptor that names it. */
+export interface FoundManifest {
+  descriptor: Descriptor;
+  manifest: Manifest;
+}
+
 /**
  * Reads an image's manifest, configuration and bootstrap; nothing else is downloaded before it is asked for.
  * Throws UNSUPPORTED with a hint for an image that is not a Nydus image, and what source and readers throw.
@@ -41,12 +47,24 @@ export interface OpenImageOptions {
 export async function openImage(source: ImageSource, options: OpenImageOptions = {}): Promise<OpenImage> {
   const { platform, signal } = options;
   const { name } = source;
-  const { descriptor, manifest } = await findManifest(await source.resolve(signal), {
+  const found = await findManifest(await source.resolve(signal), {
     name,
     platform,
-    read: async (found) =>
-      parseManifest(await source.readManifest(found, signal), `${name}: ${found.digest}`, found.mediaType),
+    read: async (descriptor) => {
+      const bytes = await source.readManifest(descriptor, signal);
+      return parseManifest(bytes, `${name}: ${descriptor.digest}`, descriptor.mediaType);
+    },
   });
+  return openManifest(source, found, signal);
+}
+
+/** As `openImage`, when the manifest is at hand. */
+export async function openManifest(
+  source: ImageSource,
+  { descriptor, manifest }: FoundManifest,
+  signal?: AbortSignal,
+): Promise<OpenImage> {
+  const { name } = source;
   const bootstrapLayer = findBootstrapLayer(manifest, name);
   const [configBytes, layer] = await Promise.all([
     readSmallBlob(source, manifest.config, { limit: MAX_CONFIG_SIZE, signal }),

@@ -55,6 +55,20 @@ describe.skipIf(missingPrograms('docker-registry'))('reading an image without mo
     expect((await rafter.ok('ls', image, 'links')).stdout).toContain('\nshort\n');
   });
 
+  it('describes an image with manifest, configuration and bootstrap, an ordinary one without any layer', async () => {
+    const nydus = await counted('inspect', image);
+    expect(kinds()).toEqual(['manifest', 'blob', 'blob']);
+    expect(registry.bytesSent()).toBeLessThan(size / 10);
+    expect(nydus.stdout).toMatch(/^kind: +Nydus image/m);
+    expect(nydus.stdout).toMatch(/^chunk size: +1048576$/m);
+    const plain = await counted('inspect', '--json', `${registry.host}/odd:source`);
+    expect(kinds()).toEqual(['manifest', 'blob']);
+    expect(JSON.parse(plain.stdout)).toMatchObject({ kind: 'oci', config: { cmd: ['/bin/sh'] } });
+    const raw = await counted('inspect', '--raw', image);
+    expect(JSON.parse(raw.stdout).layers.length).toBe(4);
+    expect(JSON.parse((await rafter.ok('inspect', '--config', image)).stdout).rootfs.diff_ids.length).toBe(4);
+  });
+
   it('prints a file with the few bytes that it needs', async () => {
     const { stdout } = await counted('cat', image, '/links/short');
     expect(stdout).toBe((await rafter.ok('cat', image, '/links/target')).stdout);
