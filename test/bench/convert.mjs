@@ -1,0 +1,195 @@
+import { spawnSync } from 'node:child_process';
+import { createReadStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { decompressLayer } from '../../dist/codec/decompress-stream.js';
+import { measure } from './measure.mjs';
+import { imageSize, startRegistry } from './registry.mjs';
+import { writeLargeLayer, writeManyFiles } from './synthetic.mjs';
+
+const USAGE = `usage: npm run bench:convert -- [OPTIONS] [LAYOUT:TAG...]
+
+Converts images from a registry to the same registry, on this machine, and prints what it took: with rafter, and beside it
+with nydusify and mkfs.erofs where they are. Without LAYOUT:TAG, the image that quickstart builds.
+
+  --synthetic         a layer of 4 GiB and one of 200,000 small files, which rafter alone converts
+  --layer-size <MiB>  size of the large synthetic layer (default 4096)
+  --files <n>         number of small files (default 200000)
+  --runs <n>          how often each is converted (default 1); the run with the least CPU seconds is shown
+  --json              results as JSON lines
+
+nydusify and nydus-image are taken from the folder that RAFTER_PEERS names. Needs docker-registry; for mkfs.erofs, root.`;
+
+const project = resolve(import.meta.dirname, '../..');
+const rafter = [process.execPath, join(project, 'bin/rafter')];
+const MB = 1e6;
+
+/** What is measured, first rafter, to which the others are compared. */
+const CONVERTERS = [
+  { name: 'rafter', command: convertWithRafter },
+  { name: 'nydusify', command: (job) => convertWithNydusify(job, []) },
+  {
+    name: 'nydusify, 1 MiB batches',
+    command: (job) => convertWithNydusify(job, ['--batch-size', '0x100000']),
+  },
+];
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    synthetic: { type: 'boolean', default: false },
+    'layer-size': { type: 'string', default: '4096' },
+    files: { type: 'string', default: '200000' },
+    runs: { type: 'string', default: '1' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+if (options.help) console.log(USAGE);
+else await bench();
+
+async function bench() {
+  const dir = mkdtempSync(join(tmpdir(), 'rafter-bench-'));
+  const registry = await startRegistry(dir);
+  const ended = () => process.exit(1);
+  process.once('SIGINT', ended).once('SIGTERM', ended);
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
+  try {
+    for (const image of await images(dir)) await benchImage(image, registry.host, dir);
+  } finally {
+    await registry.stop();
+  }
+}
+
+/** The images to convert, as LAYOUT:TAG; `alone`: rafter only. */
+async function images(dir) {
+  const named = positionals.map((image) => ({ image, alone: false }));
+  if (options.synthetic) {
+    const layout = join(dir, 'layout');
+    await writeLargeLayer(join(layout, 'large'), Number(options['layer-size']));
+    await writeManyFiles(join(layout, 'files'), Number(options.files));
+    for (const tag of ['large', 'files']) named.push({ image: `${join(layout, tag)}:${tag}`, alone: true });
+  }
+  if (named.length > 0) return named;
+  const own = join(project, '.cache/images');
+  if (existsSync(own)) return [{ image: `${own}:python`, alone: false }];
+  throw new Error('no image: run bin/quickstart first, which builds one, or name a LAYOUT:TAG');
+}
+
+async function benchImage({ image, alone }, host, dir) {
+  const at = image.lastIndexOf(':');
+  const [layout, tag] = [resolve(image.slice(0, at)), image.slice(at + 1)];
+  const source = `${host}/bench/source:${tag}`;
+  await measure([...rafter, 'copy', '--quiet', `oci:${layout}:${tag}`, source]);
+  const { layers, bytes } = await readLayers(layout, tag);
+  const sourceBytes = await imageSize(source);
+  print(`\n${image}: ${layers.length} layers, ${mb(bytes)} MB in ${mb(sourceBytes)} MB`);
+  const results = [];
+  for (const { name, command } of alone ? CONVERTERS.slice(0, 1) : CONVERTERS) {
+    let best;
+    for (let run = 0; run < Number(options.runs); run++) {
+      // Names of its own: what the registry has already would not be sent again.
+      const target = `${host}/bench/${name.replace(/\W+/g, '-').toLowerCase()}-${run}:${tag}`;
+      const job = command({ source, target, dir });
+      if (job === undefined) break;
+      const measured = await measure(job.command, job.env);
+      if (!best || measured.cpu < best.cpu)
+        best = { ...measured, size: (await imageSize(target)) / sourceBytes };
+    }
+    if (best) results.push({ name, ...best });
+  }
+  if (!alone) results.push(...(await buildErofs(layers, dir)));
+  report(image, results, bytes);
+}
+
+function convertWithRafter({ source, target }) {
+  return { command: [...rafter, 'convert', '--quiet', source, target], env: process.env };
+}
+
+function convertWithNydusify({ source, target, dir }, more) {
+  const peers = process.env.RAFTER_PEERS;
+  const program = join(peers ?? '', 'nydusify');
+  if (!peers || !existsSync(program)) return undefined;
+  const flags = ['--source-insecure', '--target-insecure', '--work-dir', join(dir, 'nydusify'), ...more];
+  return {
+    command: [program, 'convert', '--source', source, '--target', target, ...flags],
+    env: { ...process.env, PATH: `${peers}:${process.env.PATH}` },
+  };
+}
+
+/** mkfs.erofs, plain and with LZ4, of the layers unpacked over each other. Unpacking does not count. */
+async function buildErofs(layers, dir) {
+  const program = (process.env.PATH ?? '').split(':').some((path) => existsSync(join(path, 'mkfs.erofs')));
+  if (!program || process.getuid?.() !== 0) return [];
+  const tree = join(dir, 'tree');
+  const file = join(dir, 'image.erofs');
+  mkdirSync(tree);
+  try {
+    for (const path of layers) {
+      const { status, stderr } = spawnSync('tar', ['-xf', path, '-C', tree, '--exclude', '.wh.*']);
+      if (status !== 0) throw new Error(`tar: ${stderr}`);
+    }
+    const results = [];
+    for (const [name, flags] of [
+      ['mkfs.erofs', []],
+      ['mkfs.erofs, LZ4', ['-zlz4', '-C65536']],
+    ]) {
+      results.push({ name, ...(await measure(['mkfs.erofs', ...flags, file, tree])) });
+      rmSync(file);
+    }
+    return results;
+  } finally {
+    rmSync(tree, { recursive: true, force: true });
+  }
+}
+
+/** The files of the image's layers and the bytes of the tars in them. */
+async function readLayers(layout, tag) {
+  const blob = (digest) => join(layout, 'blobs', digest.replace(':', '/'));
+  const json = (path) => JSON.parse(readFileSync(path, 'utf8'));
+  const { manifests } = json(join(layout, 'index.json'));
+  const named = manifests.find(
+    ({ annotations }) => annotations?.['org.opencontainers.image.ref.name'] === tag,
+  );
+  if (!named) throw new Error(`${layout}: no image ${tag}`);
+  const layers = json(blob(named.digest)).layers.map(({ digest }) => blob(digest));
+  let bytes = 0;
+  for (const path of layers) {
+    const { tar } = await decompressLayer(createReadStream(path, { highWaterMark: 1 << 20 }), path);
+    for await (const piece of tar) bytes += piece.length;
+  }
+  return { layers, bytes };
+}
+
+function report(image, results, bytes) {
+  const first = results[0];
+  if (options.json) {
+    for (const result of results) console.log(JSON.stringify({ image, tarBytes: bytes, ...result }));
+    return;
+  }
+  const rows = results.map(({ name, seconds, cpu, peakRss, size }) => [
+    name,
+    seconds.toFixed(2),
+    (bytes / MB / seconds).toFixed(0),
+    cpu.toFixed(2),
+    (peakRss / MB).toFixed(0),
+    size === undefined ? '-' : size.toFixed(3),
+    (seconds / first.seconds).toFixed(2),
+    (cpu / first.cpu).toFixed(2),
+  ]);
+  const head = ['', 'seconds', 'MB/s', 'CPU s', 'peak MB', 'size', 'time : rafter', 'CPU : rafter'];
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i].length)));
+  for (const row of [head, ...rows]) {
+    print(row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '));
+  }
+}
+
+/** Bytes as MB (10^6). */
+function mb(bytes) {
+  return (bytes / MB).toFixed(1);
+}
+
+function print(line) {
+  if (!options.json) console.log(line);
+}
