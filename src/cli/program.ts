@@ -1,9 +1,11 @@
 import { Command, CommanderError } from 'commander';
 import { isRafterError } from '../errors.js';
 import { defineCat } from './commands/cat.js';
+import { defineCheck } from './commands/check.js';
 import { defineConvert } from './commands/convert.js';
 import { defineCopy } from './commands/copy.js';
 import { defineDaemon } from './commands/daemon.js';
+import { defineExport } from './commands/export.js';
 import { defineInspect } from './commands/inspect.js';
 import { defineLs } from './commands/ls.js';
 import { defineMount } from './commands/mount.js';
@@ -53,6 +55,8 @@ function createProgram(setExitCode: (code: number) => void): Command {
   const define = [
     defineConvert,
     defineCopy,
+    defineExport,
+    defineCheck,
     defineInspect,
     defineLs,
     defineCat,

@@ -182,12 +182,17 @@ function sourceOf(blob: RafsBlob): string {
   return `blob ${blob.id}`;
 }
 
-function checkForm(blob: RafsBlob): void {
+/** Throws UNSUPPORTED, saying why, for a blob whose features say that its data cannot be read. */
+export function requireReadable(blob: RafsBlob): void {
   for (const [feature, words] of UNSUPPORTED_FORMS) {
     if (hasFeature(blob.features, feature)) {
       throw new RafterError('UNSUPPORTED', `${sourceOf(blob)} ${words}, which this version cannot read`);
     }
   }
+}
+
+function checkForm(blob: RafsBlob): void {
+  requireReadable(blob);
   if (blob.chunkCount === 0 || blob.ci.uncompressedSize === 0) {
     throw new RafterError('UNSUPPORTED', `${sourceOf(blob)} has no compression contexts`);
   }

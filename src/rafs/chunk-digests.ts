@@ -40,6 +40,12 @@ export class ChunkDigests {
 
   /** The digest (a view of the bootstrap) of chunk `chunkIndex` of blob `blobIndex`, undefined if it is not listed. */
   find(blobIndex: number, chunkIndex: number): Buffer | undefined {
+    const at = this.locate(blobIndex, chunkIndex);
+    return at === undefined ? undefined : this.#bytes.subarray(at, at + DIGEST_SIZE);
+  }
+
+  /** Byte offset in the bootstrap of the first row that lists the chunk; undefined if none does. */
+  locate(blobIndex: number, chunkIndex: number): number | undefined {
     const keys = this.#keys[blobIndex];
     if (!keys) return undefined;
     const wanted = chunkIndex * ROW_SPACE;
@@ -52,7 +58,6 @@ export class ChunkDigests {
     }
     const key = keys[low];
     if (key === undefined || key >= wanted + ROW_SPACE) return undefined;
-    const at = this.#offset + (key - wanted) * CHUNK_TABLE_ENTRY_SIZE;
-    return this.#bytes.subarray(at, at + DIGEST_SIZE);
+    return this.#offset + (key - wanted) * CHUNK_TABLE_ENTRY_SIZE;
   }
 }

@@ -1,9 +1,12 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
 import { writeLayerImage } from '../support/layer-image.js';
-import { missingPrograms } from '../support/programs.js';
+import { missingPrograms, peerOrSkip } from '../support/programs.js';
 import { startRegistry, type TestRegistry } from '../support/registry-server.js';
 
 const golden = resolve(import.meta.dirname, '../../fixtures/golden');
@@ -94,5 +97,49 @@ describe.skipIf(missingPrograms('docker-registry'))('reading an image without mo
     child.stdout!.once('data', () => child.stdout!.destroy());
     const [code] = await once(child, 'close');
     expect([code, complaint]).toEqual([0, '']);
+  });
+
+  it('checks a good image by reading it once', async () => {
+    const { stdout } = await counted('check', image);
+    expect(stdout).toMatch(/: good \(/);
+    expect(registry.bytesSent()).toBeLessThan(size * 1.2);
+    const { faults, names } = JSON.parse((await rafter.ok('check', '--json', image)).stdout);
+    expect(faults).toEqual([]);
+    expect(names).toBeGreaterThan(700);
+  });
+
+  it('ends with 5 and a line per fault for a damaged image', async () => {
+    const layout = join(rafter.dir, 'damaged');
+    await rafter.ok('copy', image, `oci:${layout}:x`);
+    const { layers } = JSON.parse((await rafter.ok('inspect', '--raw', `oci:${layout}:x`)).stdout);
+    const file = join(layout, 'blobs/sha256', layers[0].digest.slice('sha256:'.length));
+    const bytes = readFileSync(file);
+    bytes[100]! ^= 1;
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(file, bytes);
+    const { code, stdout } = await rafter.run('check', `oci:${layout}:x`);
+    expect(code).toBe(5);
+    expect(stdout).toMatch(/^blob: \/.*, blob [0-9a-f]{64}, chunk \d+, offset \d+: .* is damaged/m);
+    expect(stdout.trim().split('\n').at(-1)).toMatch(/: \d+ faults \(/);
+    expect(await rafter.run('check', `${registry.host}/odd:source`)).toMatchObject({ code: 6 });
+    expect(await rafter.run('check', `${registry.host}/odd:nonesuch`)).toMatchObject({ code: 3 });
+  });
+
+  it.for([
+    ['defaults', []],
+    ['batches', ['--batch-size', '0x10000']],
+    ['small-chunks', ['--chunk-size', '0x10000']],
+    ['lz4', ['--compressor', 'lz4_block']],
+  ] as const)('finds no fault in what nydusify converts (%s)', async ([name, options], ctx) => {
+    const program = peerOrSkip(ctx, 'nydusify');
+    const target = `${registry.host}/odd:${name}`;
+    const both = ['--source', `${registry.host}/odd:source`, '--target', target];
+    const words = ['convert', ...both, '--source-insecure', '--target-insecure', ...options];
+    const PATH = `${process.env.RAFTER_PEERS}:${process.env.PATH}`;
+    await promisify(execFile)(program, [...words, '--work-dir', join(rafter.dir, 'nydusify')], {
+      env: { ...process.env, PATH },
+    });
+    const { stdout } = await rafter.ok('check', '--json', target);
+    expect(JSON.parse(stdout)).toMatchObject({ faultCount: 0, names: expect.any(Number) });
   });
 });

@@ -1,0 +1,156 @@
+import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
+import { descriptorOfBlob } from '../image/chunk-map.js';
+import { MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
+import type { Digest } from '../image/descriptor.js';
+import { findManifest } from '../image/find-manifest.js';
+import { parseManifest } from '../image/manifest.js';
+import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
+import { type ImageSource, readSmallBlob } from '../image/source.js';
+import { requireReadable } from '../rafs/blob-meta.js';
+import { Bootstrap } from '../rafs/bootstrap.js';
+import { checkBlob, checkUnusedBlob } from './check-blob.js';
+import { type ChunkTable, checkChunkTable, openChunkTable } from './check-chunk-table.js';
+import { checkDiffIds, checkManifest } from './check-manifest.js';
+import { checkTree } from './check-tree.js';
+import { createFaultList, type Fault, type FaultList } from './faults.js';
+import type { FoundManifest } from './open-image.js';
+
+export interface CheckOptions {
+  /** `linux/arm64`; which image of an index. Default: this machine's. */
+  platform?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** What was checked, and what is wrong. */
+export interface CheckResult {
+  reference: string;
+  /** Of the Nydus manifest; undefined if it could not be read. */
+  digest: Digest | undefined;
+  /** Names in the image, chunks that were decoded, bytes of blobs that were read. */
+  names: number;
+  chunks: number;
+  bytes: number;
+  /** In the order in which they were found; at most 1000. */
+  faults: Fault[];
+  faultCount: number;
+  /** What is odd but harms no reader. */
+  warnings: string[];
+}
+
+/**
+ * Checks a whole Nydus image: manifest, configuration, metadata and every byte of every blob. Everything that is wrong is
+ * reported, none of it is thrown. Throws UNSUPPORTED for an image of another kind and for forms of blobs that cannot be
+ * read, NOT_FOUND if there is no such image, and what the network throws.
+ */
+export async function checkImage(source: ImageSource, options: CheckOptions): Promise<CheckResult> {
+  const { name } = source;
+  const { platform, signal } = options;
+  const faults = createFaultList();
+  const counts = { names: 0, chunks: 0, bytes: 0 };
+  const top = await source.resolve(signal);
+  const read = async (descriptor: typeof top) => {
+    const bytes = await source.readManifest(descriptor, signal);
+    return parseManifest(bytes, `${name}: ${descriptor.digest}`, descriptor.mediaType);
+  };
+  const found = await faults.guard('manifest', () => findManifest(top, { name, platform, read }));
+  if (found) await checkFound(source, { found, signal, counts }, faults);
+  return {
+    reference: name,
+    digest: found?.descriptor.digest,
+    ...counts,
+    faults: [...faults.faults],
+    faultCount: faults.count,
+    warnings: faults.warnings,
+  };
+}
+
+async function checkFound(
+  source: ImageSource,
+  check: {
+    found: FoundManifest;
+    signal: AbortSignal | undefined;
+    counts: { names: number; chunks: number; bytes: number };
+  },
+  faults: FaultList,
+): Promise<void> {
+  const { found, signal, counts } = check;
+  const { manifest } = found;
+  const { name } = source;
+  const bootstrapLayer = findBootstrapLayer(manifest, name);
+  checkManifest(manifest, faults);
+  const config = await faults.guard('config', async () =>
+    parseImageConfig(
+      await readSmallBlob(source, manifest.config, { limit: MAX_CONFIG_SIZE, signal }),
+      `${name}: configuration`,
+    ),
+  );
+  const layer = await faults.guard('bootstrap', async () =>
+    unpackBootstrapLayer(await source.openBlob(bootstrapLayer, signal), `${name}: bootstrap layer`),
+  );
+  if (config) checkDiffIds({ manifest, config, bootstrapDiffId: layer?.diffId }, faults);
+  const bootstrap =
+    layer && faults.guard('bootstrap', () => Bootstrap.parse(layer.bootstrap, `${name}: bootstrap`));
+  const layers = blobLayers(manifest);
+  const used = new Set<string>();
+  if (layer && bootstrap) {
+    bootstrap.blobs.forEach(requireReadable);
+    const table = openChunkTable(layer.bootstrap, bootstrap.name);
+    const damaged = createFaultList();
+    counts.names = checkStructure(bootstrap, table, faults);
+    for (const [blobIndex, blob] of bootstrap.blobs.entries()) {
+      signal?.throwIfAborted();
+      const descriptor = descriptorOfBlob(layers, blob);
+      if (!layers.includes(descriptor))
+        faults.add('manifest', 'no layer is this blob, which the bootstrap names', { blob: blob.id });
+      used.add(descriptor.digest);
+      const supplied = layer.blobMetas.get(blob.id);
+      const result = await checkBlob(
+        { source, descriptor, bootstrap, table, blobIndex, supplied, signal },
+        damaged,
+      );
+      counts.chunks += result.chunks;
+      counts.bytes += result.bytes;
+    }
+    addWithPaths(bootstrap, damaged, faults);
+  }
+  for (const descriptor of layers) {
+    if (used.has(descriptor.digest)) continue;
+    counts.bytes += await checkUnusedBlob(source, descriptor, { faults, signal });
+  }
+}
+
+function checkStructure(bootstrap: Bootstrap, table: ChunkTable, faults: FaultList): number {
+  const { blobs } = bootstrap;
+  checkChunkTable(table, blobs, faults);
+  return checkTree(bootstrap, faults, ({ path, k, size, blobIndex, chunkIndex, decodedOffset }) => {
+    const place = { path, blob: blobs[blobIndex]!.id, chunk: chunkIndex };
+    const row = table.find(blobIndex, chunkIndex);
+    if (!row) {
+      faults.add('bootstrap', `chunk ${k} of the file is not in the chunk table`, place);
+    } else if (row.size !== size || row.decodedOffset !== decodedOffset) {
+      faults.add(
+        'bootstrap',
+        `chunk ${k} of the file has ${size} bytes at ${decodedOffset}, the chunk table says ${row.size} at ${row.decodedOffset}`,
+        place,
+      );
+    }
+  });
+}
+
+/** Passes `found` on to `faults`, with the first path that each chunk is in. */
+function addWithPaths(bootstrap: Bootstrap, found: FaultList, faults: FaultList): void {
+  const key = (blob: string | undefined, chunk: number | undefined) => `${blob} ${chunk}`;
+  const paths = new Map<string, string | undefined>();
+  for (const { blob, chunk } of found.faults) if (chunk !== undefined) paths.set(key(blob, chunk), undefined);
+  if (paths.size > 0) {
+    checkTree(bootstrap, createFaultList(), ({ path, blobIndex, chunkIndex }) => {
+      const wanted = key(bootstrap.blobs[blobIndex]!.id, chunkIndex);
+      if (paths.has(wanted) && paths.get(wanted) === undefined) paths.set(wanted, path);
+    });
+  }
+  for (const { part, message, ...place } of found.faults) {
+    const path = paths.get(key(place.blob, place.chunk));
+    faults.add(part, message, { ...place, ...(path !== undefined && { path }) });
+  }
+  faults.warnings.push(...found.warnings);
+}

@@ -1,0 +1,88 @@
+import { decompress } from '../codec/compressor.js';
+import { sha256 } from '../codec/digest.js';
+import { BlobFeature, hasFeature } from '../rafs/blob-features.js';
+import type { RafsBlob } from '../rafs/bootstrap.js';
+import { CONTEXT_HEADER_SIZE } from '../rafs/context-header.js';
+import { findToc, TOC_TAIL_SIZE } from '../rafs/toc.js';
+import { type TocEntry, TocName } from '../rafs/toc-entry.js';
+import type { FaultList } from './faults.js';
+
+/** Most bytes of a section that is read as a whole. */
+const MAX_SECTION_SIZE = 256 << 20;
+
+export interface TocCheck {
+  blob: RafsBlob;
+  /** Bytes of the blob's object. */
+  size: number;
+  read(offset: number, length: number): Promise<Buffer>;
+}
+
+/**
+ * Checks a blob's table of contents against the blob table, and every section but the chunk data against its digest. Returns
+ * the entry of the chunk data, whose digest shows when the blob is read, undefined if there is no table of contents.
+ */
+export async function checkToc(check: TocCheck, faults: FaultList): Promise<TocEntry | undefined> {
+  const { blob, size, read } = check;
+  const place = { blob: blob.id };
+  const tailSize = Math.min(TOC_TAIL_SIZE, size);
+  const tail = await faults.guard('blob', () => read(size - tailSize, tailSize), place);
+  if (!tail || !hasFeature(blob.features, BlobFeature.HAS_TOC)) return undefined;
+  const toc = await faults.guard('blob', () => findToc(tail, size, `blob ${blob.id}`), place);
+  if (!toc) {
+    faults.add('blob', 'there is no table of contents at its end', place);
+    return undefined;
+  }
+  if (blob.tocSize > 0 && blob.tocSize <= tail.length) {
+    const actual = sha256(tail.subarray(tail.length - blob.tocSize));
+    if (!actual.equals(blob.tocDigest))
+      faults.add('blob', 'the table of contents does not match its digest in the bootstrap', place);
+  }
+  checkPlaces(toc, blob, faults);
+  for (const entry of toc) {
+    if (entry.name !== TocName.DATA) await checkSection(entry, check, faults);
+  }
+  return toc.find(({ name }) => name === TocName.DATA);
+}
+
+/** The chunk map is found in two ways: through the bootstrap and through the table of contents. */
+function checkPlaces(toc: TocEntry[], blob: RafsBlob, faults: FaultList): void {
+  const { ci } = blob;
+  const expected = new Map<string, [number, number, number]>([
+    [TocName.CHUNK_INFOS, [ci.offset, ci.compressedSize, ci.uncompressedSize]],
+  ]);
+  for (const { name, offset, storedSize, size } of toc) {
+    const place = expected.get(name);
+    if (place && (offset !== place[0] || storedSize !== place[1] || size !== place[2])) {
+      faults.add(
+        'blob',
+        `table of contents: ${name} is ${storedSize} bytes (decoded ${size}) at ${offset}, but the bootstrap says ` +
+          `${place[1]} (decoded ${place[2]}) at ${place[0]}`,
+        { blob: blob.id, offset },
+      );
+    }
+    expected.delete(name);
+    if (name === TocName.CONTEXT_HEADER && size !== CONTEXT_HEADER_SIZE)
+      faults.add('blob', `table of contents: ${name} has ${size} bytes`, { blob: blob.id, offset });
+  }
+  for (const name of expected.keys())
+    faults.add('blob', `the table of contents has no ${name}`, { blob: blob.id });
+}
+
+async function checkSection(entry: TocEntry, { blob, read }: TocCheck, faults: FaultList): Promise<void> {
+  const { name, offset, storedSize, size, compressor, digest } = entry;
+  const place = { blob: blob.id, offset };
+  if (storedSize > MAX_SECTION_SIZE || size > MAX_SECTION_SIZE) {
+    faults.add('blob', `section ${name} has ${Math.max(storedSize, size)} bytes`, place);
+    return;
+  }
+  const decoded = await faults.guard(
+    'blob',
+    async () => {
+      const stored = await read(offset, storedSize);
+      return compressor === 'none' ? stored : decompress(compressor, stored, size);
+    },
+    place,
+  );
+  if (decoded && !sha256(decoded).equals(digest))
+    faults.add('blob', `section ${name} does not match its digest in the table of contents`, place);
+}
