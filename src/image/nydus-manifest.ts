@@ -20,6 +20,11 @@ import {
 /** RAFS version that images are written in, as its annotation says it. */
 const FS_VERSION = '6';
 
+/** Start of the annotation keys of Nydus images. */
+const NYDUS_ANNOTATIONS = 'containerd.io/snapshot/nydus-';
+/** The history entry of the bootstrap layer. */
+export const NYDUS_HISTORY = { created_by: 'Nydus Converter', comment: 'Nydus Bootstrap Layer' };
+
 /** A stored blob: digest and bytes. */
 type Stored = Pick<Descriptor, 'digest' | 'size'>;
 
@@ -104,6 +109,11 @@ export function blobLayers(manifest: Manifest): Descriptor[] {
   );
 }
 
+/** True for the annotations that only Nydus images have. */
+export function isNydusAnnotation(key: string): boolean {
+  return key.startsWith(NYDUS_ANNOTATIONS);
+}
+
 function blobLayer({ digest, size }: Stored): Descriptor {
   return { mediaType: NYDUS_BLOB_LAYER, digest, size, annotations: { [NYDUS_BLOB]: 'true' } };
 }
@@ -122,10 +132,7 @@ function buildConfig({ config, blobs, bootstrap }: NydusImageParts): JsonObject 
   return {
     ...config.raw,
     rootfs: { type: 'layers', diff_ids: [...stored, bootstrap.diffId] },
-    history: [
-      ...markEmptyLayers(config.history, blobs),
-      { created_by: 'Nydus Converter', comment: 'Nydus Bootstrap Layer' },
-    ],
+    history: [...markEmptyLayers(config.history, blobs), NYDUS_HISTORY],
   };
 }
 

@@ -7,6 +7,7 @@ const SIZE = { offset: 124, length: 12 };
 const MTIME = { offset: 136, length: 12 };
 const CHECKSUM = { offset: 148, length: 8 };
 const TYPE = { offset: 156, length: 1 };
+const LINK = { offset: 157, length: 100 };
 const MAGIC = { offset: 257, length: 8 };
 const DEVMAJOR = { offset: 329, length: 8 };
 const DEVMINOR = { offset: 337, length: 8 };
@@ -24,26 +25,50 @@ export interface TarHeader {
   size: number;
 }
 
-/**
- * The 512-byte header of an entry owned by 0:0 with time 0, byte for byte as Go's archive/tar writes it. The name may have
- * at most 100 bytes.
- */
-export function encodeTarHeader({ name, type, mode, size }: TarHeader): Buffer {
+/** All fields of a header but for owner names. Numbers must fit: 7 octal digits, or 11 for size and mtime. */
+export interface UstarFields {
+  /** At most MAX_USTAR_NAME bytes, as is the link's. */
+  name: Buffer;
+  /** The type flag, such as `0` for a file (POSIX, ustar). */
+  flag: string;
+  mode: number;
+  uid: number;
+  gid: number;
+  size: number;
+  mtime: number;
+  link?: Buffer;
+  rdev?: { major: number; minor: number } | undefined;
+}
+
+/** Most bytes of a name in a header, and most of the number fields. */
+export const MAX_USTAR_NAME = NAME.length;
+export const MAX_USTAR_ID = 0o7777777;
+export const MAX_USTAR_SIZE = 0o77777777777;
+
+/** The 512-byte header of an entry, byte for byte as Go's archive/tar writes it. */
+export function encodeUstar(fields: UstarFields): Buffer {
   const header = Buffer.alloc(TAR_BLOCK);
-  if (type === 'other' || Buffer.byteLength(name) > NAME.length)
-    throw new Error(`no plain tar entry: ${name}`);
-  header.write(name, NAME.offset);
-  putOctal(header, MODE, mode);
-  putOctal(header, UID, 0);
-  putOctal(header, GID, 0);
-  putOctal(header, SIZE, size);
-  putOctal(header, MTIME, 0);
-  header.write(type === 'dir' ? '5' : '0', TYPE.offset);
+  putBytes(header, NAME, fields.name);
+  putOctal(header, MODE, fields.mode);
+  putOctal(header, UID, fields.uid);
+  putOctal(header, GID, fields.gid);
+  putOctal(header, SIZE, fields.size);
+  putOctal(header, MTIME, fields.mtime);
+  header.write(fields.flag, TYPE.offset, 'latin1');
+  if (fields.link) putBytes(header, LINK, fields.link);
   MAGIC_USTAR.copy(header, MAGIC.offset);
-  putOctal(header, DEVMAJOR, 0);
-  putOctal(header, DEVMINOR, 0);
+  putOctal(header, DEVMAJOR, fields.rdev?.major ?? 0);
+  putOctal(header, DEVMINOR, fields.rdev?.minor ?? 0);
   header.write(`${checksumOf(header).toString(8).padStart(6, '0')}\0 `, CHECKSUM.offset, 'latin1');
   return header;
+}
+
+/** The header of a file or directory owned by 0:0 with time 0. The name may have at most 100 bytes. */
+export function encodeTarHeader({ name, type, mode, size }: TarHeader): Buffer {
+  if (type === 'other' || Buffer.byteLength(name) > MAX_USTAR_NAME)
+    throw new Error(`no plain tar entry: ${name}`);
+  const flag = type === 'dir' ? '5' : '0';
+  return encodeUstar({ name: Buffer.from(name), flag, mode, uid: 0, gid: 0, size, mtime: 0 });
 }
 
 /**
@@ -77,6 +102,11 @@ function checksumOf(header: Buffer): number {
 interface Field {
   offset: number;
   length: number;
+}
+
+function putBytes(header: Buffer, { offset, length }: Field, bytes: Buffer): void {
+  if (bytes.length > length) throw new Error(`${bytes.length} bytes do not fit a tar header field`);
+  bytes.copy(header, offset);
 }
 
 /** Octal digits that fill the field up to one closing NUL. */
