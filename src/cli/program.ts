@@ -12,6 +12,7 @@ import { defineMount } from './commands/mount.js';
 import { defineMounts } from './commands/mounts.js';
 import { defineRun } from './commands/run.js';
 import { defineUmount } from './commands/umount.js';
+import { defineUnpack } from './commands/unpack.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { createOutput } from './output.js';
 import { packageVersion } from './version.js';
@@ -60,6 +61,7 @@ function createProgram(setExitCode: (code: number) => void): Command {
     defineInspect,
     defineLs,
     defineCat,
+    defineUnpack,
     defineMount,
     defineUmount,
     defineMounts,

@@ -9,6 +9,10 @@ export interface Libc {
   flock(fd: number, operation: number): number;
   memcpy(target: bigint | Buffer, source: bigint | Buffer, size: number): bigint;
   strlen(text: bigint): number | bigint;
+  lsetxattr(path: Buffer, name: Buffer, value: Buffer, size: number, flags: number): number;
+  mknod(path: Buffer, mode: number, device: number): number;
+  utimensat(directory: number, path: Buffer, times: Buffer, flags: number): number;
+  syncfs(fd: number): number;
   pthread_tryjoin_np(thread: bigint, result: null): number;
   /** errno of the last call that returned -1. Meaningless after any other call. */
   errno(): number;
@@ -37,6 +41,10 @@ function bind(ffi: Koffi): Libc {
     flock: library.func('int flock(int, int)'),
     memcpy: library.func('memcpy', 'uintptr_t', ['void *', 'void *', 'size_t']),
     strlen: library.func('strlen', 'size_t', ['void *']),
+    lsetxattr: library.func('int lsetxattr(void *, void *, void *, size_t, int)'),
+    mknod: library.func('int mknod(void *, unsigned int, uint64_t)'),
+    utimensat: library.func('int utimensat(int, void *, void *, int)'),
+    syncfs: library.func('int syncfs(int)'),
     pthread_tryjoin_np: library.func('int pthread_tryjoin_np(uintptr_t, void *)'),
     errno: () => ffi.errno(),
   };
