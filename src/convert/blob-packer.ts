@@ -3,7 +3,7 @@ import type { PackedUnit, PackPool } from '../codec/pack-pool.js';
 import type { BlobBuilder, ChunkInput } from '../rafs/blob-builder.js';
 import type { Chunk, FileInode } from '../rafs/tree.js';
 import { ChunkBuffers } from './chunk-buffers.js';
-import type { ChunkIndex, ChunkSlot } from './chunk-index.js';
+import type { ChunkIndex, PendingChunk } from './chunk-index.js';
 import { cutChunks } from './chunker.js';
 import type { CheckedOptions } from './options.js';
 import { OrderedWindow } from './ordered-window.js';
@@ -27,8 +27,9 @@ export interface PackStats {
   batches: number;
 }
 
-interface Member extends ChunkInput {
-  slot: ChunkSlot;
+interface Member {
+  input: ChunkInput;
+  pending: PendingChunk;
 }
 
 /**
@@ -53,7 +54,6 @@ export class BlobPacker {
   readonly #window: OrderedWindow;
   readonly #chunkBuffers: ChunkBuffers;
   readonly #batchBuffers: ChunkBuffers;
-  readonly #files: { inode: FileInode; slots: ChunkSlot[] }[] = [];
   readonly #context: PackContext;
   #batch: { bytes: Buffer; used: number; members: Member[] } | undefined;
   #hole: ChunkInput | undefined;
@@ -67,31 +67,28 @@ export class BlobPacker {
     this.#batchBuffers = new ChunkBuffers(batchSize);
   }
 
-  /** Reads `body`, which has `inode.size` bytes, and stores what is new of it. The inode's chunks are there after `finish`. */
+  /** Reads `body`, which has `inode.size` bytes, and stores what is new of it. The inode has all its chunks after `finish`. */
   async addFile(inode: FileInode, body: AsyncIterable<Buffer>): Promise<void> {
     const { index, options } = this.#context;
-    const slots: ChunkSlot[] = [];
-    this.#files.push({ inode, slots });
     const isMember = inode.size < options.chunkSize && inode.size <= options.batchSize;
     const cut = { chunkSize: options.chunkSize, buffers: this.#chunkBuffers };
+    let at = 0;
     for await (const raw of cutChunks(body, inode.size, cut)) {
       const input = this.#describe(raw);
-      const { slot, isNew } = index.claim(input.digest, raw.length);
-      slots.push(slot);
-      if (!isNew) {
+      const pending = index.claim(input.digest, inode.chunks, at++);
+      if (!pending) {
         this.stats.dedupedChunks++;
         this.stats.dedupedBytes += raw.length;
         this.#chunkBuffers.give(raw);
-      } else if (isMember) await this.#addMember({ ...input, slot }, raw);
-      else await this.#addAlone({ ...input, slot }, raw);
+      } else if (isMember) await this.#addMember({ input, pending }, raw);
+      else await this.#addAlone({ input, pending }, raw);
     }
   }
 
-  /** Writes out what is open and gives every file its chunks. */
+  /** Writes out what is open; every file then has its chunks. */
   async finish(): Promise<void> {
     await this.#closeBatch();
     await this.#window.finish();
-    for (const { inode, slots } of this.#files) inode.chunks = slots.map((slot) => slot.chunk!);
   }
 
   #describe(raw: Buffer): ChunkInput {
@@ -102,7 +99,7 @@ export class BlobPacker {
     return input;
   }
 
-  async #addAlone({ slot, ...input }: Member, bytes: Buffer): Promise<void> {
+  async #addAlone({ pending, input }: Member, bytes: Buffer): Promise<void> {
     let raw = bytes;
     if (!this.#chunkBuffers.owns(bytes) && !this.#batchBuffers.owns(bytes)) {
       raw = this.#chunkBuffers.take().subarray(0, bytes.length);
@@ -110,7 +107,7 @@ export class BlobPacker {
     }
     await this.#pack(raw, async (unit) => {
       const { chunk, bytes } = this.#context.builder.addChunk({ ...input, ...unit });
-      slot.chunk = chunk;
+      this.#context.index.place(pending, chunk);
       await this.#write([chunk], bytes);
     });
   }
@@ -132,9 +129,9 @@ export class BlobPacker {
     const raw = bytes.subarray(0, used);
     if (members.length === 1) return this.#addAlone(members[0]!, raw);
     await this.#pack(raw, async (unit) => {
-      const placed = this.#context.builder.addBatch({ members, ...unit });
+      const placed = this.#context.builder.addBatch({ members: members.map(({ input }) => input), ...unit });
       members.forEach((member, i) => {
-        member.slot.chunk = placed.chunks[i]!;
+        this.#context.index.place(member.pending, placed.chunks[i]!);
       });
       this.stats.batches++;
       this.stats.batchedChunks += members.length;

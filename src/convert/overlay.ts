@@ -96,7 +96,8 @@ export class LayerOverlay {
     }
     const node: TreeNode = { name: Buffer.from(name, 'latin1'), inode };
     if (inode.type === 'dir') node.children = new Map();
-    directory.children.set(name, node);
+    // Made from the bytes: `name` itself is a part of the whole path, which it would keep in memory.
+    directory.children.set(node.name.toString('latin1'), node);
     this.#described.add(node);
   }
 

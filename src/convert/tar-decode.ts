@@ -18,6 +18,8 @@ export interface DecodedEntry {
   /** Bytes of content in the tar; differs from `head.size` for sparse files. */
   packedSize: number;
   sparse: SparseFile | undefined;
+  /** No part of the file system: GNU tar's volume label. */
+  isLabel: boolean;
   /** Names layer and entry, for messages. */
   what: string;
 }
@@ -37,11 +39,6 @@ const TYPES: Record<string, TarEntryType> = {
 const PERMISSIONS = 0o7777;
 const SLASH = 0x2f;
 
-/** True for an entry that is no part of the file system: GNU tar's volume label. */
-export function isVolumeLabel(raw: RawTarEntry): boolean {
-  return raw.header.type === 'V';
-}
-
 /**
  * Puts together what header block, GNU long names and PAX records say of an entry. PAX wins over the header block, a GNU
  * long name over PAX, as in Go's archive/tar. MALFORMED and LIMIT_EXCEEDED name layer, entry and field.
@@ -52,7 +49,8 @@ export function decodeEntry(raw: RawTarEntry, layer: string): DecodedEntry {
   const name = raw.longName ?? values.get('path') ?? header.path;
   const what = `${layer}: entry ${showPath(name)}`;
   const type = header.type === '\0' && name.at(-1) === SLASH ? 'dir' : (TYPES[header.type] ?? 'file');
-  const isFile = type === 'file' && !isVolumeLabel(raw);
+  const isLabel = header.type === 'V';
+  const isFile = type === 'file' && !isLabel;
   const packedSize = isFile ? numberOf('size') : 0;
   const sparse = isFile ? sparseOf() : undefined;
   const size = sparse?.realSize ?? packedSize;
@@ -102,6 +100,7 @@ export function decodeEntry(raw: RawTarEntry, layer: string): DecodedEntry {
     },
     packedSize,
     sparse,
+    isLabel,
     what,
   };
 }

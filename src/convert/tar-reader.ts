@@ -1,7 +1,7 @@
 import type { Extract } from 'tar-stream';
 import { RafterError } from '../errors.js';
-import { type DecodedEntry, decodeEntry, isVolumeLabel } from './tar-decode.js';
-import { MAX_LAYER_ENTRIES, type TarEntry } from './tar-entry.js';
+import { type DecodedEntry, decodeEntry } from './tar-decode.js';
+import { MAX_LAYER_ENTRIES, type TarEntry, type TarEntryHead } from './tar-entry.js';
 import { expandSparse } from './tar-sparse.js';
 import { openTarStream, type TarStream } from './tar-stream-shim.js';
 
@@ -18,10 +18,7 @@ export async function* readTar(
   { maxEntries = MAX_LAYER_ENTRIES }: { maxEntries?: number } = {},
 ): AsyncGenerator<TarEntry> {
   let last = 'the first entry';
-  const tar = openTarStream(name, (raw) => ({
-    ...decodeEntry(raw, name),
-    isLabel: isVolumeLabel(raw),
-  }));
+  const tar = openTarStream(name, (raw) => decodeEntry(raw, name));
   const feeding = feed(tar, source);
   // Its error also ends the extractor, and comes out there.
   feeding.catch(() => {});
@@ -40,7 +37,7 @@ export async function* readTar(
       const packed = readBody(stream, explain);
       const { sparse, packedSize, what } = entry;
       const body = sparse ? expandSparse(sparse, packed, packedSize, what) : packed;
-      if (!entry.isLabel) yield { ...entry.head, body };
+      if (!entry.isLabel) yield withBody(entry.head, body);
       if (packedSize > 0) for await (const _ of packed);
     }
     await feeding;
@@ -56,6 +53,13 @@ export async function* readTar(
   if (missing !== undefined) {
     throw new RafterError('TRUNCATED', `${name}: the tar ends in front of ${missing}`);
   }
+}
+
+/** Adds to the head itself: a copy of it would cost more than all else that is done for an entry. */
+function withBody(head: TarEntryHead, body: AsyncIterable<Buffer>): TarEntry {
+  const entry = head as TarEntry;
+  entry.body = body;
+  return entry;
 }
 
 /** tar-stream's error for a stream that ends inside a block or a body. */

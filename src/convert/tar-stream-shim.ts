@@ -142,7 +142,8 @@ export function openTarStream<Entry extends { packedSize: number }>(
     else entry.pax = parsePaxRecords(content, what);
   };
   internals._applyLongHeaders = () => {
-    current = decode({ ...next!, pax: [...globals, ...next!.pax] });
+    if (globals.length > 0) next!.pax = [...globals, ...next!.pax];
+    current = decode(next!);
     next = undefined;
     internals._header.type = 'file';
     internals._header.size = current.packedSize;
