@@ -7,6 +7,7 @@ import type { ImageSource } from '../image/source.js';
 import type { ImageTarget } from '../image/target.js';
 import { buildBootstrap } from '../rafs/bootstrap-builder.js';
 import type { TreeNode } from '../rafs/tree.js';
+import { BackgroundWork } from './background-work.js';
 import { ChunkIndex } from './chunk-index.js';
 import { convertLayer, type LayerResult } from './layer-converter.js';
 import { collectLosses } from './losses.js';
@@ -54,10 +55,25 @@ export async function convertOne(
   image: SourceImage,
   place: ImagePlace,
 ): Promise<{ manifest: Descriptor; summary: ImageSummary }> {
+  const storing = new BackgroundWork();
+  try {
+    return await convertAndStore(context, image, place, storing);
+  } finally {
+    // Nobody may still be writing to a target that is given up.
+    await storing.settle();
+  }
+}
+
+async function convertAndStore(
+  context: ConversionContext,
+  image: SourceImage,
+  place: ImagePlace,
+  storing: BackgroundWork,
+): Promise<{ manifest: Descriptor; summary: ImageSummary }> {
   const { source, target, options, pool, clock } = context;
   const root = emptyTree();
   const losses = collectLosses(options.lossy);
-  const shared = { source, target, root, index: new ChunkIndex(), pool, options, losses };
+  const shared = { source, target, root, index: new ChunkIndex(), storing, pool, options, losses };
   const results: LayerResult[] = [];
   const layers: LayerSummary[] = [];
   for (const [i, descriptor] of image.manifest.layers.entries()) {
@@ -77,6 +93,7 @@ export async function convertOne(
 
   const bootstrap = await storeBootstrap(target, root, results, options);
   clock.lap('bootstrap');
+  await storing.finish();
 
   const nydus = buildNydusManifest({
     source: image.manifest,

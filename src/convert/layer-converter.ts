@@ -6,6 +6,7 @@ import type { ImageSource } from '../image/source.js';
 import type { BlobWriter, ImageTarget } from '../image/target.js';
 import { BlobBuilder } from '../rafs/blob-builder.js';
 import type { BlobRef, TreeNode } from '../rafs/tree.js';
+import type { BackgroundWork } from './background-work.js';
 import { BlobPacker, type PackStats } from './blob-packer.js';
 import type { ChunkIndex } from './chunk-index.js';
 import type { Losses } from './losses.js';
@@ -27,6 +28,8 @@ export interface ImageUnderConstruction {
   /** All layers so far; each layer is applied to it. */
   root: TreeNode;
   index: ChunkIndex;
+  /** Stores a finished blob while the next layer is converted. */
+  storing: BackgroundWork;
   pool: PackPool;
   options: CheckedOptions;
   losses: Losses;
@@ -43,7 +46,7 @@ export interface LayerInput {
 }
 
 export interface LayerResult {
-  /** The blob at the target; undefined if the layer has no content that is new. */
+  /** The blob, which is at the target when `storing` is done; undefined if the layer has no content that is new. */
   blob: { ref: BlobRef; digest: Digest; size: number; meta: Buffer } | undefined;
   /** Entries of the tar and its bytes. */
   entries: number;
@@ -88,7 +91,7 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
     await measured.verify();
     overlay.finish();
     await packer.finish();
-    const blob = builder.isEmpty ? undefined : await finishBlob(builder, output);
+    const blob = builder.isEmpty ? undefined : await finishBlob(builder, output, image.storing);
     return { blob, entries, tarBytes: measured.size(), stats: packer.stats };
   } catch (error) {
     compressed.destroy();
@@ -118,11 +121,17 @@ async function findDamage(
   }
 }
 
-async function finishBlob(builder: BlobBuilder, output: LazyBlob): Promise<LayerResult['blob']> {
+/** Writes the end of the blob and leaves it to `storing`. */
+async function finishBlob(
+  builder: BlobBuilder,
+  output: LazyBlob,
+  storing: BackgroundWork,
+): Promise<LayerResult['blob']> {
   const { bytes, meta } = builder.finish();
   await output.write(bytes);
-  const { digest, size } = await output.commit(`sha256:${builder.ref.id}`);
-  return { ref: builder.ref, digest, size, meta };
+  const digest: Digest = `sha256:${builder.ref.id}`;
+  await storing.begin(() => output.commit(digest));
+  return { ref: builder.ref, digest, size: output.size, meta };
 }
 
 /** Passes a layer's tar on while it is counted, and hashed in another thread. */
@@ -167,6 +176,8 @@ function measure(
 
 /** A blob at the target that is begun with its first byte, so that layers without content begin none. */
 class LazyBlob {
+  /** Bytes written so far. */
+  size = 0;
   readonly #target: ImageTarget;
   readonly #signal: AbortSignal | undefined;
   #writer: BlobWriter | undefined;
@@ -179,10 +190,16 @@ class LazyBlob {
   async write(bytes: Buffer): Promise<void> {
     this.#writer ??= await this.#target.createBlob(this.#signal, { digestGiven: true });
     await this.#writer.write(bytes);
+    this.size += bytes.length;
   }
 
-  commit(expected: Digest): Promise<{ digest: Digest; size: number }> {
-    return this.#writer!.commit(expected);
+  async commit(digest: Digest): Promise<void> {
+    try {
+      await this.#writer!.commit(digest);
+    } catch (error) {
+      await this.abort();
+      throw error;
+    }
   }
 
   async abort(): Promise<void> {
