@@ -5,6 +5,7 @@ import { defineCheck } from './commands/check.js';
 import { defineConvert } from './commands/convert.js';
 import { defineCopy } from './commands/copy.js';
 import { defineDaemon } from './commands/daemon.js';
+import { defineDiff } from './commands/diff.js';
 import { defineExport } from './commands/export.js';
 import { defineInspect } from './commands/inspect.js';
 import { defineLs } from './commands/ls.js';
@@ -62,6 +63,7 @@ function createProgram(setExitCode: (code: number) => void): Command {
     defineLs,
     defineCat,
     defineUnpack,
+    defineDiff,
     defineMount,
     defineUmount,
     defineMounts,

@@ -9,27 +9,29 @@ export interface FindManifestOptions {
   name: string;
   /** `linux/arm64`; default is this machine's. */
   platform?: string | undefined;
+  /** Which to take where an index has an ordinary and a Nydus manifest for the platform. Default: the Nydus one. */
+  prefer?: 'plain' | 'nydus';
   /** Reads and parses what a descriptor names. */
   read(descriptor: Descriptor): Promise<Manifest | Index>;
 }
 
 /**
- * The manifest that `top` is or, if it is an index, has for the platform: a Nydus manifest if there is one, else an ordinary one.
+ * The manifest that `top` is or, if it is an index, has for the platform, of the preferred kind if there is one.
  * Throws NOT_FOUND if there is none for the platform, UNSUPPORTED for an index in an index, and what `read` throws.
  */
 export async function findManifest(
   top: Descriptor,
   options: FindManifestOptions,
 ): Promise<{ descriptor: Descriptor; manifest: Manifest }> {
-  const { name, platform, read } = options;
+  const { name, platform, prefer = 'nydus', read } = options;
   const parsed = await read(top);
   if (parsed.kind === 'manifest') return { descriptor: top, manifest: parsed };
   let index: Index = parsed;
   for (;;) {
-    const descriptor = selectPlatform(index, platform, { prefer: 'nydus' });
+    const descriptor = selectPlatform(index, platform, { prefer });
     const manifest = await read(descriptor);
     if (manifest.kind === 'index') throw new RafterError('UNSUPPORTED', `${name}: an index inside an index`);
-    if (isNydusManifest(manifest)) return { descriptor, manifest };
+    if (isNydusManifest(manifest) === (prefer === 'nydus')) return { descriptor, manifest };
     // Not every tool marks the index entry, so the other manifests of the platform are looked at too.
     const others = index.manifests.filter((entry) => entry !== descriptor);
     if (!hasPlatform({ ...index, manifests: others }, platform)) return { descriptor, manifest };

@@ -12,10 +12,13 @@ import { checkBlob, checkUnusedBlob } from './check-blob.js';
 import { type ChunkTable, checkChunkTable, openChunkTable } from './check-chunk-table.js';
 import { checkDiffIds, checkManifest } from './check-manifest.js';
 import { checkTree } from './check-tree.js';
+import { checkAgainstSource } from './diff-images.js';
 import { createFaultList, type Fault, type FaultList } from './faults.js';
-import type { FoundManifest } from './open-image.js';
+import { type FoundManifest, openManifest } from './open-image.js';
 
 export interface CheckOptions {
+  /** The ordinary image that the image was made of: every name, attribute and byte is compared with it. */
+  original?: ImageSource | undefined;
   /** `linux/arm64`; which image of an index. Default: this machine's. */
   platform?: string | undefined;
   signal?: AbortSignal | undefined;
@@ -54,6 +57,11 @@ export async function checkImage(source: ImageSource, options: CheckOptions): Pr
   };
   const found = await faults.guard('manifest', () => findManifest(top, { name, platform, read }));
   if (found) await checkFound(source, { found, signal, counts }, faults);
+  const { original } = options;
+  if (found && original) {
+    const image = await faults.guard('content', () => openManifest(source, found, signal));
+    if (image) await checkAgainstSource(image, original, { platform, signal, faults });
+  }
   return {
     reference: name,
     digest: found?.descriptor.digest,

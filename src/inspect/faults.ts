@@ -4,7 +4,7 @@ import { isRafterError, messageOf } from '../errors.js';
 const MAX_FAULTS = 1000;
 
 /** Where in an image a fault is. */
-export interface FaultPlace {
+interface FaultPlace {
   /** Hex id. */
   blob?: string;
   /** Position in the blob's chunk infos. */

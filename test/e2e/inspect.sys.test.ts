@@ -125,6 +125,31 @@ describe.skipIf(missingPrograms('docker-registry'))('reading an image without mo
     expect(await rafter.run('check', `${registry.host}/odd:nonesuch`)).toMatchObject({ code: 3 });
   });
 
+  it('compares with the source: nothing lost in converting, everything lost with another source', async () => {
+    const source = `${registry.host}/odd:source`;
+    expect((await rafter.ok('check', '--source', source, image)).stdout).toMatch(/: good \(/);
+    const tiny = `oci:${join(golden, 'oci/tiny-src')}`;
+    const wrong = await rafter.run('check', '--source', tiny, image);
+    expect(wrong.code).toBe(5);
+    expect(wrong.stdout).toMatch(/^content: \/bin\/hello: it is in the source, but not in the image$/m);
+  });
+
+  it('shows differences with exit codes as diff(1)', async () => {
+    const source = `${registry.host}/odd:source`;
+    expect(await rafter.run('diff', source, image)).toMatchObject({ code: 0, stdout: '', stderr: '' });
+    const tiny = `oci:${join(golden, 'oci/tiny-src')}`;
+    const found = await rafter.run('diff', image, tiny);
+    expect(found).toMatchObject({ code: 1, stderr: '' });
+    expect(found.stdout).toMatch(/^\+ \/bin\/hello$/m);
+    expect(found.stdout).toMatch(/^- \/links\/target$/m);
+    const { changes } = JSON.parse((await rafter.run('diff', '--json', image, tiny)).stdout);
+    expect(changes).toContainEqual({ path: '/bin/hello', kind: 'added', differences: [] });
+    expect(await rafter.run('diff', image, `${registry.host}/odd:nonesuch`)).toMatchObject({
+      code: 3,
+      stdout: '',
+    });
+  });
+
   it.for([
     ['defaults', []],
     ['batches', ['--batch-size', '0x10000']],
@@ -141,5 +166,13 @@ describe.skipIf(missingPrograms('docker-registry'))('reading an image without mo
     });
     const { stdout } = await rafter.ok('check', '--json', target);
     expect(JSON.parse(stdout)).toMatchObject({ faultCount: 0, names: expect.any(Number) });
+    // Converted by another program from the same layers: the same files, read from chunks of another size if need be. A
+    // whiteout of the lowest layer, which hides nothing, it takes for a file.
+    const { changes } = JSON.parse((await rafter.run('diff', '--json', image, target)).stdout);
+    const other = changes.filter((change: { kind: string }) => change.kind !== 'changed');
+    expect(other.map(({ path }: { path: string }) => path)).toEqual(['/ov/.wh.in-lowest']);
+    const content = (change: { differences: { field: string }[] }) =>
+      change.differences.some(({ field }) => field === 'content');
+    expect(changes.filter(content)).toEqual([]);
   });
 });

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { ImageSource } from '../../image/source.js';
 import type { CheckResult } from '../../inspect/check-image.js';
 import type { Fault } from '../../inspect/faults.js';
 import { type CommandContext, withContext } from '../context.js';
@@ -7,21 +8,26 @@ import { formatBytes } from '../format.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { escapeName } from '../names.js';
 
+interface CheckCliOptions extends ImageCliOptions {
+  source?: string;
+}
+
 /** `rafter check IMAGE` */
 export function defineCheck(program: Command, setExitCode: (code: number) => void): void {
   const command = program
     .command('check')
     .description('check every byte of a converted image: manifest, metadata, every chunk')
     .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .option('--source <image>', 'compare every name, attribute and byte with the image that it was made of')
     .addHelpText(
       'after',
       `
 The whole image is read once; nothing is kept. Every fault is a line on stdout, and the exit code is 5 if there is any.
 
 Example:
-  rafter check registry.example.com/python:3.12-nydus`,
+  rafter check registry.example.com/python:3.12-nydus --source docker.io/library/python:3.12`,
     );
-  addImageOptions(command).action(async (image: string, options: ImageCliOptions) =>
+  addImageOptions(command).action(async (image: string, options: CheckCliOptions) =>
     setExitCode(await withContext(command, (context) => check(context, image, options))),
   );
 }
@@ -29,11 +35,13 @@ Example:
 async function check(
   { output, signal }: CommandContext,
   image: string,
-  options: ImageCliOptions,
+  options: CheckCliOptions,
 ): Promise<number> {
   const { checkImage } = await import('../../inspect/check-image.js');
   return withSource(image, options, async (source) => {
-    const result = await checkImage(source, { platform: options.platform, signal });
+    const { platform } = options;
+    const run = (original?: ImageSource) => checkImage(source, { platform, signal, original });
+    const result = await (options.source === undefined ? run() : withSource(options.source, options, run));
     for (const warning of result.warnings) output.warn(warning);
     output.result(result, [...result.faults.map(faultText), summary(result)].join('\n'));
     return result.faultCount === 0 ? EXIT.ok : EXIT.damaged;
