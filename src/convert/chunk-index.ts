@@ -41,6 +41,11 @@ export class ChunkIndex {
     return pending;
   }
 
+  /** A chunk of a blob that exists already. */
+  add(chunk: Chunk): void {
+    this.#chunks.set(chunk.digest.toString('latin1'), chunk);
+  }
+
   /** The chunk has its place. */
   place(pending: PendingChunk, chunk: Chunk): void {
     this.#chunks.set(pending.key, chunk);

@@ -8,6 +8,7 @@ import type { ImageSource } from '../image/source.js';
 import type { ImageTarget } from '../image/target.js';
 import { copyMembers } from '../transports/copy.js';
 import { type ConversionContext, convertOne, type ProgressEvent } from './image-converter.js';
+import { LayerCache } from './layer-cache.js';
 import { type CheckedOptions, type ConvertOptions, checkOptions } from './options.js';
 import type { PlatformChoice } from './select-entries.js';
 import { readSource, type Source } from './source-image.js';
@@ -24,6 +25,8 @@ export interface ConvertRequest {
   withReferrer?: boolean;
   /** Lists the source's images in the target too, in front of the Nydus images. */
   mergeIndex?: boolean;
+  /** Directory with records of the layers that were converted before, to be used and added to. Default: none. */
+  cacheDir?: string | undefined;
   options?: ConvertOptions;
   onProgress?: (event: ProgressEvent) => void;
 }
@@ -66,6 +69,7 @@ async function convert(
   const context: ConversionContext = {
     ...{ source, target, options, pool, clock, mergeIndex },
     sourceReference: publicReference(request.sourceReference),
+    cache: request.cacheDir === undefined ? undefined : new LayerCache(request.cacheDir),
     withReferrer: request.withReferrer ?? false,
     onProgress: request.onProgress,
   };

@@ -9,7 +9,9 @@ import { buildBootstrap } from '../rafs/bootstrap-builder.js';
 import type { TreeNode } from '../rafs/tree.js';
 import { BackgroundWork } from './background-work.js';
 import { ChunkIndex } from './chunk-index.js';
-import { convertLayer, type LayerResult } from './layer-converter.js';
+import type { LayerCache } from './layer-cache.js';
+import type { LayerResult } from './layer-converter.js';
+import { createLayerConverter } from './layer-reuse.js';
 import { collectLosses } from './losses.js';
 import type { CheckedOptions } from './options.js';
 import { emptyTree } from './overlay.js';
@@ -31,6 +33,8 @@ export interface ConversionContext {
   options: CheckedOptions;
   pool: PackPool;
   clock: Clock;
+  /** Layers that were converted before; undefined: every layer is converted. */
+  cache: LayerCache | undefined;
   /** Name of the source that means something on other machines too. */
   sourceReference: string | undefined;
   withReferrer: boolean;
@@ -74,12 +78,13 @@ async function convertAndStore(
   const root = emptyTree();
   const losses = collectLosses(options.lossy);
   const shared = { source, target, root, index: new ChunkIndex(), storing, pool, options, losses };
+  const convertLayer = createLayerConverter(shared, context.cache);
   const results: LayerResult[] = [];
   const layers: LayerSummary[] = [];
   for (const [i, descriptor] of image.manifest.layers.entries()) {
     const startedAt = performance.now();
     const label = `${place.label}layer ${i + 1} of ${image.manifest.layers.length}`;
-    const result = await convertLayer(shared, {
+    const result = await convertLayer({
       descriptor,
       diffId: image.config.diffIds[i]!,
       name: `${source.name}: ${label} (${descriptor.digest})`,
@@ -116,6 +121,7 @@ async function convertAndStore(
     source: { digest: image.entry.digest, bytes: sourceBytes(image) },
     target: { digest: manifest.digest, bytes: blobBytes + bootstrap.size + nydus.config.bytes.length },
     layers,
+    reusedLayers: layers.filter(({ reused }) => reused).length,
     bootstrapBytes: bootstrap.rawSize,
     warnings: losses.warnings(),
   };

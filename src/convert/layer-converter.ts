@@ -5,13 +5,14 @@ import type { Descriptor, Digest } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
 import type { BlobWriter, ImageTarget } from '../image/target.js';
 import { BlobBuilder } from '../rafs/blob-builder.js';
-import type { BlobRef, TreeNode } from '../rafs/tree.js';
+import type { BlobRef, FileInode, TreeNode } from '../rafs/tree.js';
 import type { BackgroundWork } from './background-work.js';
 import { BlobPacker, type PackStats } from './blob-packer.js';
 import type { ChunkIndex } from './chunk-index.js';
 import type { Losses } from './losses.js';
 import type { CheckedOptions } from './options.js';
 import { LayerOverlay } from './overlay.js';
+import type { TarEntryHead } from './tar-entry.js';
 import { readTar } from './tar-reader.js';
 
 /**
@@ -43,6 +44,8 @@ export interface LayerInput {
   name: string;
   /** Told how many bytes of the uncompressed tar were read. */
   onBytes?: ((bytes: number) => void) | undefined;
+  /** Told of each entry, and of the file that it became, whose chunks come later. */
+  onEntry?: ((head: TarEntryHead, file: FileInode | undefined) => void) | undefined;
 }
 
 export interface LayerResult {
@@ -83,6 +86,7 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
       for await (const entry of readTar(measured.bytes, name)) {
         entries++;
         const file = overlay.apply(entry);
+        layer.onEntry?.(entry, file);
         if (file) await packer.addFile(file, entry.body);
       }
     } finally {

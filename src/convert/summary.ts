@@ -11,6 +11,8 @@ export interface LayerSummary extends PackStats {
   /** The blob made of it; undefined for a layer without new content. */
   blobDigest: Digest | undefined;
   blobBytes: number;
+  /** The layer was not read: it had been converted before, and the target has its blob. */
+  reused: boolean;
   seconds: number;
 }
 
@@ -21,6 +23,7 @@ export interface ImageSummary {
   source: { digest: Digest; bytes: number };
   target: { digest: Digest; bytes: number };
   layers: LayerSummary[];
+  reusedLayers: number;
   bootstrapBytes: number;
   /** What was left out. */
   warnings: string[];
@@ -36,7 +39,11 @@ export interface ConvertSummary extends ImageSummary {
   seconds: { manifest: number; layers: number; bootstrap: number; publish: number; total: number };
 }
 
-export function summarizeLayer(source: Descriptor, result: LayerResult, ms: number): LayerSummary {
+export function summarizeLayer(
+  source: Descriptor,
+  result: LayerResult & { reused: boolean },
+  ms: number,
+): LayerSummary {
   return {
     sourceDigest: source.digest,
     sourceBytes: source.size,
@@ -45,6 +52,7 @@ export function summarizeLayer(source: Descriptor, result: LayerResult, ms: numb
     ...result.stats,
     blobDigest: result.blob?.digest,
     blobBytes: result.blob?.size ?? 0,
+    reused: result.reused,
     seconds: ms / 1000,
   };
 }
@@ -58,6 +66,7 @@ export function sumUp(images: ImageSummary[], digests: { source: Digest; target:
     source: { digest: digests.source, bytes: total(({ source }) => source.bytes) },
     target: { digest: digests.target, bytes: total(({ target }) => target.bytes) },
     layers: images.flatMap(({ layers }) => layers),
+    reusedLayers: total(({ reusedLayers }) => reusedLayers),
     bootstrapBytes: total(({ bootstrapBytes }) => bootstrapBytes),
     warnings: images.flatMap(({ warnings }) => warnings),
   };

@@ -104,7 +104,7 @@ async function benchImage({ image, alone }, host, dir) {
 }
 
 function convertWithRafter({ source, target }) {
-  return { command: [...rafter, 'convert', '--quiet', source, target], env: process.env };
+  return { command: [...rafter, 'convert', '--quiet', '--no-cache', source, target], env: process.env };
 }
 
 function convertWithNydusify({ source, target, dir }, more) {

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
@@ -10,6 +11,7 @@ interface ConvertCliOptions extends TwoSidedOptions {
   allPlatforms?: boolean;
   mergeIndex: boolean;
   withReferrer: boolean;
+  cache: boolean;
   compressor: 'zstd' | 'lz4' | 'none';
   level?: number;
   chunkSize?: number;
@@ -40,6 +42,7 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
     .option('--batch-size <bytes>', 'small files share a unit of about this size; 0: never', parseSize)
     .option('--prefetch <path...>', 'files and directories that readers should load first', [])
     .option('--lossy', 'leave out, with a warning, what the format cannot hold', false)
+    .option('--no-cache', 'convert every layer, also what was converted before with the same options')
     .option('--jobs <n>', 'worker threads (default: one per core)', parseNumber)
     .option('--src-creds <user:password>', 'credentials for the registry of SOURCE')
     .option('--dest-creds <user:password>', 'credentials for the registry of TARGET')
@@ -83,6 +86,7 @@ async function convert(
       ...(options.allPlatforms && { platforms: 'all' as const }),
       mergeIndex: options.mergeIndex,
       withReferrer: options.withReferrer,
+      ...(options.cache && { cacheDir: join(context.options.dataRoot, 'convert-cache') }),
       options: {
         compressor: options.compressor === 'lz4' ? 'lz4_block' : options.compressor,
         ...(options.level !== undefined && { level: options.level }),
@@ -105,7 +109,8 @@ async function convert(
       summary,
       `${targetText}@${summary.target.digest}\n` +
         `${summary.images.length > 1 ? `${summary.images.length} images ` : ''}converted in ${seconds}: ${formatBytes(summary.source.bytes)} became ${formatBytes(summary.target.bytes)} ` +
-        `(${(summary.target.bytes / summary.source.bytes).toFixed(2)} of the source)`,
+        `(${(summary.target.bytes / summary.source.bytes).toFixed(2)} of the source)` +
+        (summary.reusedLayers > 0 ? `, ${summary.reusedLayers} layers reused` : ''),
     );
     return EXIT.ok;
   } finally {

@@ -1,0 +1,84 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { gunzip, gzip } from 'node:zlib';
+import { DIGEST_SIZE, sha256 } from '../codec/digest.js';
+
+/** Most bytes of all records together; the ones that were used longest ago go first. */
+const DEFAULT_MAX_SIZE = 1 << 30;
+/** Most bytes of one record, unpacked: a layer of some millions of files. */
+const MAX_RECORD_SIZE = 1 << 30;
+const RECORD_NAME = /^[0-9a-f]{64}$/;
+
+/**
+ * Records of converted layers in a directory, a file each: the SHA-256 of what follows, then the record in gzip. Files
+ * appear whole, by rename. It only saves work, so that what goes wrong with it is never an error: an unreadable or damaged record is not
+ * there, and one that cannot be written is not kept.
+ */
+export class LayerCache {
+  readonly #dir: string;
+  readonly #maxSize: number;
+
+  constructor(dir: string, { maxSize = DEFAULT_MAX_SIZE }: { maxSize?: number } = {}) {
+    this.#dir = dir;
+    this.#maxSize = maxSize;
+  }
+
+  /** The record under `key` (64 hexadecimal digits), or undefined. */
+  async read(key: string): Promise<Buffer | undefined> {
+    const path = join(this.#dir, key);
+    try {
+      const file = await readFile(path);
+      const packed = file.subarray(DIGEST_SIZE);
+      if (!sha256(packed).equals(file.subarray(0, DIGEST_SIZE))) {
+        await rm(path, { force: true });
+        return undefined;
+      }
+      const record = await promisify(gunzip)(packed, { maxOutputLength: MAX_RECORD_SIZE });
+      const now = new Date();
+      await utimes(path, now, now).catch(() => {});
+      return record;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Keeps a record, and removes others if there are too many. */
+  async write(key: string, record: Buffer): Promise<void> {
+    const temporary = join(this.#dir, `new-${process.pid}-${randomBytes(8).toString('hex')}`);
+    try {
+      const packed = await promisify(gzip)(record, { level: 1 });
+      if (DIGEST_SIZE + packed.length > this.#maxSize) return;
+      await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+      const file = await open(temporary, 'wx', 0o600);
+      try {
+        await file.writev([sha256(packed), packed]);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, join(this.#dir, key));
+      await this.#shrink();
+    } catch {
+      await rm(temporary, { force: true }).catch(() => {});
+    }
+  }
+
+  async #shrink(): Promise<void> {
+    const names = (await readdir(this.#dir)).filter((name) => RECORD_NAME.test(name));
+    const files = await Promise.all(
+      names.map(async (name) => {
+        const path = join(this.#dir, name);
+        const info = await stat(path).catch(() => undefined);
+        return { path, size: info?.size ?? 0, usedAt: info?.mtimeMs ?? 0 };
+      }),
+    );
+    let total = files.reduce((sum, { size }) => sum + size, 0);
+    for (const { path, size } of files.sort((a, b) => a.usedAt - b.usedAt)) {
+      if (total <= this.#maxSize) return;
+      await rm(path, { force: true });
+      total -= size;
+    }
+  }
+}

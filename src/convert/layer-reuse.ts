@@ -1,0 +1,91 @@
+import { sha256 } from '../codec/digest.js';
+import type { Digest } from '../image/descriptor.js';
+import { BlobRef } from '../rafs/blob-ref.js';
+import type { FileInode } from '../rafs/tree.js';
+import type { LayerCache } from './layer-cache.js';
+import {
+  convertLayer,
+  type ImageUnderConstruction,
+  type LayerInput,
+  type LayerResult,
+} from './layer-converter.js';
+import { type LayerRecord, LayerRecorder, readLayerRecord } from './layer-record.js';
+import { LayerOverlay } from './overlay.js';
+import type { TarEntryHead } from './tar-entry.js';
+
+/** Raise it when the same layer and options come to give other bytes, or when records get another form. */
+const FORMAT = 1;
+
+/**
+ * Converts the layers of one image, lowest first, and leaves out those whose records are in the cache and whose blobs the
+ * target has. As chunks are shared across layers, what becomes of a layer depends on those below it: a record counts only
+ * for the same layers, in the same order, with the same options. The result is the same with and without records.
+ */
+export function createLayerConverter(image: ImageUnderConstruction, cache: LayerCache | undefined) {
+  const below: Digest[] = [];
+  const blobs = new Map<string, BlobRef>();
+
+  /** As `convertLayer`; `reused` if the layer was not read. */
+  return async (layer: LayerInput): Promise<LayerResult & { reused: boolean }> => {
+    below.push(layer.descriptor.digest, layer.diffId);
+    const key = cache && keyOf(image, below);
+    const known = key === undefined ? undefined : await findRecord(image, { cache: cache!, key, blobs });
+    const reused = known !== undefined;
+    let result: LayerResult;
+    if (reused) result = replay(image, layer, { record: known, blobs });
+    else if (key === undefined) result = await convertLayer(image, layer);
+    else {
+      const recorder = new LayerRecorder();
+      const onEntry = (head: TarEntryHead, file: FileInode | undefined) => recorder.add(head, file);
+      result = await convertLayer(image, { ...layer, onEntry });
+      const { blob, ...facts } = result;
+      const kept = blob && { digest: blob.digest, size: blob.size, fields: blob.ref.fields, meta: blob.meta };
+      await cache!.write(key, recorder.finish({ ...facts, blob: kept }));
+    }
+    if (result.blob) blobs.set(result.blob.ref.id!, result.blob.ref);
+    return { ...result, reused };
+  };
+}
+
+function keyOf({ options }: ImageUnderConstruction, layers: Digest[]): string {
+  const { chunkSize, batchSize, compressor, digester, level, lossy } = options;
+  const shape = { chunkSize, batchSize, compressor, digester, level, lossy };
+  return sha256(Buffer.from(JSON.stringify([FORMAT, process.versions.v8, shape, layers]))).toString('hex');
+}
+
+/** The record, if all that it builds on is there: the blobs of lower layers, and its own at the target. */
+async function findRecord(
+  { target, options }: ImageUnderConstruction,
+  { cache, key, blobs }: { cache: LayerCache; key: string; blobs: Map<string, BlobRef> },
+): Promise<LayerRecord | undefined> {
+  const bytes = await cache.read(key);
+  const record = bytes && readLayerRecord(bytes);
+  if (record === undefined) return undefined;
+  const own = record.blob?.fields.id;
+  if (!record.blobIds.every((id) => id === own || blobs.has(id))) return undefined;
+  if (record.blob && !(await target.hasBlob(record.blob, options.signal))) return undefined;
+  return record;
+}
+
+/** Applies the entries of a record to the tree, as converting the layer did. */
+function replay(
+  image: ImageUnderConstruction,
+  { name }: LayerInput,
+  { record, blobs }: { record: LayerRecord; blobs: Map<string, BlobRef> },
+): LayerResult {
+  const { blob, entries, tarBytes, stats } = record;
+  const ref = blob && BlobRef.existing(blob.fields);
+  const chunks = record.readChunks(record.blobIds.map((id) => (id === ref?.id ? ref : blobs.get(id)!)));
+  for (const chunk of chunks.all) {
+    if (chunk.blob === ref) image.index.add(chunk);
+  }
+  const overlay = new LayerOverlay(image.root, { layer: name, losses: image.losses });
+  let next = 0;
+  for (const head of record.heads()) {
+    const file = overlay.apply(head);
+    if (file) file.chunks = chunks.files[next++]!;
+  }
+  overlay.finish();
+  const found = blob && ref && { ref, digest: blob.digest, size: blob.size, meta: blob.meta };
+  return { blob: found, entries, tarBytes, stats };
+}
