@@ -9,6 +9,13 @@ export type LayerCompression = 'gzip' | 'zstd' | 'none';
 /** Output buffer: with 1 MiB zlib decodes three times faster than with its 16 KiB default (642 against 215 MiB/s). */
 const OUTPUT_SIZE = 1 << 20;
 const MAGIC_SIZE = 4;
+/**
+ * Most bytes that a compressed layer may become: FREE_OUTPUT, and MAX_RATIO for each of its own. gzip cannot pack tighter than
+ * 1:1032, so what one compression may hold, the other may too; zstd alone would reach 1:32000. The free part leaves room for
+ * large files of zeros.
+ */
+export const MAX_RATIO = 1100;
+export const FREE_OUTPUT = 1 << 30;
 
 /** Tells the compression of a layer from its first bytes (fewer than four are an empty or plain layer). */
 export function detectLayerCompression(head: Uint8Array): LayerCompression {
@@ -22,7 +29,8 @@ export function detectLayerCompression(head: Uint8Array): LayerCompression {
 /**
  * The tar inside a layer blob. The compression is told from the bytes, not from the media type, because registries hold
  * layers whose type is wrong. Errors of `source` come through unchanged; bytes that do not decode are MALFORMED, and a
- * stream that ends inside its compressed frame is TRUNCATED. `name` is what messages call the layer.
+ * stream that ends inside its compressed frame is TRUNCATED. LIMIT_EXCEEDED for more than MAX_RATIO allows. `name` is what
+ * messages call the layer.
  * Destroying the result destroys `source`.
  */
 export async function decompressLayer(
@@ -39,9 +47,12 @@ export async function decompressLayer(
     size += next.value.length;
   }
   const compression = detectLayerCompression(Buffer.concat(head));
-  const whole = prepend(head, pieces);
+  const stored = { size: 0 };
+  const whole = counted(prepend(head, pieces), stored);
   const decoded =
-    compression === 'none' ? whole : compression === 'gzip' ? gunzip(whole, name) : unzstd(whole, name);
+    compression === 'none'
+      ? whole
+      : limited(compression === 'gzip' ? gunzip(whole, name) : unzstd(whole, name), stored, name);
   return {
     tar: Readable.from(decoded, { objectMode: false, highWaterMark: OUTPUT_SIZE }),
     compression,
@@ -54,6 +65,34 @@ async function* prepend(head: Buffer[], rest: AsyncIterator<Buffer>): AsyncGener
     for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
   } finally {
     await rest.return?.();
+  }
+}
+
+/** Adds the bytes that passed to `count.size`. */
+async function* counted(source: AsyncGenerator<Buffer>, count: { size: number }): AsyncGenerator<Buffer> {
+  for await (const piece of source) {
+    count.size += piece.length;
+    yield piece;
+  }
+}
+
+/** Ends with LIMIT_EXCEEDED when more comes out than the `stored` bytes read so far may become. */
+async function* limited(
+  decoded: AsyncGenerator<Buffer>,
+  stored: { size: number },
+  name: string,
+): AsyncGenerator<Buffer> {
+  let size = 0;
+  for await (const piece of decoded) {
+    size += piece.length;
+    if (size > FREE_OUTPUT + MAX_RATIO * stored.size) {
+      throw new RafterError(
+        'LIMIT_EXCEEDED',
+        `${name}: its first ${stored.size} bytes decompress to ${size} or more, above the limit of ${MAX_RATIO} for each and ${FREE_OUTPUT}`,
+        { hint: 'if this is no attack, push the layer with gzip compression' },
+      );
+    }
+    yield piece;
   }
 }
 

@@ -3,7 +3,12 @@ import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { compress as zstd } from 'zstd-napi';
-import { decompressLayer, detectLayerCompression } from '../../src/codec/decompress-stream.js';
+import {
+  decompressLayer,
+  detectLayerCompression,
+  FREE_OUTPUT,
+  MAX_RATIO,
+} from '../../src/codec/decompress-stream.js';
 import { RafterError } from '../../src/errors.js';
 
 const raw = Buffer.concat([Buffer.from('abc'.repeat(500_000)), randomBytes(1_500_000)]);
@@ -80,4 +85,46 @@ it('ends the source when the reader stops early', async () => {
 it('takes an empty layer for a plain one', async () => {
   expect((await decode([])).bytes.length).toBe(0);
   expect(detectLayerCompression(Buffer.from('ustar'))).toBe('none');
+});
+
+/** A zstd frame that holds `size` zeros: run-length blocks, four bytes for up to 128 KiB. */
+function bomb(size: number): Buffer {
+  const BLOCK = 128 << 10;
+  const count = Math.ceil(size / BLOCK);
+  const frame = Buffer.alloc(6 + 4 * count);
+  // No content size, no checksum, a window of 1 MiB.
+  frame.set([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x50]);
+  for (let i = 0; i < count; i++) {
+    const isLast = i === count - 1;
+    const length = isLast ? size - i * BLOCK : BLOCK;
+    frame.writeUIntLE((length << 3) | (1 << 1) | Number(isLast), 6 + 4 * i, 3);
+  }
+  return frame;
+}
+
+/** Bytes that come out of `bytes`. */
+async function sizeOf(bytes: Buffer): Promise<number> {
+  const { tar } = await decompressLayer(Readable.from([bytes]), 'layer 1');
+  let size = 0;
+  for await (const piece of tar) size += (piece as Buffer).length;
+  return size;
+}
+
+it('a layer decompresses as far as the limit, and not one byte further', { timeout: 120_000 }, async () => {
+  // A block more or less changes the frame's size, and with it the limit.
+  let most = FREE_OUTPUT;
+  while (bomb(most).length * MAX_RATIO + FREE_OUTPUT > most)
+    most = bomb(most).length * MAX_RATIO + FREE_OUTPUT;
+  const stored = bomb(most).length;
+  expect(bomb(most + 1)).toHaveLength(stored);
+  expect(await sizeOf(bomb(most))).toBe(most);
+  await expect(sizeOf(bomb(most + 1))).rejects.toMatchObject({
+    code: 'LIMIT_EXCEEDED',
+    message: `layer 1: its first ${stored} bytes decompress to ${most + 1} or more, above the limit of ${MAX_RATIO} for each and ${FREE_OUTPUT}`,
+  });
+});
+
+it('no gzip stream is beyond the ratio', () => {
+  const size = 64 << 20;
+  expect(size / gzipSync(Buffer.alloc(size), { level: 9 }).length).toBeLessThan(MAX_RATIO);
 });
