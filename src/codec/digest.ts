@@ -26,8 +26,7 @@ export function sha256Stream(): { update(data: Uint8Array): void; hex(): string 
 
 /** Digest of a chunk's raw bytes, 32 bytes. */
 export function chunkDigest(algorithm: DigestAlgorithm, data: Buffer): Buffer {
-  // A copy in Node's buffer pool: what comes from the addon has memory of its own, hundreds of bytes for each digest kept.
-  return algorithm === 'blake3' ? Buffer.from(nativeBlake3(data)) : sha256(data);
+  return algorithm === 'blake3' ? nativeBlake3(data) : sha256(data);
 }
 
 /** CRC-32C (Castagnoli) of `data`, as an unsigned 32-bit number. */

@@ -2,6 +2,7 @@ import { chunkDigest, crc32c } from '../codec/digest.js';
 import type { PackedUnit, PackPool } from '../codec/pack-pool.js';
 import type { BlobBuilder, ChunkInput } from '../rafs/blob-builder.js';
 import type { Chunk, FileInode } from '../rafs/tree.js';
+import { ByteArena } from './byte-arena.js';
 import { ChunkBuffers } from './chunk-buffers.js';
 import type { ChunkIndex, PendingChunk } from './chunk-index.js';
 import { cutChunks } from './chunker.js';
@@ -54,6 +55,7 @@ export class BlobPacker {
   readonly #window: OrderedWindow;
   readonly #chunkBuffers: ChunkBuffers;
   readonly #batchBuffers: ChunkBuffers;
+  readonly #digests = new ByteArena();
   readonly #context: PackContext;
   #batch: { bytes: Buffer; used: number; members: Member[] } | undefined;
   #hole: ChunkInput | undefined;
@@ -72,6 +74,8 @@ export class BlobPacker {
     const { index, options } = this.#context;
     const isMember = inode.size < options.chunkSize && inode.size <= options.batchSize;
     const cut = { chunkSize: options.chunkSize, buffers: this.#chunkBuffers };
+    // Most files have one chunk; an array that grows to it has room for sixteen more.
+    if (inode.size > 0 && inode.size <= options.chunkSize) inode.chunks = new Array<Chunk>(1);
     let at = 0;
     for await (const raw of cutChunks(body, inode.size, cut)) {
       const input = this.#describe(raw);
@@ -80,7 +84,10 @@ export class BlobPacker {
         this.stats.dedupedChunks++;
         this.stats.dedupedBytes += raw.length;
         this.#chunkBuffers.give(raw);
-      } else if (isMember) await this.#addMember({ input, pending }, raw);
+        continue;
+      }
+      input.digest = this.#digests.keep(input.digest);
+      if (isMember) await this.#addMember({ input, pending }, raw);
       else await this.#addAlone({ input, pending }, raw);
     }
   }

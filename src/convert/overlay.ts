@@ -1,5 +1,6 @@
 import { RafterError } from '../errors.js';
 import type { FileInode, Inode, TreeNode } from '../rafs/tree.js';
+import { ByteArena } from './byte-arena.js';
 import { classifyPath, splitPath } from './layer-path.js';
 import type { Losses } from './losses.js';
 import { showPath, type TarEntryHead } from './tar-entry.js';
@@ -29,6 +30,7 @@ export class LayerOverlay {
   readonly #root: Directory;
   readonly #layer: string;
   readonly #losses: Losses;
+  readonly #names = new ByteArena();
   /**
    * Nodes that this layer has an entry for, and directories that it only passes through. What is in neither set comes from
    * lower layers.
@@ -94,7 +96,7 @@ export class LayerOverlay {
       this.#described.add(existing);
       return;
     }
-    const node: TreeNode = { name: Buffer.from(name, 'latin1'), inode };
+    const node: TreeNode = { name: this.#names.keep(Buffer.from(name, 'latin1')), inode };
     if (inode.type === 'dir') node.children = new Map();
     // Made from the bytes: `name` itself is a part of the whole path, which it would keep in memory.
     directory.children.set(node.name.toString('latin1'), node);

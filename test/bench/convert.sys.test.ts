@@ -1,0 +1,31 @@
+import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { missingPrograms } from '../support/programs.js';
+
+const bench = resolve(import.meta.dirname, 'convert.mjs');
+const MiB = 1 << 20;
+
+describe.skipIf(missingPrograms('docker-registry'))(
+  'the memory of a conversion, registry to registry',
+  () => {
+    it('stays below 300 MB for a layer of 300 MiB and for one of 20,000 files', async () => {
+      const options = ['--synthetic', '--layer-size', '300', '--files', '20000', '--json'];
+      const { stdout } = await promisify(execFile)(process.execPath, [bench, ...options]);
+      const [large, files, ...more] = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { name: string; tarBytes: number; peakRss: number; size: number });
+      expect(more).toEqual([]);
+      expect(large!.tarBytes).toBeGreaterThan(300 * MiB);
+      expect(files!.tarBytes).toBeGreaterThan(20_000 * 512);
+      for (const { name, peakRss } of [large!, files!]) {
+        expect(name).toBe('rafter');
+        // A Node process alone has more than the lower bound: it would mean that nothing was measured.
+        expect(peakRss).toBeGreaterThan(40e6);
+        expect(peakRss).toBeLessThan(300e6);
+      }
+    });
+  },
+);
