@@ -5,12 +5,15 @@ import { decompressLayer } from '../codec/decompress-stream.js';
 import { ociDigest, sha256Stream } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import type { Digest } from './descriptor.js';
+import { printable } from './printable.js';
 import { decodeTarHeader, encodeTarHeader, TAR_BLOCK, type TarHeader } from './ustar.js';
 
 /** Most bytes of a bootstrap: metadata of some millions of files. */
 export const MAX_BOOTSTRAP_SIZE = 1 << 30;
 /** Most bytes of one blob's chunk map: more than a million chunks. */
 const MAX_BLOB_META_SIZE = 256 << 20;
+/** Memory taken for a file before any of it was read; more is taken as bytes come, whatever the header claims. */
+const FIRST_ALLOCATION = 16 << 20;
 /** Most bytes of the layer's tar, and most entries in it. */
 const MAX_TAR_SIZE = 2 ** 31;
 const MAX_TAR_ENTRIES = 16384;
@@ -105,7 +108,7 @@ async function readEntries(
     if (header === undefined) break;
     if (entries >= MAX_TAR_ENTRIES) throw tooLarge(name, `the tar has more than ${MAX_TAR_ENTRIES} entries`);
     const metaHex = header.type === 'file' ? BLOB_META_NAME.exec(header.name)?.[1] : undefined;
-    const where = `${name}: ${header.name} at ${at}`;
+    const where = `${name}: ${printable(header.name)} at ${at}`;
     if (metaHex !== undefined) {
       blobMetas.set(metaHex, await readContent(reader, header, MAX_BLOB_META_SIZE, where));
     } else if (header.type === 'file' && BOOTSTRAP_NAME.test(header.name)) {
@@ -139,9 +142,12 @@ async function readContent(
   where: string,
 ): Promise<Buffer> {
   if (size > limit) throw tooLarge(where, `${size} bytes, more than the limit of ${limit}`);
-  const content = Buffer.allocUnsafe(size);
-  if ((await reader.read(content)) < size)
-    throw new RafterError('TRUNCATED', `${where}: the tar ends within it`);
+  let content = Buffer.allocUnsafe(Math.min(size, FIRST_ALLOCATION));
+  for (let filled = 0; filled < size; filled = content.length) {
+    if (filled > 0) content = Buffer.concat([content], Math.min(size, 2 * filled));
+    if ((await reader.read(content.subarray(filled))) < content.length - filled)
+      throw new RafterError('TRUNCATED', `${where}: the tar ends within it`);
+  }
   await reader.skip(-size & (TAR_BLOCK - 1));
   return content;
 }

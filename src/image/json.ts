@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { messageOf, RafterError } from '../errors.js';
+import { printable } from './printable.js';
 
 /** A JSON object as it was parsed, with all its members. */
 export type JsonObject = Record<string, unknown>;
@@ -19,7 +20,7 @@ export function parseJsonObject(bytes: Buffer, limit: number, name: string): Jso
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new RafterError('MALFORMED', `${name}: not JSON: ${messageOf(error).slice(0, 200)}`, {
+    throw new RafterError('MALFORMED', `${name}: not JSON: ${printable(messageOf(error))}`, {
       cause: error,
     });
   }
@@ -39,5 +40,8 @@ export function checkShape<T extends v.GenericSchema>(
   if (result.success) return result.output;
   const issue = result.issues[0];
   const path = v.getDotPath(issue);
-  throw new RafterError('MALFORMED', `${name}: ${path === null ? '' : `${path}: `}${issue.message}`);
+  throw new RafterError(
+    'MALFORMED',
+    `${name}: ${path === null ? '' : `${printable(path)}: `}${printable(issue.message)}`,
+  );
 }

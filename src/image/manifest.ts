@@ -3,6 +3,7 @@ import { RafterError } from '../errors.js';
 import { type Descriptor, descriptorSchema } from './descriptor.js';
 import { checkShape, type JsonObject, parseJsonObject } from './json.js';
 import { isIndexType, isManifestType, OCI_INDEX, OCI_MANIFEST } from './media-types.js';
+import { printable } from './printable.js';
 
 /** Most bytes of a manifest or index. Registries take at least 4 MiB (OCI distribution spec). */
 export const MAX_MANIFEST_SIZE = 8 << 20;
@@ -122,5 +123,5 @@ function checkType(type: string | undefined, hasManifests: boolean, name: string
   if (isIndexType(type) || isManifestType(type)) {
     throw new RafterError('MALFORMED', `${name}: mediaType ${type} does not fit its members`);
   }
-  throw new RafterError('UNSUPPORTED', `${name}: no image manifest but ${type.slice(0, 100)}`);
+  throw new RafterError('UNSUPPORTED', `${name}: no image manifest but ${printable(type)}`);
 }

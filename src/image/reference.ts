@@ -1,6 +1,7 @@
 import { isIPv6 } from 'node:net';
 import { RafterError } from '../errors.js';
 import { type Digest, isDigest } from './descriptor.js';
+import { quoted } from './printable.js';
 
 /** An image in a registry. */
 export interface RegistryReference {
@@ -61,7 +62,7 @@ const FORMS =
  */
 export function parseReference(text: string): ImageReference {
   if (text === '') throw usage('an image reference is empty', FORMS);
-  if (/[\s\p{Cc}]/u.test(text)) throw usage(`${quote(text)} has a space or control character in it`, FORMS);
+  if (/[\s\p{Cc}]/u.test(text)) throw usage(`${quoted(text)} has a space or control character in it`, FORMS);
   const transport = /^(oci|oci-archive|docker-archive|docker):/.exec(text)?.[1];
   if (transport === 'docker') {
     if (text.startsWith('docker://')) return parseRegistryReference(text.slice('docker://'.length), text);
@@ -75,7 +76,7 @@ export function parseReference(text: string): ImageReference {
       scheme === 'http' || scheme === 'https'
         ? `leave out ${scheme}://${scheme === 'http' ? '; for a registry without TLS give --plain-http' : ''}`
         : FORMS;
-    throw usage(`${quote(text)}: no transport is called ${scheme}`, hint);
+    throw usage(`${quoted(text)}: no transport is called ${scheme}`, hint);
   }
   return parseRegistryReference(text, text);
 }
@@ -93,7 +94,7 @@ function parseRegistryReference(rest: string, text: string): RegistryReference {
   const { before, digest } = splitDigest(rest, text);
   const { named, tag: givenTag } = splitTag(before);
   const { host, path } = splitHost(named);
-  if (path === '') throw usage(`${quote(text)} names no repository`, FORMS);
+  if (path === '') throw usage(`${quoted(text)} names no repository`, FORMS);
 
   const hub = host === undefined || DOCKER_HUB.has(host.toLowerCase());
   const registry = hub ? DOCKER_HUB_API : host.toLowerCase();
@@ -118,7 +119,7 @@ function parseLayoutReference(text: string): LayoutReference {
   const { path, tag } = splitPath(before, text, 'oci:DIR[:TAG]');
   if (tag !== undefined && !LAYOUT_NAME.test(tag)) {
     throw usage(
-      `${quote(text)}: ${quote(tag)} is not a valid tag`,
+      `${quoted(text)}: ${quoted(tag)} is not a valid tag`,
       'write oci:DIR:TAG; DIR must not have a colon in it',
     );
   }
@@ -134,8 +135,8 @@ function splitPath(rest: string, text: string, form: string): { path: string; ta
   const colon = rest.indexOf(':');
   const path = colon < 0 ? rest : rest.slice(0, colon);
   const tag = colon < 0 ? undefined : rest.slice(colon + 1);
-  if (path === '') throw usage(`${quote(text)} names no path`, `write ${form}`);
-  if (tag === '') throw usage(`${quote(text)} ends in a colon without a tag`, `write ${form}`);
+  if (path === '') throw usage(`${quoted(text)} names no path`, `write ${form}`);
+  if (tag === '') throw usage(`${quoted(text)} ends in a colon without a tag`, `write ${form}`);
   return { path, tag };
 }
 
@@ -169,29 +170,29 @@ function checkHost(host: string, text: string): void {
   const validName = name.startsWith('[') ? isIPv6(name.slice(1, -1)) : HOST_LABELS.test(name);
   if (!validName) {
     throw usage(
-      `${quote(text)}: ${quote(host)} is not a host name`,
+      `${quoted(text)}: ${quoted(host)} is not a host name`,
       'a host is a name, an IPv4 address, or an IPv6 address in brackets as in [::1]:5000/app',
     );
   }
   if (port !== undefined && !(/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65535)) {
-    throw usage(`${quote(text)}: ${quote(port)} is not a port`, 'a port is a number from 1 to 65535');
+    throw usage(`${quoted(text)}: ${quoted(port)} is not a port`, 'a port is a number from 1 to 65535');
   }
 }
 
 function checkRepository(repository: string, text: string): void {
   if (repository.length > MAX_REPOSITORY_LENGTH) {
-    throw usage(`${quote(text)}: the repository has more than ${MAX_REPOSITORY_LENGTH} characters`, FORMS);
+    throw usage(`${quoted(text)}: the repository has more than ${MAX_REPOSITORY_LENGTH} characters`, FORMS);
   }
   const bad = repository.split('/').find((component) => !COMPONENT.test(component));
   if (bad === undefined) return;
   if (/[A-Z]/.test(bad) && COMPONENT.test(bad.toLowerCase())) {
     throw usage(
-      `${quote(text)}: a repository is written in lower case`,
+      `${quoted(text)}: a repository is written in lower case`,
       `did you mean ${repository.toLowerCase()}?`,
     );
   }
   throw usage(
-    `${quote(text)}: ${quote(bad)} is not valid in a repository name`,
+    `${quoted(text)}: ${quoted(bad)} is not valid in a repository name`,
     'between slashes come lower-case letters and digits, separated by one of . _ __ -',
   );
 }
@@ -199,22 +200,18 @@ function checkRepository(repository: string, text: string): void {
 function checkTag(tag: string, text: string): void {
   if (TAG.test(tag)) return;
   throw usage(
-    `${quote(text)}: ${quote(tag)} is not a valid tag`,
+    `${quoted(text)}: ${quoted(tag)} is not a valid tag`,
     'a tag has 1 to 128 letters, digits, _ . and -, and does not start with . or -',
   );
 }
 
 function badDigest(digest: string, text: string): RafterError {
   return usage(
-    `${quote(text)}: ${quote(digest)} is not a digest`,
+    `${quoted(text)}: ${quoted(digest)} is not a digest`,
     'a digest is sha256: followed by 64 lower-case hexadecimal digits',
   );
 }
 
 function usage(message: string, hint: string): RafterError {
   return new RafterError('USAGE', message, { hint });
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 300 ? `${text.slice(0, 300)}…` : text);
 }

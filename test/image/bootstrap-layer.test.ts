@@ -148,3 +148,21 @@ function resum(header: Buffer, change: (copy: Buffer) => void): Buffer {
   copy.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
   return copy;
 }
+
+it('a size that the header only claims takes no memory', async () => {
+  const before = process.memoryUsage().external;
+  const claimed = entry('image/image.boot', Buffer.alloc(512), MAX_BOOTSTRAP_SIZE);
+  await expect(unpack(claimed)).rejects.toMatchObject({ code: 'TRUNCATED' });
+  expect(process.memoryUsage().external - before).toBeLessThan(100 << 20);
+});
+
+it('content above the first piece of memory comes out whole', async () => {
+  const content = randomBytes((40 << 20) + 5);
+  const { bootstrap } = await unpack(Buffer.concat([entry('image/image.boot', content), end]));
+  expect(bootstrap.equals(content)).toBe(true);
+});
+
+it('a name with control characters is shown escaped', async () => {
+  const cut = entry('odd\x1b[2J\nname', Buffer.alloc(0), 4096);
+  await expect(unpack(cut)).rejects.toMatchObject({ message: /: odd\\u001b\[2J\\u000aname at 0: / });
+});

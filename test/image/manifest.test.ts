@@ -50,6 +50,17 @@ it('keeps members that it does not know', () => {
   expect(parsed.artifactType).toBe('x/y');
 });
 
+it.each([
+  ['a name', { ...manifest, annotations: { '\x1b]0;title\x07': 1 } }, 'annotations.\\u001b]0;title\\u0007'],
+  ['a value', { ...manifest, schemaVersion: '\x9b2J' }, 'but received "\\u009b2J"'],
+  ['a media type', { ...manifest, mediaType: 'a\nb' }, 'no image manifest but a\\u000ab'],
+  ['a long value', { ...manifest, schemaVersion: 'v'.repeat(100_000) }, 'but received "vvv'],
+])('%s shows in the message short and without control characters', (_, document, shown) => {
+  const parse = () => parseManifest(bytes(document), 'the.name');
+  expect(parse).toThrow(expect.objectContaining({ message: expect.stringContaining(shown) }));
+  expect(parse).toThrow(expect.objectContaining({ message: expect.stringMatching(/^\P{Cc}{1,400}$/u) }));
+});
+
 describe('refuses with the field in the message', () => {
   it.each([
     ['no JSON', Buffer.from('<html>'), 'MALFORMED', 'the.name: not JSON'],
