@@ -1,4 +1,5 @@
 import { RafterError } from '../errors.js';
+import { MAX_NAME_SIZE } from '../rafs/limits.js';
 import type { FileInode, Inode, TreeNode } from '../rafs/tree.js';
 import { ByteArena } from './byte-arena.js';
 import { classifyPath, splitPath } from './layer-path.js';
@@ -160,6 +161,10 @@ export class LayerOverlay {
     for (const node of passed) this.#passed.add(node);
     let current = directory;
     for (const name of missing) {
+      // A symlink's target may hold what no entry's name may.
+      if (name.length > MAX_NAME_SIZE) {
+        throw new RafterError('LIMIT_EXCEEDED', `${what}: a name has more than ${MAX_NAME_SIZE} bytes`);
+      }
       const inFront = current.children.get(name);
       if (inFront && this.#isOfThisLayer(inFront)) throw notADirectory(what, inFront.name);
       const node: Directory = {

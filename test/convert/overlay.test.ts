@@ -394,3 +394,24 @@ it('warnings are kept up to a limit, then counted', () => {
   expect(losses.warnings()).toHaveLength(101);
   expect(losses.warnings().at(-1)).toBe('50 more');
 });
+
+describe('a directory that only a path asks for has a name that a directory can have', () => {
+  const longest = 'n'.repeat(255);
+
+  it('255 bytes, also by way of a symlink', () => {
+    const root = stack([symlink('link', longest), file('link/f')]);
+    expect(show(root)).toContain(`/${longest}/f 0`);
+  });
+
+  it.each([
+    ['a symlink names it', [symlink('link', `${longest}n`), file('link/f')]],
+    ['it looks like a whiteout', [file(`.wh.${longest}/f`)]],
+  ])('256 bytes are refused where %s', (_, entries) => {
+    expect(() => stack(entries)).toThrow(
+      expect.objectContaining({
+        code: 'LIMIT_EXCEEDED',
+        message: expect.stringMatching(/^layer 1: entry ".*\/f": a name has more than 255 bytes$/),
+      }),
+    );
+  });
+});
