@@ -93,7 +93,7 @@ export interface InspectOptions {
   signal?: AbortSignal | undefined;
 }
 
-const IMAGE_CONFIG = /^application\/vnd\.(oci\.image\.config\.v1|docker\.container\.image\.v1)\+json$|nydus/;
+const IMAGE_CONFIG = /^application\/vnd\.(oci\.image\.config\.v1|docker\.container\.image\.v1)\+json$/;
 
 /**
  * Describes what the source names: an index as such unless a platform is given, else one image. No layer is read but the
