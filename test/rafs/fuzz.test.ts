@@ -5,42 +5,11 @@ import { BlobMeta } from '../../src/rafs/blob-meta.js';
 import { Bootstrap, type RafsBlob } from '../../src/rafs/bootstrap.js';
 import { decodeInlineBootstrap, findInlineBootstrap, TOC_TAIL_SIZE } from '../../src/rafs/toc.js';
 import { walk } from '../../src/rafs/walk.js';
+import { overwrite, placesOf, random } from '../support/mutate.js';
 import { golden } from './golden.js';
 
 // Much computing: seconds on an idle machine, more on a busy one.
 vi.setConfig({ testTimeout: 60_000 });
-
-/** A generator of pseudo-random numbers in [0, below), the same for the same seed. */
-function random(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) >>> 0;
-    return ((state ^ (state >>> 13)) >>> 0) % below;
-  };
-}
-
-const INTERESTING = [0, 1, 0x7f, 0x80, 0xff];
-
-/** A copy with one to four changes: bytes, whole words, or a cut, at places where something is. */
-function mutate(bytes: Buffer, places: number[], next: (below: number) => number): Buffer {
-  const copy = Buffer.from(bytes);
-  for (let i = 1 + next(4); i > 0; i--) {
-    const at = places[next(places.length)]!;
-    const size = [1, 2, 4, 8][next(4)]!;
-    const value = next(2) === 0 ? INTERESTING[next(INTERESTING.length)]! : next(256);
-    copy.fill(value, at, Math.min(at + size, copy.length));
-  }
-  return next(20) === 0 ? copy.subarray(0, next(copy.length)) : copy;
-}
-
-/** Offsets of bytes that are not zero, and of their neighbours: headers and structures rather than padding. */
-function placesOf(bytes: Buffer): number[] {
-  const places: number[] = [];
-  for (let i = 0; i < bytes.length; i++) {
-    if (bytes[i] !== 0 || (i > 0 && bytes[i - 1] !== 0)) places.push(i);
-  }
-  return places;
-}
 
 /** Runs `read`; true if it ended in a RafterError with a one-line message, false if it ended well. */
 function endsInError(read: () => void, seed: string): boolean {
@@ -82,7 +51,7 @@ test.each([
   const places = placesOf(bytes);
   let errors = 0;
   for (let seed = 1; seed <= rounds; seed++) {
-    const damaged = mutate(bytes, places, random(seed));
+    const damaged = overwrite(bytes, places, random(seed));
     if (endsInError(() => readAll(damaged), `${file} seed ${seed}`)) errors++;
   }
   expect(errors).toBeGreaterThan(rounds / 20);
@@ -110,7 +79,7 @@ test.each(['small', 'small-batch', 'tiny-bare'])('damaged compression contexts o
     const next = random(seed);
     const plain = seed % 2 === 0;
     const source = plain ? array.bytes : stored;
-    const damaged = mutate(source, placesOf(source), next);
+    const damaged = overwrite(source, placesOf(source), next);
     if (endsInError(() => readMeta(damaged, plain ? array.blob : blob), `${name} seed ${seed}`)) errors++;
   }
   expect(errors).toBeGreaterThan(100);
@@ -133,7 +102,7 @@ test('a damaged end of a layer blob', () => {
   const places = placesOf(tail);
   let errors = 0;
   for (let seed = 1; seed <= 1500; seed++) {
-    const damaged = mutate(tail, places, random(seed));
+    const damaged = overwrite(tail, places, random(seed));
     const read = () => {
       const place = findInlineBootstrap(damaged, file.length, 'layer');
       decodeInlineBootstrap(file.subarray(place.offset, place.offset + place.storedSize), place, 'layer');
