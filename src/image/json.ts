@@ -5,8 +5,15 @@ import { printable } from './printable.js';
 /** A JSON object as it was parsed, with all its members. */
 export type JsonObject = Record<string, unknown>;
 
+/** Most arrays and objects inside each other. What is much deeper parses, but cannot be written again: the stack is too small. */
+export const MAX_JSON_DEPTH = 256;
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
 /**
- * Parses `bytes` as one JSON object in UTF-8. LIMIT_EXCEEDED above `limit` bytes, MALFORMED if it is not an object.
+ * Parses `bytes` as one JSON object in UTF-8. LIMIT_EXCEEDED above `limit` bytes or MAX_JSON_DEPTH, MALFORMED if it is not an
+ * object.
  * `name` says in errors what was parsed.
  */
 export function parseJsonObject(bytes: Buffer, limit: number, name: string): JsonObject {
@@ -15,6 +22,9 @@ export function parseJsonObject(bytes: Buffer, limit: number, name: string): Jso
       'LIMIT_EXCEEDED',
       `${name}: ${bytes.length} bytes, more than the limit of ${limit}`,
     );
+  }
+  if (depthOf(bytes) > MAX_JSON_DEPTH) {
+    throw new RafterError('LIMIT_EXCEEDED', `${name}: JSON nested more than ${MAX_JSON_DEPTH} deep`);
   }
   let value: unknown;
   try {
@@ -28,6 +38,20 @@ export function parseJsonObject(bytes: Buffer, limit: number, name: string): Jso
     throw new RafterError('MALFORMED', `${name}: not a JSON object`);
   }
   return value as JsonObject;
+}
+
+/** Most brackets and braces that are open at one time, outside strings. */
+function depthOf(json: Buffer): number {
+  let [depth, most, isText] = [0, 0, false];
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at]!;
+    if (byte === QUOTE) isText = !isText;
+    else if (isText) at += Number(byte === BACKSLASH);
+    // Both opening brackets and both closing ones differ in one bit only.
+    else if ((byte | 0x20) === 0x7b) most = Math.max(most, ++depth);
+    else if ((byte | 0x20) === 0x7d) depth--;
+  }
+  return most;
 }
 
 /** `value` as `schema` sees it; MALFORMED, naming the first wrong field by its path, if it does not fit. */

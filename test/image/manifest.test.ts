@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { isRafterError } from '../../src/errors.js';
 import { MAX_CONFIG_SIZE, parseImageConfig } from '../../src/image/config.js';
+import { MAX_JSON_DEPTH } from '../../src/image/json.js';
 import {
   MAX_INDEX_ENTRIES,
   MAX_LAYERS,
@@ -181,4 +182,18 @@ describe('configuration', () => {
       expect.objectContaining({ code: 'MALFORMED', message: expect.stringContaining(field) }),
     );
   });
+});
+
+it('takes JSON as deep as the limit and refuses it one deeper', () => {
+  const nested = (depth: number) => {
+    const novel = `${'['.repeat(depth - 2)}{"[[[\\"[[[": 1}${']'.repeat(depth - 2)}`;
+    return Buffer.from(JSON.stringify(manifest).replace('{', `{"novel":${novel},`));
+  };
+  expect(parseManifest(nested(MAX_JSON_DEPTH), 'm').kind).toBe('manifest');
+  expect(() => parseManifest(nested(MAX_JSON_DEPTH + 1), 'm')).toThrow(
+    expect.objectContaining({ code: 'LIMIT_EXCEEDED', message: 'm: JSON nested more than 256 deep' }),
+  );
+  expect(() => parseManifest(nested(1_000_000), 'm')).toThrow(
+    expect.objectContaining({ code: 'LIMIT_EXCEEDED' }),
+  );
 });
