@@ -60,9 +60,17 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** Removes user names and passwords of URLs, query strings of URLs and authorization headers. */
+/**
+ * Removes user names and passwords of URLs, query strings of URLs and authorization headers, and escapes control
+ * characters: names in images may hold any byte, and a terminal must not obey them.
+ */
 function redact(text: string): string {
   return text
+    .replace(
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+      /[\u0000-\u001f\u007f-\u009f]/g,
+      (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    )
     .replace(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/gi, '$1')
     .replace(/\b(https?:\/\/[^\s?"']+)\?[^\s"']*/gi, '$1?…')
     .replace(/\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}/gi, '$1 …');

@@ -27,3 +27,9 @@ it('reads system error codes and joins lines', () => {
   expect(messageOf(new Error('one\n  two'))).toBe('one two');
   expect(messageOf('text')).toBe('text');
 });
+
+it('escapes what a terminal would obey', () => {
+  expect(new RafterError('MALFORMED', 'name \u001b[2Jx\u009b\u007f').message).toBe(
+    'name \\x1b[2Jx\\x9b\\x7f',
+  );
+});

@@ -11,6 +11,8 @@ import { OCI_INDEX } from './media-types.js';
 export const LAYOUT_MARKER = 'oci-layout';
 export const LAYOUT_INDEX = 'index.json';
 const LAYOUT_VERSION = '1.0.0';
+/** End of the passing name of a file that is being written. */
+export const TEMPORARY_SUFFIX = '.tmp';
 
 /** Most entries of a layout's index.json. */
 const MAX_LAYOUT_ENTRIES = 65536;
@@ -78,7 +80,7 @@ export async function checkLayoutMarker(root: string): Promise<void> {
 
 /** Writes `bytes` as `path`: whole and on disk when this returns, or not at all. */
 async function writeDurably(path: string, bytes: Buffer): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
+  const temporary = `${path}.${process.pid}${TEMPORARY_SUFFIX}`;
   try {
     const handle = await open(temporary, 'w', 0o644);
     try {

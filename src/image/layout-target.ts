@@ -12,6 +12,7 @@ import {
   LAYOUT_MARKER,
   readLayoutIndex,
   syncDirectory,
+  TEMPORARY_SUFFIX,
   writeLayoutIndex,
   writeLayoutMarker,
 } from './layout-files.js';
@@ -237,14 +238,23 @@ async function checkWritableLayout(root: string): Promise<void> {
   await checkLayoutMarker(root);
   const names = (await readdir(root)).filter((name) => !name.startsWith(STAGE_PREFIX));
   if (names.length === 0 || names.includes(LAYOUT_MARKER) || names.includes(LAYOUT_INDEX)) return;
-  // Another writer's commit into an empty directory begins with its blobs.
-  if (names.every((name) => name === 'blobs')) return;
+  if (names.every((name) => name === 'blobs' || isTemporaryFile(name))) return;
   throw new RafterError(
     'USAGE',
     `${root}: neither an OCI layout nor empty (it has ${basename(names[0]!)} in it)`,
     {
       hint: 'give a directory that does not exist yet',
     },
+  );
+}
+
+/**
+ * True for the passing name of one of the layout's own files. Another writer's commit into an empty directory begins with
+ * its blobs and these.
+ */
+function isTemporaryFile(name: string): boolean {
+  return [LAYOUT_MARKER, LAYOUT_INDEX].some(
+    (file) => name.startsWith(`${file}.`) && name.endsWith(TEMPORARY_SUFFIX),
   );
 }
 

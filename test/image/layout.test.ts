@@ -168,6 +168,15 @@ describe('writing', () => {
     expect(() => new LayoutTarget({ transport: 'oci', path: root, digest })).toThrow('named by a tag');
   });
 
+  it('writes into a directory where another writer has only begun', async () => {
+    mkdirSync(join(root, 'blobs'), { recursive: true });
+    writeFileSync(join(root, 'index.json.4711.tmp'), '');
+    const target = targetOf('x');
+    await storeImage(target, { file: Buffer.from('x') }, { tag: true });
+    await target.commit();
+    expect(JSON.parse(readFileSync(join(root, 'index.json'), 'utf8')).manifests).toHaveLength(1);
+  });
+
   it('removes the stage of a writer that is long dead, and no other', async () => {
     await writeImage('x', 'x');
     const random = '0123456789abcdef';
