@@ -1,15 +1,14 @@
 import { execFile } from 'node:child_process';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
 import { writeLayerImage } from '../support/layer-image.js';
+import { oddLayers } from '../support/odd-image.js';
 import { missingPrograms, peerOrSkip } from '../support/programs.js';
 import { startRegistry, type TestRegistry } from '../support/registry-server.js';
 import { compareTrees, readTree, type Tree, type TreeField } from '../support/tree.js';
 
-const golden = resolve(import.meta.dirname, '../../fixtures/golden');
-const layers = ['full1', 'full2', 'full3'].map((name) => join(golden, `in/${name}.tar.gz`));
 // Asynchronous: the counting proxy of the registry lives in this process.
 const run = promisify(execFile);
 
@@ -23,7 +22,7 @@ describe.skipIf(missingPrograms('docker-registry', 'umoci'))('a converted image 
     rafter = createCommandLine();
     registry = await startRegistry();
     layout = join(rafter.dir, 'layout');
-    await writeLayerImage(layout, 'source', layers);
+    await writeLayerImage(layout, 'source', oddLayers);
     await rafter.ok('copy', `oci:${layout}:source`, `${registry.host}/odd:source`);
     source = await unpack('source');
   });

@@ -6,11 +6,11 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
 import { writeLayerImage } from '../support/layer-image.js';
+import { oddLayers } from '../support/odd-image.js';
 import { missingPrograms, peerOrSkip } from '../support/programs.js';
 import { startRegistry, type TestRegistry } from '../support/registry-server.js';
 
 const golden = resolve(import.meta.dirname, '../../fixtures/golden');
-const layers = ['full1', 'full2', 'full3'].map((name) => join(golden, `in/${name}.tar.gz`));
 
 describe.skipIf(missingPrograms('docker-registry'))('reading an image without mounting it', () => {
   let rafter: CommandLine;
@@ -22,7 +22,7 @@ describe.skipIf(missingPrograms('docker-registry'))('reading an image without mo
     rafter = createCommandLine();
     registry = await startRegistry();
     const layout = join(rafter.dir, 'layout');
-    await writeLayerImage(layout, 'source', layers);
+    await writeLayerImage(layout, 'source', oddLayers);
     await rafter.ok('copy', `oci:${layout}:source`, `${registry.host}/odd:source`);
     image = `${registry.host}/odd:nydus`;
     const { stdout } = await rafter.ok('convert', '--json', `oci:${layout}:source`, image);

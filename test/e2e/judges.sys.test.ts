@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { convertImage } from '../../src/convert/convert.js';
 import { LayoutSource } from '../../src/image/layout-source.js';
@@ -10,23 +10,9 @@ import { MS_RDONLY, mount, unmount } from '../../src/os/mount.js';
 import { writeLayerImage } from '../support/layer-image.js';
 import { decodeBlobs, type TakenApart, takeApart } from '../support/nydus-layout.js';
 import { startNydusd } from '../support/nydusd.js';
+import { oddLayers, umociLimits } from '../support/odd-image.js';
 import { missingPrograms, peerOrSkip } from '../support/programs.js';
 import { compareTrees, readTree, type Tree, type TreeField } from '../support/tree.js';
-
-const golden = resolve(import.meta.dirname, '../../fixtures/golden');
-const layers = ['full1', 'full2', 'full3'].map((name) => join(golden, `in/${name}.tar.gz`));
-
-/**
- * Where umoci's result is not what the layers say: it gives directories that no layer lists, and the root, the time of
- * unpacking; its file system cannot hold a time beyond the year 2446; Go's tar reader drops empty PAX values; and umoci
- * drops overlay's own xattrs.
- */
-function umociLimits(path: string, field: TreeField, expected: string): boolean {
-  if (field === 'mtime') return ['/', '/usr-merge-target', '/times/far-base256'].includes(path);
-  if (field === 'xattrs')
-    return path === '/xattrs/opaque-style' || (path === '/xattrs/user' && expected !== '');
-  return false;
-}
 
 describe('an image of three layers full of odd cases', () => {
   const dir = mkdtempSync(join(tmpdir(), 'rafter-judges-'));
@@ -36,7 +22,7 @@ describe('an image of three layers full of odd cases', () => {
   let unpacked: Tree;
 
   beforeAll(async () => {
-    await writeLayerImage(layout, 'source', layers);
+    await writeLayerImage(layout, 'source', oddLayers);
     await convertImage({
       source: new LayoutSource({ transport: 'oci', path: layout, tag: 'source' }),
       target: new LayoutTarget({ transport: 'oci', path: layout, tag: 'nydus' }),

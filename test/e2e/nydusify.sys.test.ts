@@ -7,12 +7,12 @@ import { type CommandLine, createCommandLine } from '../support/command-line.js'
 import { writeLayerImage } from '../support/layer-image.js';
 import { takeApart } from '../support/nydus-layout.js';
 import { startNydusd } from '../support/nydusd.js';
+import { oddLayers } from '../support/odd-image.js';
 import { missingPrograms, peerOrSkip } from '../support/programs.js';
 import { startRegistry, type TestRegistry } from '../support/registry-server.js';
 import { compareTrees, readTree, type TreeField } from '../support/tree.js';
 
 const golden = resolve(import.meta.dirname, '../../fixtures/golden');
-const layers = ['full1', 'full2', 'full3'].map((name) => join(golden, `in/${name}.tar.gz`));
 // Asynchronous: the counting proxy of the registry lives in this process.
 const run = promisify(execFile);
 
@@ -27,7 +27,7 @@ describe.skipIf(missingPrograms('docker-registry'))('beside nydusify, with one r
   beforeAll(async () => {
     rafter = createCommandLine();
     registry = await startRegistry();
-    await writeLayerImage(join(rafter.dir, 'layout'), 'source', layers);
+    await writeLayerImage(join(rafter.dir, 'layout'), 'source', oddLayers);
     await rafter.ok('copy', `oci:${join(rafter.dir, 'layout')}:source`, `${registry.host}/odd:source`);
   });
 

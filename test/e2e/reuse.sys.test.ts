@@ -1,12 +1,10 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
 import { writeLayerImage } from '../support/layer-image.js';
+import { oddLayers } from '../support/odd-image.js';
 import { missingPrograms } from '../support/programs.js';
 import { startRegistry, type TestRegistry } from '../support/registry-server.js';
-
-const golden = resolve(import.meta.dirname, '../../fixtures/golden');
-const layers = ['full1', 'full2', 'full3'].map((name) => join(golden, `in/${name}.tar.gz`));
 
 describe.skipIf(missingPrograms('docker-registry'))('an image that was converted before', () => {
   let rafter: CommandLine;
@@ -17,7 +15,7 @@ describe.skipIf(missingPrograms('docker-registry'))('an image that was converted
     rafter = createCommandLine();
     registry = await startRegistry();
     source = `${registry.host}/odd:source`;
-    await writeLayerImage(join(rafter.dir, 'layout'), 'source', layers);
+    await writeLayerImage(join(rafter.dir, 'layout'), 'source', oddLayers);
     await rafter.ok('copy', `oci:${join(rafter.dir, 'layout')}:source`, source);
   });
 

@@ -8,8 +8,8 @@ import { createContentReader } from '../../src/inspect/content.js';
 import { findPath } from '../../src/inspect/find-path.js';
 import { type OpenImage, openImage } from '../../src/inspect/open-image.js';
 import { walk } from '../../src/rafs/walk.js';
-import { goldenTree } from '../mount/golden.js';
 import { goldenLayout, writeGoldenLayout } from '../mount/layouts.js';
+import { goldenTree } from '../rafs/golden.js';
 import { watchSource } from './watched-source.js';
 
 let dir: string;

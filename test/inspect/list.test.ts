@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { listImage } from '../../src/inspect/list.js';
-import { goldenBootstrap, goldenTree } from '../mount/golden.js';
+import { goldenBootstrap } from '../mount/golden.js';
+import { goldenTree } from '../rafs/golden.js';
 
 const bootstrap = goldenBootstrap('full');
 const list = (path: string, recursive = false) =>

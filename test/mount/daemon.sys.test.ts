@@ -17,9 +17,10 @@ import {
 } from '../../src/mount/client.js';
 import { ensureDaemon } from '../../src/mount/start-daemon.js';
 import { findMount, readMounts } from '../../src/os/mountinfo.js';
+import { goldenTree } from '../rafs/golden.js';
 import { compareTrees, readTree } from '../support/tree.js';
 import { createPlace, ended, type TestPlace } from './daemon-process.js';
-import { golden, goldenTree } from './golden.js';
+import { golden } from './golden.js';
 import { expectedTree } from './golden-tree.js';
 import { writeGoldenLayout } from './layouts.js';
 

@@ -1,5 +1,5 @@
+import { goldenTree } from '../rafs/golden.js';
 import type { Tree } from '../support/tree.js';
-import { goldenTree } from './golden.js';
 
 /** A golden tree in the form in which `readTree` reads one from a mount. */
 export function expectedTree(name: string): Tree {

@@ -9,31 +9,6 @@ import { Bootstrap, type RafsBlob } from '../../src/rafs/bootstrap.js';
 /** Images that the real Nydus tools made, and what they hold (fixtures/golden/README.md). */
 export const golden = resolve(import.meta.dirname, '../../fixtures/golden');
 
-/** One path of `tree/*.json`. */
-export interface TreeRow {
-  path?: string;
-  path64?: string;
-  type: string;
-  mode: string;
-  uid: number;
-  gid: number;
-  nlink: number;
-  mtime: number;
-  mtimeNsec: number;
-  size?: number;
-  dirSize?: number;
-  rdev?: [number, number];
-  target?: string;
-  target64?: string;
-  sha256?: string;
-  hardlinkGroup?: number;
-  xattrs?: Record<string, string>;
-}
-
-export function goldenTree(name: string): TreeRow[] {
-  return JSON.parse(readFileSync(join(golden, `tree/${name}.json`), 'utf8'));
-}
-
 export function goldenBootstrap(name: string): Bootstrap {
   return Bootstrap.parse(readFileSync(join(golden, `v6/${name}.boot`)), name);
 }

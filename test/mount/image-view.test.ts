@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { FileSystem } from '../../src/fuse/file-system.js';
 import { PathResolver } from '../../src/fuse/path-resolver.js';
 import { type BlobReader, createImageView } from '../../src/mount/image-view.js';
-import { decodedBlob, goldenBootstrap, goldenTree, type TreeRow } from './golden.js';
+import { goldenTree, type TreeRow } from '../rafs/golden.js';
+import { decodedBlob, goldenBootstrap } from './golden.js';
 import { numberGroups, walk } from './walk.js';
 
 function open(name: string) {

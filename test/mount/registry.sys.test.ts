@@ -13,11 +13,11 @@ import {
 import { findMount } from '../../src/os/mountinfo.js';
 import { copyImage } from '../../src/transports/copy.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
+import { goldenTree } from '../rafs/golden.js';
 import { missingPrograms } from '../support/programs.js';
 import { startRegistry, type TestRegistry } from '../support/registry-server.js';
 import { compareTrees, readTree } from '../support/tree.js';
 import { allText, createPlace, ended, readEverything, type TestPlace } from './daemon-process.js';
-import { goldenTree } from './golden.js';
 import { expectedTree } from './golden-tree.js';
 import { writeGoldenLayout } from './layouts.js';
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileSystem } from '../../src/fuse/file-system.js';
-import type { TreeRow } from './golden.js';
+import type { TreeRow } from '../rafs/golden.js';
 
-const types: Record<number, string> = {
+const types: Record<number, TreeRow['type']> = {
   [constants.S_IFREG]: 'file',
   [constants.S_IFDIR]: 'dir',
   [constants.S_IFLNK]: 'symlink',
