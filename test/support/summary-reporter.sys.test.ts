@@ -68,6 +68,19 @@ it('counts a file that cannot be loaded and an error outside of all tests', () =
   expect(lines.at(-1)).toBe('1 passed, 1 failed, 0 skipped');
 });
 
+it('names a test that passed only at the second try', () => {
+  const { status, lines } = run(`
+    let tries = 0;
+    it('passes at last', { retry: 1 }, () => expect(++tries).toBe(2));
+    it('never passes', { retry: 1 }, () => expect(1).toBe(2));
+  `);
+  expect(lines.slice(-2)).toEqual([
+    'unsteady, passed at the second try: inner.test.ts > passes at last',
+    '1 passed, 1 failed, 0 skipped',
+  ]);
+  expect(status).not.toBe(0);
+});
+
 it('writes counts and reasons into a file instead when it is given one', () => {
   const summary = join(directory, 'summary');
   const { lines } = run(
