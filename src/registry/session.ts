@@ -20,7 +20,9 @@ import {
 const MAX_ERROR_BODY = 64 << 10;
 
 /** What is done to the repository; it decides the scope of the token that is asked for. */
-export type Access = 'pull' | 'push';
+export type Access = 'pull' | 'push' | 'delete';
+
+const ACTIONS = { pull: 'pull', push: 'pull,push', delete: 'delete' } satisfies Record<Access, string>;
 
 interface SessionRequest extends HttpRequest {
   access: Access;
@@ -63,7 +65,7 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
       return transport.send({ ...request, headers });
     };
     const send = async (request: SessionRequest) => {
-      const scope = `repository:${repository}:${request.access === 'push' ? 'pull,push' : 'pull'}`;
+      const scope = `repository:${repository}:${ACTIONS[request.access]}`;
       const authorization = await authenticator.header(scope, request.signal);
       let response = await attempt(request, authorization);
       if (response.status === 401 && response.url.origin === base.origin) {

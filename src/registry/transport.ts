@@ -18,13 +18,15 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /** What is sent with a request. It is opened anew when the request has to be repeated. */
 export interface RequestBody {
-  /** Exact number of bytes that `open` gives. */
-  size: number;
+  /** Exact number of bytes that `open` gives; undefined: known at their end only (sent with Transfer-Encoding: chunked). */
+  size: number | undefined;
   open(): Readable | Buffer;
+  /** True while a body that is still being made has nothing to give: that time is not the server's. */
+  isStarved?: (() => boolean) | undefined;
 }
 
 export interface HttpRequest {
-  method: 'GET' | 'HEAD' | 'POST' | 'PUT';
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   url: URL;
   headers?: Record<string, string> | undefined;
   body?: RequestBody | undefined;
@@ -151,7 +153,7 @@ async function sendOnce(agent: Agent, message: HttpRequest, timeouts: Timeouts):
         'user-agent': 'rafter',
         'accept-encoding': 'identity',
         ...message.headers,
-        ...(body === undefined ? {} : { 'content-length': String(body.size) }),
+        ...(body?.size === undefined ? {} : { 'content-length': String(body.size) }),
       },
       ...(upload === undefined
         ? { signal: signal ?? null }
@@ -184,8 +186,13 @@ function watchUpload(body: RequestBody, outer: AbortSignal | undefined, timeouts
   const content = body.open();
   let lastMove = Date.now();
   let sent = 0;
+  let isAllRead = false;
   let stalled: Error | undefined;
   if (!Buffer.isBuffer(content)) {
+    content.once('end', () => {
+      isAllRead = true;
+      lastMove = Date.now();
+    });
     content.on('data', (piece: Buffer) => {
       sent += piece.length;
       lastMove = Date.now();
@@ -195,7 +202,8 @@ function watchUpload(body: RequestBody, outer: AbortSignal | undefined, timeouts
   }
   const timer = setInterval(
     () => {
-      const isWaiting = Buffer.isBuffer(content) || sent >= body.size;
+      if (body.isStarved?.()) lastMove = Date.now();
+      const isWaiting = Buffer.isBuffer(content) || isAllRead || sent === body.size;
       const limit = isWaiting ? timeouts.answerMs : timeouts.idleMs;
       if (Date.now() - lastMove <= limit) return;
       stalled = new Error(isWaiting ? 'no answer to the upload' : 'the upload does not move');

@@ -7,6 +7,7 @@ import { discardBody, type HttpResponse, type RequestBody } from './transport.js
 /** A blob to send. `open` is called once per attempt and must give `size` bytes from the beginning each time. */
 export interface UploadBlob extends RequestBody {
   digest: Digest;
+  size: number;
 }
 
 /**
