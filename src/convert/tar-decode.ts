@@ -1,5 +1,6 @@
 import { RafterError } from '../errors.js';
-import { lastValues, xattrsOf } from './pax.js';
+import { lastValues, xattrsOf } from '../image/pax.js';
+import { parsePaxNumber, parsePaxTime } from '../image/tar-numbers.js';
 import {
   MAX_FILE_SIZE,
   MAX_OWNER_ID,
@@ -8,7 +9,6 @@ import {
   type TarEntryHead,
   type TarEntryType,
 } from './tar-entry.js';
-import { parsePaxNumber, parsePaxTime } from './tar-numbers.js';
 import { parseGnuSparse, parsePaxSparse, type SparseFile } from './tar-sparse.js';
 import type { RawTarEntry } from './tar-stream-shim.js';
 

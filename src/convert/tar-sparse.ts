@@ -1,7 +1,7 @@
 import { RafterError } from '../errors.js';
-import type { PaxRecord } from './pax.js';
+import type { PaxRecord } from '../image/pax.js';
+import { parsePaxNumber, parseTarNumber } from '../image/tar-numbers.js';
 import { MAX_SPARSE_EXTENTS, TAR_BLOCK_SIZE } from './tar-entry.js';
-import { parsePaxNumber, parseTarNumber } from './tar-numbers.js';
 
 /** Bytes of a sparse file that are in the tar: `size` bytes that belong at `offset` of the file. */
 interface SparseExtent {

@@ -1,8 +1,8 @@
 import { type Extract, extract } from 'tar-stream';
 import { RafterError } from '../errors.js';
-import { mergeGlobalRecords, type PaxRecord, parsePaxRecords } from './pax.js';
+import { mergeGlobalRecords, type PaxRecord, parsePaxRecords } from '../image/pax.js';
+import { readTarHeader, type TarHeader, untilNul } from '../image/tar-header.js';
 import { MAX_EXTENDED_HEADER_SIZE, showPath, TAR_BLOCK_SIZE } from './tar-entry.js';
-import { readTarHeader, type TarHeader, untilNul } from './tar-header.js';
 import { continuesSparseExtension, hasSparseExtension } from './tar-sparse.js';
 
 /**

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { lastValues, mergeGlobalRecords, parsePaxRecords, xattrsOf } from '../../src/convert/pax.js';
-import { paxRecord } from './tar-writer.js';
+import { lastValues, mergeGlobalRecords, parsePaxRecords, xattrsOf } from '../../src/image/pax.js';
+import { paxRecord } from '../convert/tar-writer.js';
 
 describe('PAX records', () => {
   it('keeps binary values and repeated keys in order', () => {

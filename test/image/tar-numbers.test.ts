@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parsePaxNumber, parsePaxTime, parseTarNumber } from '../../src/convert/tar-numbers.js';
-import { encodeNumber } from './tar-writer.js';
+import { parsePaxNumber, parsePaxTime, parseTarNumber } from '../../src/image/tar-numbers.js';
+import { encodeNumber } from '../convert/tar-writer.js';
 
 const number = (field: Buffer | string) =>
   parseTarNumber(typeof field === 'string' ? Buffer.from(field, 'latin1') : field, 'entry: size');

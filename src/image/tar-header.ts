@@ -1,6 +1,6 @@
 import { RafterError } from '../errors.js';
-import { TAR_BLOCK_SIZE } from './tar-entry.js';
 import { parseTarNumber } from './tar-numbers.js';
+import { TAR_BLOCK } from './ustar.js';
 
 /** Header block fields: offset and bytes (POSIX ustar; V7 ends before `magic`). */
 const FIELD = {
@@ -34,7 +34,7 @@ export interface TarHeader {
   number(field: 'mode' | 'uid' | 'gid' | 'size' | 'mtime' | 'major' | 'minor', what: string): number;
 }
 
-/** Reads a header block of TAR_BLOCK_SIZE bytes. MALFORMED, naming `what`, if its checksum is wrong. */
+/** Reads a header block of TAR_BLOCK bytes. MALFORMED, naming `what`, if its checksum is wrong. */
 export function readTarHeader(block: Buffer, what: string): TarHeader {
   const bytes = (field: FieldName) => block.subarray(FIELD[field][0], FIELD[field][0] + FIELD[field][1]);
   if (checksum(block) !== parseTarNumber(bytes('checksum'), `${what}: checksum`)) {
@@ -55,7 +55,7 @@ function checksum(block: Buffer): number {
   const [start, size] = FIELD.checksum;
   let sum = size * 0x20;
   for (let i = 0; i < start; i++) sum += block[i]!;
-  for (let i = start + size; i < TAR_BLOCK_SIZE; i++) sum += block[i]!;
+  for (let i = start + size; i < TAR_BLOCK; i++) sum += block[i]!;
   return sum;
 }
 
