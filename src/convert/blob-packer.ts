@@ -4,7 +4,7 @@ import type { BlobBuilder, ChunkInput } from '../rafs/blob-builder.js';
 import type { Chunk, FileInode } from '../rafs/tree.js';
 import { ByteArena } from './byte-arena.js';
 import { ChunkBuffers } from './chunk-buffers.js';
-import type { ChunkIndex, PendingChunk } from './chunk-index.js';
+import { type ChunkIndex, type FoundIn, PendingChunk } from './chunk-index.js';
 import { cutChunks } from './chunker.js';
 import type { CheckedOptions } from './options.js';
 import { OrderedWindow } from './ordered-window.js';
@@ -23,6 +23,9 @@ export interface PackStats {
   /** Chunks that the image had already. */
   dedupedChunks: number;
   dedupedBytes: number;
+  /** Chunks that a dictionary has; what repeats them counts as deduped. */
+  dictionaryChunks: number;
+  dictionaryBytes: number;
   /** Chunks that share a unit, and those units. */
   batchedChunks: number;
   batches: number;
@@ -49,6 +52,8 @@ export class BlobPacker {
     storedBytes: 0,
     dedupedChunks: 0,
     dedupedBytes: 0,
+    dictionaryChunks: 0,
+    dictionaryBytes: 0,
     batchedChunks: 0,
     batches: 0,
   };
@@ -79,10 +84,9 @@ export class BlobPacker {
     let at = 0;
     for await (const raw of cutChunks(body, inode.size, cut)) {
       const input = this.#describe(raw);
-      const pending = index.claim(input.digest, inode.chunks, at++);
-      if (!pending) {
-        this.stats.dedupedChunks++;
-        this.stats.dedupedBytes += raw.length;
+      const pending = index.claim(input, inode.chunks, at++);
+      if (!(pending instanceof PendingChunk)) {
+        this.#count(pending, raw.length);
         this.#chunkBuffers.give(raw);
         continue;
       }
@@ -96,6 +100,12 @@ export class BlobPacker {
   async finish(): Promise<void> {
     await this.#closeBatch();
     await this.#window.finish();
+  }
+
+  #count(foundIn: FoundIn, size: number): void {
+    const counted = foundIn === 'image' ? 'deduped' : 'dictionary';
+    this.stats[`${counted}Chunks`]++;
+    this.stats[`${counted}Bytes`] += size;
   }
 
   #describe(raw: Buffer): ChunkInput {

@@ -14,7 +14,7 @@ import { LayerOverlay } from './overlay.js';
 import type { TarEntryHead } from './tar-entry.js';
 
 /** Raise it when the same layer and options come to give other bytes, or when records get another form. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /**
  * Converts the layers of one image, lowest first, and leaves out those whose records are in the cache and whose blobs the

@@ -1,33 +1,34 @@
 import { expect, it } from 'vitest';
-import { ChunkIndex } from '../../src/convert/chunk-index.js';
+import { ChunkIndex, PendingChunk } from '../../src/convert/chunk-index.js';
 import type { Chunk } from '../../src/rafs/tree.js';
 
 const digest = (fill: number) => Buffer.alloc(32, fill);
+const input = (bytes: Buffer) => ({ digest: bytes, crc: 1, size: 10 });
 const chunk = (index: number) => ({ index }) as Chunk;
 
 it('has each content stored once, and tells every file where it is', () => {
   const index = new ChunkIndex();
   const [one, two, three]: Chunk[][] = [[], [], []];
-  const first = index.claim(digest(1), one!, 0)!;
-  const second = index.claim(digest(2), one!, 1)!;
-  expect(index.claim(digest(1), two!, 0)).toBeUndefined();
+  const first = index.claim(input(digest(1)), one!, 0) as PendingChunk;
+  const second = index.claim(input(digest(2)), one!, 1) as PendingChunk;
+  expect(index.claim(input(digest(1)), two!, 0)).toBe('image');
   expect(two).toEqual([]);
   // In whatever order they get their places.
   index.place(second, chunk(7));
   index.place(first, chunk(3));
   expect(one).toEqual([chunk(3), chunk(7)]);
   expect(two).toEqual([chunk(3)]);
-  expect(index.claim(digest(2), three!, 0)).toBeUndefined();
+  expect(index.claim(input(digest(2)), three!, 0)).toBe('image');
   expect(three).toEqual([chunk(7)]);
 });
 
 it('knows a chunk that a file has twice, before and after it has its place', () => {
   const index = new ChunkIndex();
   const chunks: Chunk[] = [];
-  const pending = index.claim(digest(0x80), chunks, 0)!;
-  expect(index.claim(digest(0x80), chunks, 1)).toBeUndefined();
+  const pending = index.claim(input(digest(0x80)), chunks, 0) as PendingChunk;
+  expect(index.claim(input(digest(0x80)), chunks, 1)).toBe('image');
   index.place(pending, chunk(5));
-  expect(index.claim(digest(0x80), chunks, 2)).toBeUndefined();
+  expect(index.claim(input(digest(0x80)), chunks, 2)).toBe('image');
   expect(chunks).toEqual([chunk(5), chunk(5), chunk(5)]);
 });
 
@@ -35,6 +36,21 @@ it('tells contents apart by every byte of their digests', () => {
   const index = new ChunkIndex();
   const other = digest(0xff);
   other[31] = 0xfe;
-  expect(index.claim(digest(0xff), [], 0)).toBeDefined();
-  expect(index.claim(other, [], 0)).toBeDefined();
+  expect(index.claim(input(digest(0xff)), [], 0)).toBeInstanceOf(PendingChunk);
+  expect(index.claim(input(other), [], 0)).toBeInstanceOf(PendingChunk);
+});
+
+it('takes from a dictionary what the image does not have, once', () => {
+  const asked: number[] = [];
+  const index = new ChunkIndex({
+    find: ({ digest }) => {
+      asked.push(digest[0]!);
+      return digest[0] === 1 ? chunk(9) : undefined;
+    },
+  });
+  const chunks: Chunk[] = [];
+  const claims = [1, 1, 2, 2].map((fill, at) => index.claim(input(digest(fill)), chunks, at));
+  expect(claims).toEqual(['dictionary', 'image', expect.any(PendingChunk), 'image']);
+  expect(chunks).toEqual([chunk(9), chunk(9)]);
+  expect(asked).toEqual([1, 2]);
 });

@@ -9,7 +9,16 @@ const facts: LayerFacts = {
   blob: undefined,
   entries: 3,
   tarBytes: 2 ** 40,
-  stats: { chunks: 1, storedBytes: 2, dedupedChunks: 3, dedupedBytes: 4, batchedChunks: 5, batches: 6 },
+  stats: {
+    chunks: 1,
+    storedBytes: 2,
+    dedupedChunks: 3,
+    dedupedBytes: 4,
+    dictionaryChunks: 7,
+    dictionaryBytes: 8,
+    batchedChunks: 5,
+    batches: 6,
+  },
 };
 const head = (more: Partial<TarEntryHead> = {}): TarEntryHead => ({
   path: Buffer.from('f'),
