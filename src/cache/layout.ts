@@ -1,8 +1,8 @@
 import type { Compressor } from '../codec/compressor.js';
 import { type DigestAlgorithm, sha256Stream } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
-import type { BlobChunk, BlobMeta } from '../rafs/blob-meta.js';
-import type { Bootstrap } from '../rafs/bootstrap.js';
+import type { BlobChunk } from '../rafs/blob-meta.js';
+import type { Bootstrap, ChunkMap } from '../rafs/bootstrap.js';
 
 /** One chunk of a blob: its place in decoded and in stored space. */
 export type ChunkInfo = BlobChunk;
@@ -24,19 +24,19 @@ export interface BlobLayout {
   chunkAtDecoded(offset: number): number;
 }
 
-/** The layout of blob `blobIndex` of `bootstrap`, whose compression contexts are `meta`. */
-export function layoutOf(bootstrap: Bootstrap, blobIndex: number, meta: BlobMeta): BlobLayout {
+/** The layout of blob `blobIndex` of `bootstrap`, whose chunk map is `map`. */
+export function layoutOf(bootstrap: Bootstrap, blobIndex: number, map: ChunkMap): BlobLayout {
   const blob = bootstrap.blobs[blobIndex];
   if (!blob) throw new RangeError(`${bootstrap.name} has no blob ${blobIndex}`);
   return {
     id: blob.id,
     decodedSize: blob.uncompressedSize,
-    chunkCount: meta.chunkCount,
+    chunkCount: map.chunkCount,
     compressor: blob.compressor,
     digester: blob.digester,
-    chunk: (index) => meta.chunk(index),
+    chunk: (index) => map.chunk(index),
     chunkDigest: (index) => bootstrap.chunkDigest(blobIndex, index),
-    chunkAtDecoded: (offset) => meta.chunkAtDecoded(offset),
+    chunkAtDecoded: (offset) => map.chunkAtDecoded(offset),
   };
 }
 

@@ -14,7 +14,7 @@ export interface ChunkTable {
   each(): Generator<ChunkTableEntry & { offset: number }>;
 }
 
-/** Opens the chunk table of `bytes`, which `Bootstrap.parse` has accepted. */
+/** Opens the chunk table of `bytes`, which `parseBootstrap` has accepted. */
 export function openChunkTable(bytes: Buffer, name: string): ChunkTable {
   const { extended, blobs } = readBootstrapTables(bytes, name);
   const { offset, size } = extended.chunkTable;

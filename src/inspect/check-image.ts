@@ -7,7 +7,7 @@ import { parseManifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { requireReadable } from '../rafs/blob-meta.js';
-import { Bootstrap } from '../rafs/bootstrap.js';
+import { type Bootstrap, parseBootstrap } from '../rafs/bootstrap.js';
 import { checkBlob, checkUnusedBlob } from './check-blob.js';
 import { type ChunkTable, checkChunkTable, openChunkTable } from './check-chunk-table.js';
 import { checkDiffIds, checkManifest } from './check-manifest.js';
@@ -97,7 +97,7 @@ async function checkFound(
   );
   if (config) checkDiffIds({ manifest, config, bootstrapDiffId: layer?.diffId }, faults);
   const bootstrap =
-    layer && faults.guard('bootstrap', () => Bootstrap.parse(layer.bootstrap, `${name}: bootstrap`));
+    layer && faults.guard('bootstrap', () => parseBootstrap(layer.bootstrap, `${name}: bootstrap`));
   const layers = blobLayers(manifest);
   const used = new Set<string>();
   if (layer && bootstrap) {

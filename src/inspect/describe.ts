@@ -236,7 +236,7 @@ function describeRafs(image: OpenImage): NydusDescription {
   const flags = decodeFlags(bootstrap.flags);
   const { annotations } = manifest;
   return {
-    fsVersion: 6,
+    fsVersion: bootstrap.version,
     chunkSize: bootstrap.chunkSize,
     ...(typeof flags === 'object' && { compressor: flags.compressor, digester: flags.digester }),
     bootstrapSize: image.bootstrapSize,

@@ -8,7 +8,7 @@ import { type Manifest, parseManifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
-import { Bootstrap, type RafsBlob } from '../rafs/bootstrap.js';
+import { type Bootstrap, type ChunkMap, parseBootstrap, type RafsBlob } from '../rafs/bootstrap.js';
 
 /** A Nydus image that is read without a mount and without a cache. */
 export interface OpenImage {
@@ -72,9 +72,12 @@ export async function openManifest(
       .openBlob(bootstrapLayer, signal)
       .then((content) => unpackBootstrapLayer(content, `${name}: bootstrap layer`)),
   ]);
-  const bootstrap = Bootstrap.parse(layer.bootstrap, `${name}: bootstrap`);
+  const bootstrap = parseBootstrap(layer.bootstrap, `${name}: bootstrap`);
   const descriptorOf = (blob: RafsBlob) => descriptorOfBlob(blobLayers(manifest), blob);
-  const readMap = async (blob: RafsBlob): Promise<BlobMeta> => {
+  const readMap = async (blobIndex: number): Promise<ChunkMap> => {
+    const blob = bootstrap.blobs[blobIndex]!;
+    const known = bootstrap.chunkMap(blobIndex);
+    if (known) return known;
     const file = layer.blobMetas.get(blob.id);
     const supplied = file && parseSuppliedMap(file, blob);
     if (supplied) return supplied;
@@ -94,7 +97,7 @@ export async function openManifest(
     layout(blobIndex) {
       const known = layouts.get(blobIndex);
       if (known) return known;
-      const layout = readMap(bootstrap.blobs[blobIndex]!).then((map) => layoutOf(bootstrap, blobIndex, map));
+      const layout = readMap(blobIndex).then((map) => layoutOf(bootstrap, blobIndex, map));
       layouts.set(blobIndex, layout);
       return layout;
     },

@@ -10,7 +10,7 @@ import { parseManifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
-import { Bootstrap, type RafsBlob } from '../rafs/bootstrap.js';
+import { type Bootstrap, type ChunkMap, parseBootstrap, type RafsBlob } from '../rafs/bootstrap.js';
 import type { ImageStore } from './image-store.js';
 
 /** How long a source may take to resolve a reference whose last meaning is known, in milliseconds. */
@@ -33,7 +33,7 @@ export interface NydusImage {
   config: ImageConfig;
   bootstrap: Bootstrap;
   /** One per entry of the bootstrap's blob table, in its order. */
-  blobs: { descriptor: Descriptor; map: BlobMeta }[];
+  blobs: { descriptor: Descriptor; map: ChunkMap }[];
   /** Bytes of all layers as stored in the registry. */
   imageSize: number;
   /** Bytes that were downloaded to get here. */
@@ -62,11 +62,12 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
     fetcher.blob(manifest.config),
     fetcher.bootstrapLayer(bootstrapLayer),
   ]);
-  const bootstrap = Bootstrap.parse(layer.bootstrap, `${source.name}: bootstrap`);
+  const bootstrap = parseBootstrap(layer.bootstrap, `${source.name}: bootstrap`);
   const layers = blobLayers(manifest);
-  const blobs = bootstrap.blobs.map(async (blob) => {
+  const blobs = bootstrap.blobs.map(async (blob, index) => {
     const descriptor = descriptorOfBlob(layers, blob);
-    return { descriptor, map: await fetcher.map(blob, descriptor, layer.blobMetas.get(blob.id)) };
+    const map = bootstrap.chunkMap(index) ?? fetcher.map(blob, descriptor, layer.blobMetas.get(blob.id));
+    return { descriptor, map: await map };
   });
   return {
     digest: descriptor.digest,

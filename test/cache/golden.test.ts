@@ -6,7 +6,7 @@ import { layoutOf } from '../../src/cache/layout.js';
 import { CacheStore } from '../../src/cache/store.js';
 import { sha256 } from '../../src/codec/digest.js';
 import { BlobMeta } from '../../src/rafs/blob-meta.js';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { CONTEXT_HEADER_SIZE } from '../../src/rafs/context-header.js';
 import { walk } from '../../src/rafs/walk.js';
 import { golden, goldenTree } from '../rafs/golden.js';
@@ -37,7 +37,7 @@ afterEach(async () => {
 
 /** Reads every file of a golden image through the cache; returns `path -> SHA-256`. */
 async function readImage(name: string): Promise<Map<string, string>> {
-  const bootstrap = Bootstrap.parse(golden(`v6/${name}.boot`), name);
+  const bootstrap = parseBootstrap(golden(`v6/${name}.boot`), name);
   const caches = await Promise.all(
     bootstrap.blobs.map((blob) => {
       const bytes = blobs.get(blob.id)!;
@@ -94,6 +94,6 @@ it('an image that packs the same small files in batches asks less often', async 
 });
 
 it('a blob index that does not exist is a mistake of the caller', () => {
-  const bootstrap = Bootstrap.parse(golden('v6/nodata.boot'), 'nodata');
+  const bootstrap = parseBootstrap(golden('v6/nodata.boot'), 'nodata');
   expect(() => layoutOf(bootstrap, 7, {} as BlobMeta)).toThrow(RangeError);
 });

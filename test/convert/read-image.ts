@@ -8,7 +8,7 @@ import { type Descriptor, hexOf } from '../../src/image/descriptor.js';
 import { type Manifest, parseImageManifest } from '../../src/image/manifest.js';
 import { findBootstrapLayer } from '../../src/image/nydus-manifest.js';
 import { type BlobChunk, BlobMeta } from '../../src/rafs/blob-meta.js';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { type Bootstrap, parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { walk } from '../../src/rafs/walk.js';
 
 /** One name of an image with everything that is to be compared. */
@@ -49,7 +49,7 @@ export async function readImage(dir: string): Promise<NydusImage> {
   const manifest = parseImageManifest(readFileSync(blob(entry!.digest)), 'the converted manifest');
   const layer = findBootstrapLayer(manifest, 'the converted image');
   const unpacked = await unpackBootstrapLayer(createReadStream(blob(layer.digest)), 'the bootstrap layer');
-  const bootstrap = Bootstrap.parse(unpacked.bootstrap);
+  const bootstrap = parseBootstrap(unpacked.bootstrap);
   const metas = bootstrap.blobs.map((each) => BlobMeta.parseFile(unpacked.blobMetas.get(each.id)!, each));
   const files = bootstrap.blobs.map(({ id }) => readFileSync(blob(`sha256:${id}`)));
   const batches = new Map<string, Buffer>();

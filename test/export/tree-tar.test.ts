@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { tarOfTree } from '../../src/export/tree-tar.js';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { type Bootstrap, parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { buildBootstrap } from '../../src/rafs/bootstrap-builder.js';
 import type { Inode, TreeNode } from '../../src/rafs/tree.js';
 
@@ -15,7 +15,7 @@ function imageOf(...children: [string, TreeNode][]): Bootstrap {
     children: new Map(children),
   };
   const options = { chunkSize: 1 << 20, compressor: 'zstd', digester: 'blake3' } as const;
-  return Bootstrap.parse(buildBootstrap({ root, blobs: [], ...options }));
+  return parseBootstrap(buildBootstrap({ root, blobs: [], ...options }));
 }
 
 async function tarOf(bootstrap: Bootstrap) {

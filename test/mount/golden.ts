@@ -4,13 +4,13 @@ import { join, resolve } from 'node:path';
 import { decompress } from '../../src/codec/compressor.js';
 import type { BlobReader } from '../../src/mount/image-view.js';
 import { BlobMeta } from '../../src/rafs/blob-meta.js';
-import { Bootstrap, type RafsBlob } from '../../src/rafs/bootstrap.js';
+import { type Bootstrap, parseBootstrap, type RafsBlob } from '../../src/rafs/bootstrap.js';
 
 /** Images that the real Nydus tools made, and what they hold (fixtures/golden/README.md). */
 export const golden = resolve(import.meta.dirname, '../../fixtures/golden');
 
 export function goldenBootstrap(name: string): Bootstrap {
-  return Bootstrap.parse(readFileSync(join(golden, `v6/${name}.boot`)), name);
+  return parseBootstrap(readFileSync(join(golden, `v6/${name}.boot`)), name);
 }
 
 let blobFiles: Map<string, string> | undefined;

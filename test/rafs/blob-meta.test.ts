@@ -7,7 +7,7 @@ import { encodeBatchContext } from '../../src/rafs/batch-context.js';
 import { storedDataSize } from '../../src/rafs/blob-check.js';
 import type { BlobEntry } from '../../src/rafs/blob-entry.js';
 import { BlobMeta } from '../../src/rafs/blob-meta.js';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { encodeChunkInfoV1 } from '../../src/rafs/chunk-info-v1.js';
 import { ChunkInfoFlag, type ChunkInfoV2, encodeChunkInfoV2 } from '../../src/rafs/chunk-info-v2.js';
 import { CONTEXT_MAGIC, encodeContextHeader } from '../../src/rafs/context-header.js';
@@ -208,7 +208,7 @@ test('V1: compressed if the sizes differ', () => {
 
 test('the stored data of every form of blob ends where its chunk infos say', () => {
   for (const name of ['small', 'small-batch', 'small-64k', 'tiny-bare', 'tiny-toc', 'tiny-none']) {
-    const blob = Bootstrap.parse(golden(`v6/${name}.boot`)).blobs[0]!;
+    const blob = parseBootstrap(golden(`v6/${name}.boot`)).blobs[0]!;
     const file = golden(`v6/${name}.blob`);
     const meta = BlobMeta.parseStored(
       file.subarray(blob.ci.offset, blob.ci.offset + blob.ci.compressedSize + 4096),
@@ -245,7 +245,7 @@ test.each(['tiny-nydus', 'tiny-batch'])(
   'the .blob.meta files that nydusify ships with %s equal what the blobs hold',
   async (layout) => {
     const files = await bootstrapLayer(layout);
-    const bootstrap = Bootstrap.parse(files.get('image.boot')!, layout);
+    const bootstrap = parseBootstrap(files.get('image.boot')!, layout);
     expect(bootstrap.blobs).toHaveLength(2);
     for (const blob of bootstrap.blobs) {
       const shipped = BlobMeta.parseFile(files.get(`${blob.id}.blob.meta`)!, blob);

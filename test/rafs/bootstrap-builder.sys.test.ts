@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { buildBootstrap } from '../../src/rafs/bootstrap-builder.js';
 import { writeDecodedBlob } from '../support/decoded-blob.js';
 import { missingPrograms, peerOrSkip } from '../support/programs.js';
@@ -30,7 +30,7 @@ const images = fc.sample(treePlan, { numRuns: 12, seed: 99 }).map((plan, i) => {
   });
   const file = join(dir, `${i}.boot`);
   writeFileSync(file, bytes);
-  const bootstrap = Bootstrap.parse(bytes, file);
+  const bootstrap = parseBootstrap(bytes, file);
   const devices = bootstrap.blobs.map((blob, b) => {
     const [stored, decoded] = [join(dir, `${i}.${b}.blob`), join(dir, `${i}.${b}.data`)];
     writeFileSync(stored, built.files.get(blobs[b]!)!.data);

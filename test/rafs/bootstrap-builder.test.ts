@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { sha256 } from '../../src/codec/digest.js';
 import { BlobBuilder } from '../../src/rafs/blob-builder.js';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { type BootstrapOptions, buildBootstrap } from '../../src/rafs/bootstrap-builder.js';
 import type { BlobRef, Chunk, Inode, TreeNode } from '../../src/rafs/tree.js';
 
@@ -135,7 +135,7 @@ describe('what RAFS v6 cannot hold is an error that names the path and the limit
         }),
       ]),
     );
-    const bootstrap = Bootstrap.parse(bytes);
+    const bootstrap = parseBootstrap(bytes);
     const root = bootstrap.inode(bootstrap.rootNid);
     const link = bootstrap.inode(bootstrap.lookup(root, Buffer.from('n'.repeat(255)))!);
     expect(bootstrap.readlink(link).equals(target)).toBe(true);
@@ -166,7 +166,7 @@ describe('what RAFS v6 cannot hold is an error that names the path and the limit
 describe('layout', () => {
   test('without data the meta area overlays the head of the file', () => {
     const bytes = build(dir('', [node('fifo', { type: 'fifo' })]), { prefetch: [Buffer.from('/')] });
-    const bootstrap = Bootstrap.parse(bytes);
+    const bootstrap = parseBootstrap(bytes);
     expect(bytes.readUInt32LE(1024 + 40), 'meta_blkaddr').toBe(0);
     expect(bytes.length).toBe(8192);
     expect(bootstrap.blobs).toEqual([]);
@@ -184,7 +184,7 @@ describe('layout', () => {
       node('x', { type: 'file', size: 1, chunks: [c.chunks[2]!] }),
       node('y', { type: 'file', size: 1, chunks: [a.chunks[0]!] }),
     ]);
-    const bootstrap = Bootstrap.parse(build(root, { blobs: [a.ref, b.ref, c.ref] }));
+    const bootstrap = parseBootstrap(build(root, { blobs: [a.ref, b.ref, c.ref] }));
     expect(bootstrap.blobs.map(({ id, index }) => [id, index])).toEqual([
       [a.ref.id, 0],
       [c.ref.id, 1],
@@ -199,7 +199,7 @@ describe('layout', () => {
   test('chunk indexes above 65535 keep their high bits', () => {
     const { ref, chunks } = blob(70000);
     const root = dir('', [node('f', { type: 'file', size: 1, chunks: [chunks[69999]!] })]);
-    const bootstrap = Bootstrap.parse(build(root, { blobs: [ref] }));
+    const bootstrap = parseBootstrap(build(root, { blobs: [ref] }));
     const f = bootstrap.inode(bootstrap.lookup(bootstrap.inode(128), Buffer.from('f'))!);
     expect(bootstrap.chunkAt(f, 0)).toEqual({ blobIndex: 0, chunkIndex: 69999, decodedOffset: 69999 * 4096 });
   });
@@ -208,7 +208,7 @@ describe('layout', () => {
     const depth = 20_000;
     let at = dir('x');
     for (let i = 0; i < depth; i++) at = dir('x', [at]);
-    const bootstrap = Bootstrap.parse(build(at));
+    const bootstrap = parseBootstrap(build(at));
     expect(bootstrap.inodeCount).toBe(depth + 1);
   });
 
@@ -220,7 +220,7 @@ describe('layout', () => {
       [...Array(30).fill(120), 98],
     ]) {
       const names = lengths.map((length: number, i: number) => `${i}`.padStart(3, '0').padEnd(length, 'n'));
-      const bootstrap = Bootstrap.parse(
+      const bootstrap = parseBootstrap(
         build(
           dir(
             '',
@@ -243,7 +243,7 @@ describe('layout', () => {
     const f = node('f', { type: 'file', size: 1, chunks });
     const root = dir('', [dir('a', [f, dir('b')]), dir('c')]);
     const prefetch = ['/c', '/a/b', '/none', '/a', '/a/f', '/c/', '/a/..'].map((path) => Buffer.from(path));
-    const bootstrap = Bootstrap.parse(build(root, { blobs: [ref], prefetch }));
+    const bootstrap = parseBootstrap(build(root, { blobs: [ref], prefetch }));
     const find = (path: string) =>
       path
         .split('/')
@@ -251,7 +251,7 @@ describe('layout', () => {
         .reduce((nid, name) => bootstrap.lookup(bootstrap.inode(nid), Buffer.from(name))!, 128);
     expect(bootstrap.prefetchNids).toEqual([find('/c'), find('/a/b'), find('/a')]);
     expect(
-      Bootstrap.parse(build(root, { blobs: [ref], prefetch: [Buffer.from('/'), Buffer.from('/c')] }))
+      parseBootstrap(build(root, { blobs: [ref], prefetch: [Buffer.from('/'), Buffer.from('/c')] }))
         .prefetchNids,
     ).toEqual([128]);
     expect(() => build(root, { blobs: [ref], prefetch: [Buffer.from('c')] })).toThrow(

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { BlobRef } from '../../src/rafs/blob-ref.js';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { buildBootstrap } from '../../src/rafs/bootstrap-builder.js';
 import type { Chunk, FileInode, Inode, TreeNode } from '../../src/rafs/tree.js';
 import { MAX_PATH_SIZE, walk } from '../../src/rafs/walk.js';
@@ -118,7 +118,7 @@ describe('the worked example of the format description', () => {
   });
 
   test('is read', () => {
-    const bootstrap = Bootstrap.parse(bytes);
+    const bootstrap = parseBootstrap(bytes);
     expect(bootstrap).toMatchObject({ rootNid: 128, chunkSize: 0x100000, inodeCount: 3, blocks: 9 });
     const root = bootstrap.inode(128);
     expect(root).toMatchObject({ type: 'dir', size: 67, nlink: 2 });
@@ -365,7 +365,7 @@ describe('one wrong field is an error that names the field and its offset', () =
     const bytes = exampleImage().bytes;
     change(bytes);
     const read = () => {
-      const bootstrap = Bootstrap.parse(what === 'file cut' ? bytes.subarray(0, 4095) : bytes, 'image.boot');
+      const bootstrap = parseBootstrap(what === 'file cut' ? bytes.subarray(0, 4095) : bytes, 'image.boot');
       for (const { inode } of walk(bootstrap)) {
         for (let k = 0; k < inode.chunkCount; k++) bootstrap.chunkAt(inode, k);
       }
@@ -390,7 +390,7 @@ describe('what other writers may do', () => {
     bytes.writeUInt16LE(1000, LIB + 24);
     bytes.writeUInt16LE(100, LIB + 26);
     bytes.writeUInt16LE(1, LIB + 32 + 2);
-    const bootstrap = Bootstrap.parse(bytes);
+    const bootstrap = parseBootstrap(bytes);
     const lib = bootstrap.inode(0x85);
     expect(lib).toMatchObject({
       type: 'file',
@@ -411,22 +411,22 @@ describe('what other writers may do', () => {
     longer.fill(7, 1072, 1104);
     longer.writeUInt32LE(4096, 1060);
     longer.writeUInt32LE(0x78000021, ENTRY + 84);
-    expect([...walk(Bootstrap.parse(longer))]).toHaveLength(3);
+    expect([...walk(parseBootstrap(longer))]).toHaveLength(3);
   });
 
   test('a prefetch table without an offset, and one that ends early at 0', () => {
     const { bytes } = exampleImage();
     bytes.writeUInt32LE(8, 1200);
-    expect(Bootstrap.parse(bytes).prefetchNids).toEqual([]);
+    expect(parseBootstrap(bytes).prefetchNids).toEqual([]);
     bytes.writeUInt32LE(0x1100, 1192);
     bytes.writeUInt32LE(0x85, 0x1100);
-    expect(Bootstrap.parse(bytes).prefetchNids).toEqual([0x85]);
+    expect(parseBootstrap(bytes).prefetchNids).toEqual([0x85]);
   });
 
   test('an empty chunk table: digests are not known', () => {
     const { bytes } = exampleImage();
     bytes.writeUInt32LE(0, 1184);
-    expect(Bootstrap.parse(bytes).chunkDigest(0, 0)).toBeUndefined();
+    expect(parseBootstrap(bytes).chunkDigest(0, 0)).toBeUndefined();
   });
 });
 
@@ -452,12 +452,12 @@ test('a walk stops at a path that is longer than the limit', () => {
     compressor: 'zstd',
     digester: 'blake3',
   });
-  const bootstrap = Bootstrap.parse(bytes);
+  const bootstrap = parseBootstrap(bytes);
   expect(() => [...walk(bootstrap)]).toThrow(expect.objectContaining({ code: 'LIMIT_EXCEEDED' }));
 });
 
 test('asking for what an inode is not is a mistake of the program', () => {
-  const bootstrap = Bootstrap.parse(exampleImage().bytes);
+  const bootstrap = parseBootstrap(exampleImage().bytes);
   const [dir, file] = [bootstrap.inode(128), bootstrap.inode(0x85)];
   for (const ask of [
     () => bootstrap.lookup(file, Buffer.from('x')),

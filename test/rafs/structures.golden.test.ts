@@ -5,7 +5,7 @@ import { decompress } from '../../src/codec/compressor.js';
 import { BATCH_CONTEXT_SIZE, decodeBatchContext, encodeBatchContext } from '../../src/rafs/batch-context.js';
 import { BLOB_ENTRY_SIZE, decodeBlobEntry, encodeBlobEntry } from '../../src/rafs/blob-entry.js';
 import { BlobFeature, hasFeature } from '../../src/rafs/blob-features.js';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { readBootstrapTables } from '../../src/rafs/bootstrap-tables.js';
 import {
   CHUNK_ENTRY_SIZE,
@@ -105,7 +105,7 @@ describe('decode, then encode, of every structure in a golden bootstrap', () => 
 
   test.each(WITH_TARFS)('%s: inodes, xattrs, chunk indexes', (file) => {
     const bytes = golden(file);
-    const bootstrap = Bootstrap.parse(bytes, file);
+    const bootstrap = parseBootstrap(bytes, file);
     for (const { inode } of walk(bootstrap)) {
       const head = { offset: inode.xattrOffset - EXTENDED_INODE_SIZE, size: EXTENDED_INODE_SIZE };
       expectSame(bytes, head, decodeInode, encodeInode);
@@ -122,7 +122,7 @@ describe('decode, then encode, of every structure in a golden bootstrap', () => 
 
   test.each(BOOTSTRAPS)('%s: directories', (file) => {
     const bytes = golden(file);
-    const bootstrap = Bootstrap.parse(bytes, file);
+    const bootstrap = parseBootstrap(bytes, file);
     for (const { inode } of walk(bootstrap)) {
       if (inode.type !== 'dir') continue;
       const entries = [...bootstrap.readdir(inode)].map(({ name, nid, type }) => ({
@@ -157,7 +157,7 @@ const BLOBS = [
 
 describe('decode, then encode, of every structure in a golden blob', () => {
   test.each(BLOBS)('%s: chunk infos, contexts, header', (name) => {
-    const blob = Bootstrap.parse(golden(`v6/${name}.boot`)).blobs[0]!;
+    const blob = parseBootstrap(golden(`v6/${name}.boot`)).blobs[0]!;
     const file = golden(`v6/${name}.blob`);
     const { ci } = blob;
     const header = expectSame(

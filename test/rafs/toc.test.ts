@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { sha256 } from '../../src/codec/digest.js';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { EXTENDED_OFFSET } from '../../src/rafs/extended-superblock.js';
 import { RafsFlag } from '../../src/rafs/flags.js';
 import { encodeTarFooter } from '../../src/rafs/tar-footer.js';
@@ -27,7 +27,7 @@ describe('the bootstrap inside a layer blob of Nydus', () => {
     ['tiny-none', 'x'.repeat(64)],
     ['tiny-inline-notoc', 'x'.repeat(64)],
   ])('%s', (name, id) => {
-    const bootstrap = Bootstrap.parse(inlineBootstrap(golden(`v6/${name}.blob`)), name);
+    const bootstrap = parseBootstrap(inlineBootstrap(golden(`v6/${name}.blob`)), name);
     expect(bootstrap.blobs.map((blob) => blob.id)).toEqual([id]);
     expect([...walk(bootstrap)].length).toBe(bootstrap.inodeCount);
   });

@@ -5,7 +5,7 @@ import { hexOf } from '../../src/image/descriptor.js';
 import { LayoutSource } from '../../src/image/layout-source.js';
 import { parseManifest } from '../../src/image/manifest.js';
 import { findBootstrapLayer } from '../../src/image/nydus-manifest.js';
-import { Bootstrap } from '../../src/rafs/bootstrap.js';
+import { type Bootstrap, parseBootstrap } from '../../src/rafs/bootstrap.js';
 import { writeDecodedBlob } from './decoded-blob.js';
 
 /** A Nydus image of a layout, taken apart for tools that want files. */
@@ -26,7 +26,7 @@ export async function takeApart(layout: string, tag: string, outDir: string): Pr
   await source.close();
   const bootstrapFile = join(outDir, 'image.boot');
   writeFileSync(bootstrapFile, bytes);
-  const bootstrap = Bootstrap.parse(bytes, tag);
+  const bootstrap = parseBootstrap(bytes, tag);
   const blobFiles = bootstrap.blobs.map(({ id }) => join(layout, 'blobs/sha256', hexOf(`sha256:${id}`)));
   return { bootstrap, bootstrapFile, blobFiles };
 }
