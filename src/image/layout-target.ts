@@ -18,12 +18,8 @@ import {
 } from './layout-files.js';
 import { REF_NAME } from './media-types.js';
 import { formatReference, type LayoutReference } from './reference.js';
+import { createStage, isStage } from './stage.js';
 import type { BlobWriter, CreateBlobOptions, ImageTarget, PutManifestOptions } from './target.js';
-
-/** Start of the name of the hidden directory that a writer stages in; the writer's process id follows. */
-const STAGE_PREFIX = '.rafter-stage-';
-/** How long a stage must have been idle before it counts as left behind. */
-const DEAD_STAGE_MS = 24 * 3600 * 1000;
 
 /**
  * An OCI image layout directory as target. Everything is staged as a small layout of its own, beside the layout's
@@ -113,9 +109,7 @@ export class LayoutTarget implements ImageTarget {
   }
 
   async #createStage(): Promise<string> {
-    const parent = await this.#stageParent();
-    await removeDeadStages(parent);
-    const stage = join(parent, `${STAGE_PREFIX}${process.pid}-${randomBytes(8).toString('hex')}`);
+    const stage = await createStage(await this.#stageParent());
     await mkdir(join(stage, 'blobs', 'sha256'), { recursive: true });
     return stage;
   }
@@ -236,7 +230,7 @@ function replaces(entry: Descriptor, other: Descriptor): boolean {
 /** Refuses a directory with other things in it: a mistyped path must not fill somebody's home with blobs. */
 async function checkWritableLayout(root: string): Promise<void> {
   await checkLayoutMarker(root);
-  const names = (await readdir(root)).filter((name) => !name.startsWith(STAGE_PREFIX));
+  const names = (await readdir(root)).filter((name) => !isStage(name));
   if (names.length === 0 || names.includes(LAYOUT_MARKER) || names.includes(LAYOUT_INDEX)) return;
   if (names.every((name) => name === 'blobs' || isTemporaryFile(name))) return;
   throw new RafterError(
@@ -256,29 +250,6 @@ function isTemporaryFile(name: string): boolean {
   return [LAYOUT_MARKER, LAYOUT_INDEX].some(
     (file) => name.startsWith(`${file}.`) && name.endsWith(TEMPORARY_SUFFIX),
   );
-}
-
-/**
- * Removes what killed writers left behind: stages that have been idle for a day and whose process does not exist. The day is for
- * process ids that mean something else here, in another pid namespace or on another machine.
- */
-async function removeDeadStages(parent: string): Promise<void> {
-  for (const name of await readdir(parent)) {
-    const pid = /^(\d+)-[0-9a-f]{16}$/.exec(name.slice(STAGE_PREFIX.length))?.[1];
-    if (!name.startsWith(STAGE_PREFIX) || pid === undefined || isAlive(Number(pid))) continue;
-    const info = await stat(join(parent, name)).catch(() => undefined);
-    if (info === undefined || Date.now() - info.mtimeMs < DEAD_STAGE_MS) continue;
-    await rm(join(parent, name), { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errnoOf(error) !== 'ESRCH';
-  }
 }
 
 async function fileSize(path: string): Promise<number | undefined> {
