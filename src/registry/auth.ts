@@ -6,7 +6,7 @@ import type { CredentialLookup } from './credentials.js';
 import { basicHeader, fetchToken, type Token } from './token.js';
 import type { Transport } from './transport.js';
 
-/** Finds the Authorization header for requests to one registry. */
+/** Finds the Authorization header for requests to one registry. A `scope` is one or more scopes with spaces between them. */
 export interface Authenticator {
   /** The header that is known to work for `scope`; undefined before the registry has asked for any, or when anonymous. */
   header(scope: string, signal?: AbortSignal): Promise<string | undefined>;
@@ -99,11 +99,12 @@ function chooseChallenge(challenges: Challenge[]): Challenge | undefined {
 function tokenRequest(registry: URL, scope: string, { params }: Challenge, login: Login | undefined) {
   // Our own scope first: some servers read only one, and the challenge may ask for less than is about to be done.
   const asked = (params.get('scope') ?? '').split(' ').filter((text) => text !== '');
-  const covered = asked.filter((text) => !covers(scope, text));
+  const ours = scope.split(' ');
+  const more = asked.filter((text) => !ours.some((have) => covers(have, text)));
   const service = params.get('service');
   return {
     realm: checkRealm(params.get('realm')!, registry),
-    scopes: [scope, ...covered],
+    scopes: [...ours, ...more],
     ...(service === undefined ? {} : { service }),
     login,
   };

@@ -2,9 +2,10 @@ import { Readable } from 'node:stream';
 import { RafterError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { verifiedStream } from '../image/verified-stream.js';
+import type { Access } from './endpoint-client.js';
 import { networkError } from './error.js';
 import { waitBeforeRetry } from './retry.js';
-import type { Access, Session } from './session.js';
+import type { Session } from './session.js';
 import { discardBody, type HttpResponse } from './transport.js';
 
 /** Bytes that must have arrived before a cut counts as a first failure again. */
@@ -24,7 +25,7 @@ export async function headBlob(
   return session.retry(async () => {
     const response = await session.send({
       method: 'HEAD',
-      url: session.url(`blobs/${digest}`),
+      path: `blobs/${digest}`,
       access,
       expect: [200, 404],
       signal,
@@ -147,7 +148,7 @@ async function requestFrom(
   const isRange = start > 0 || end < size;
   const response = await session.send({
     method: 'GET',
-    url: session.url(`blobs/${digest}`),
+    path: `blobs/${digest}`,
     headers: isRange ? { range: `bytes=${start}-${end - 1}` } : {},
     access: 'pull',
     expect: isRange ? [200, 206] : [200],

@@ -10,8 +10,9 @@ import {
   OCI_INDEX,
   OCI_MANIFEST,
 } from '../image/media-types.js';
-import type { Access, Session } from './session.js';
-import { describeRequest, discardBody, type HttpResponse, readBody } from './transport.js';
+import type { Access } from './endpoint-client.js';
+import type { Session } from './session.js';
+import { discardBody, type HttpResponse, readBody } from './transport.js';
 
 const ACCEPT = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX].join(', ');
 
@@ -30,17 +31,16 @@ export async function getManifest(
   reference: string,
   signal?: AbortSignal,
 ): Promise<StoredManifest> {
-  const url = session.url(`manifests/${reference}`);
-  const what = describeRequest('GET', url);
   return session.retry(async () => {
     const response = await session.send({
       method: 'GET',
-      url,
+      path: `manifests/${reference}`,
       headers: { accept: ACCEPT },
       access: 'pull',
       expect: [200],
       signal,
     });
+    const { request: what } = response;
     const bytes = await readBody(response, MAX_MANIFEST_SIZE, what);
     const expected = isDigest(reference) ? reference : saidDigest(response);
     if (expected !== undefined) verifyDigest(bytes, expected, what);
@@ -63,7 +63,7 @@ export async function headManifest(
   const response = await session.retry(async () => {
     const answer = await session.send({
       method: 'HEAD',
-      url: session.url(`manifests/${reference}`),
+      path: `manifests/${reference}`,
       headers: { accept: ACCEPT },
       access,
       expect: [200, 404, 405],
@@ -103,7 +103,7 @@ export async function putManifest(
   await session.retry(async () => {
     const response = await session.send({
       method: 'PUT',
-      url: session.url(`manifests/${reference}`),
+      path: `manifests/${reference}`,
       headers: { 'content-type': descriptor.mediaType },
       body: { size: bytes.length, open: () => bytes },
       access: 'push',

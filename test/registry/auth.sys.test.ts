@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
+import { isLoopback, originApi } from '../../src/registry/hosts/origin.js';
 import { getManifest, putManifest } from '../../src/registry/manifests.js';
 import type { RegistryOptions } from '../../src/registry/options.js';
-import { isLoopback, openSession, type Session } from '../../src/registry/session.js';
+import { openSession, type Session } from '../../src/registry/session.js';
 import { type FakeRegistry, type FakeRequest, quickly, startFakeRegistry } from '../support/fake-registry.js';
 
 const always = Number.POSITIVE_INFINITY;
@@ -246,11 +247,10 @@ describe('plain HTTP', () => {
     ['[::2]:5000', false],
   ])('%s: without being told: %s', (host, plain) => {
     expect(isLoopback(host)).toBe(plain);
-    const reference = { ...registry.reference(), registry: host };
-    expect(openSession(reference, {}).url('x').protocol).toBe(plain ? 'http:' : 'https:');
-    expect(openSession(reference, { plainHttp: true }).url('x').protocol).toBe('http:');
-    expect(openSession(reference, { plainHttp: false }).url('x').protocol).toBe('https:');
-    expect(openSession(reference, { caFile: 'x' }).url('x').protocol).toBe('https:');
-    expect(() => openSession(reference, { caFile: 'x', plainHttp: true })).toThrow('both asked for');
+    expect(originApi(host, {}).protocol).toBe(plain ? 'http:' : 'https:');
+    expect(originApi(host, { plainHttp: true }).protocol).toBe('http:');
+    expect(originApi(host, { plainHttp: false }).protocol).toBe('https:');
+    expect(originApi(host, { caFile: 'x' }).protocol).toBe('https:');
+    expect(() => originApi(host, { caFile: 'x', plainHttp: true })).toThrow('both asked for');
   });
 });

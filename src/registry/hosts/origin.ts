@@ -1,0 +1,23 @@
+import { isIP } from 'node:net';
+import { RafterError } from '../../errors.js';
+import type { RegistryOptions } from '../options.js';
+
+/**
+ * Where the API of `registry` (host with or without port) begins. HTTP without TLS only if that was asked for, or for this
+ * machine itself; never because TLS failed. USAGE if options contradict each other.
+ */
+export function originApi(registry: string, { plainHttp, caFile, certFile }: RegistryOptions): URL {
+  const hasTlsFiles = caFile !== undefined || certFile !== undefined;
+  if (plainHttp && hasTlsFiles) {
+    throw new RafterError('USAGE', `${registry}: plain HTTP and certificates were both asked for`);
+  }
+  const isPlain = plainHttp || (plainHttp === undefined && !hasTlsFiles && isLoopback(registry));
+  return new URL(`${isPlain ? 'http' : 'https'}://${registry}/v2`);
+}
+
+/** True if the host (with or without port) is this machine by its very name. */
+export function isLoopback(registry: string): boolean {
+  const host = registry.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+  if (host === 'localhost' || host.endsWith('.localhost')) return true;
+  return isIP(host) === 4 ? host.startsWith('127.') : host === '::1';
+}
