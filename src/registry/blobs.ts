@@ -4,12 +4,10 @@ import type { Descriptor } from '../image/descriptor.js';
 import { verifiedStream } from '../image/verified-stream.js';
 import type { Access } from './endpoint-client.js';
 import { networkError } from './error.js';
-import { waitBeforeRetry } from './retry.js';
+import { countFailures } from './retry.js';
 import type { Session } from './session.js';
 import { discardBody, type HttpResponse } from './transport.js';
 
-/** Bytes that must have arrived before a cut counts as a first failure again. */
-const MIN_PROGRESS = 1 << 20;
 /** Most answers that one range may come in. */
 const MAX_PIECES = 64;
 
@@ -102,12 +100,10 @@ async function* resumingBytes(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer> {
   const name = `${session.name}@${digest}`;
-  const retry = { policy: session.policy, signal, name };
   let response: HttpResponse | undefined = first;
   let done = 0;
-  let failures = 0;
-  let start = Date.now();
-  let doneAtFailure = 0;
+  const { policy } = session;
+  const failures = countFailures({ policy, signal, name, progress: () => done });
   for (;;) {
     try {
       response ??= await requestFrom(session, { digest, size }, done, signal);
@@ -120,13 +116,7 @@ async function* resumingBytes(
       const failure = response === undefined ? error : networkError(error, name, response.url);
       // All bytes are there; whether they are the right ones is judged by their digest.
       if (done >= size && response !== undefined) return;
-      if (done - doneAtFailure >= MIN_PROGRESS) {
-        failures = 0;
-        start = Date.now();
-      }
-      doneAtFailure = done;
-      failures++;
-      await waitBeforeRetry(failure, failures, start, retry);
+      await failures.wait(failure);
     } finally {
       response?.body.destroy();
     }

@@ -101,6 +101,11 @@ export function networkError(error: unknown, request: string, url: URL): RafterE
   return new RafterError('UNAVAILABLE', `${request}: ${what}`, options);
 }
 
+/** True if nobody answers at the address, which waiting a little does not change. */
+export function isRefusedConnection({ cause }: RafterError): boolean {
+  return ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH'].includes(errnoOf(cause) ?? '');
+}
+
 function isTlsAgainstPlainText(errno: string, message: string): boolean {
   return (
     ['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG', 'ERR_SSL_HTTP_REQUEST'].includes(

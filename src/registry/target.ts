@@ -1,23 +1,28 @@
 import { ociDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
-import type { Descriptor, Digest } from '../image/descriptor.js';
+import type { Descriptor } from '../image/descriptor.js';
 import type { RegistryReference } from '../image/reference.js';
 import type { BlobWriter, CreateBlobOptions, ImageTarget, PutManifestOptions } from '../image/target.js';
+import { RegistryBlob } from './blob-writer.js';
 import { headBlob } from './blobs.js';
 import { headManifest, putManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
+import { profileByHost } from './profiles/index.js';
+import type { Profile } from './profiles/profile.js';
 import { openSession, type Session } from './session.js';
-import { createSpool, type Spool } from './spool.js';
+import { createSpool } from './spool.js';
 import { uploadBlob } from './upload.js';
+import type { UploadBlob } from './upload-ways.js';
 
 /**
- * An image in a registry as target. A blob is spooled to a file in `tempDir`, then sent, unless the registry has it. The tag's
- * manifest comes last, so the image appears whole.
+ * An image in a registry as target. Large blobs are sent while they are written, and kept in a nameless file in `tempDir`
+ * until the registry has them. The tag's manifest comes last, so the image appears whole.
  */
 export class RegistryTarget implements ImageTarget {
   readonly name: string;
   readonly #reference: RegistryReference;
   readonly #session: Session;
+  readonly #profile: Profile;
   readonly #tempDir: string | undefined;
   readonly #open = new Set<BlobWriter>();
 
@@ -28,6 +33,7 @@ export class RegistryTarget implements ImageTarget {
     this.name = reference.name;
     this.#reference = reference;
     this.#session = openSession(reference, options);
+    this.#profile = profileByHost(reference.registry);
     this.#tempDir = options.tempDir;
   }
 
@@ -40,10 +46,12 @@ export class RegistryTarget implements ImageTarget {
   }
 
   async createBlob(signal?: AbortSignal, options?: CreateBlobOptions): Promise<BlobWriter> {
-    const spool = await createSpool({ ...options, tempDir: this.#tempDir });
-    const writer = new SpooledBlob(spool, {
-      has: (blob) => this.hasBlob(blob, signal),
-      send: (blob) => uploadBlob(this.#session, { ...blob, open: spool.read }, signal),
+    const spool = createSpool({ ...options, tempDir: this.#tempDir });
+    const writer = new RegistryBlob({
+      session: this.#session,
+      spool,
+      profile: this.#profile,
+      store: (blob) => this.#store({ ...blob, body: spool.body }, signal),
       ended: () => this.#open.delete(writer),
       signal,
     });
@@ -79,45 +87,10 @@ export class RegistryTarget implements ImageTarget {
     await Promise.all([...this.#open].map((writer) => writer.abort()));
     await this.#session.close();
   }
-}
 
-interface SpooledBlobActions {
-  has(blob: { digest: Digest; size: number }): Promise<boolean>;
-  send(blob: { digest: Digest; size: number }): Promise<void>;
-  ended(): void;
-  signal: AbortSignal | undefined;
-}
-
-class SpooledBlob implements BlobWriter {
-  readonly #spool: Spool;
-  readonly #actions: SpooledBlobActions;
-  #failed = false;
-
-  constructor(spool: Spool, actions: SpooledBlobActions) {
-    this.#spool = spool;
-    this.#actions = actions;
-  }
-
-  async write(bytes: Buffer): Promise<void> {
-    if (this.#actions.signal?.aborted) throw new RafterError('INTERRUPTED', 'writing a blob was interrupted');
-    try {
-      await this.#spool.write(bytes);
-    } catch (error) {
-      this.#failed = true;
-      throw error;
-    }
-  }
-
-  async commit(expected?: Digest): Promise<{ digest: Digest; size: number }> {
-    if (this.#failed) throw new Error('commit of a blob whose writing failed');
-    const blob = await this.#spool.finish(expected);
-    if (!(await this.#actions.has(blob))) await this.#actions.send(blob);
-    await this.abort();
-    return blob;
-  }
-
-  async abort(): Promise<void> {
-    await this.#spool.remove();
-    this.#actions.ended();
+  /** Sends a blob unless the registry has it; one that is being sent is waited for. */
+  async #store(blob: UploadBlob, signal: AbortSignal | undefined): Promise<void> {
+    if (await this.hasBlob(blob, signal)) return;
+    await uploadBlob(this.#session, blob, { profile: this.#profile, signal });
   }
 }

@@ -1,82 +1,88 @@
-import { RafterError } from '../errors.js';
-import type { Descriptor, Digest } from '../image/descriptor.js';
-import { headBlob } from './blobs.js';
+import { isRafterError } from '../errors.js';
+import { isRefusedConnection, RegistryError } from './error.js';
+import { profileByHeaders } from './profiles/index.js';
+import type { Profile } from './profiles/profile.js';
 import type { Session } from './session.js';
-import { discardBody, type HttpResponse, type RequestBody } from './transport.js';
+import { beginUpload, type UploadPlace } from './upload-session.js';
+import { putPieces, putStream, putWhole, type UploadBlob, type WayOptions } from './upload-ways.js';
 
-/** A blob to send. `open` is called once per attempt and must give `size` bytes from the beginning each time. */
-export interface UploadBlob extends RequestBody {
-  digest: Digest;
-  size: number;
+/** Below this size a connection that breaks is not taken for a limit of the server. */
+const LARGE_BLOB = 16 << 20;
+
+type Way = (session: Session, blob: UploadBlob, options: WayOptions) => Promise<void>;
+
+export interface UploadOptions {
+  /** What is known of the registry by its host; its answers may tell more. */
+  profile: Profile;
+  /** Asks the registry first whether it can take the blob over from another repository of its own, or from any if `from` is missing. */
+  mount?: { from?: string | undefined } | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**
- * Sends a blob: POST for a session, then one PUT with everything, which is what every registry takes. Temporary failures begin a
- * new session. DIGEST_MISMATCH if the registry stored something else.
+ * Sends a blob that the repository does not have: by mounting it from elsewhere, else in the first way of `waysFor` that the registry
+ * takes. Temporary failures are repeated. DIGEST_MISMATCH if the registry stored something else; if no way works, the first one's error.
  */
-export async function uploadBlob(session: Session, blob: UploadBlob, signal?: AbortSignal): Promise<void> {
-  await session.retry(async () => {
-    const started = await session.send({
-      method: 'POST',
-      path: 'blobs/uploads/',
-      headers: { 'content-length': '0' },
-      access: 'push',
-      expect: [202],
-      signal,
-    });
-    await discardBody(started);
-    const finished = await session.send({
-      method: 'PUT',
-      url: uploadUrl(started, blob.digest, session.name),
-      headers: { 'content-type': 'application/octet-stream' },
-      body: blob,
-      access: 'push',
-      expect: [201, 204],
-      signal,
-    });
-    await discardBody(finished);
-    await checkStored(session, finished, blob, signal);
-  }, signal);
-}
-
-/** Where the PUT goes: Location, absolute or relative, its own query kept as it is, and the digest. */
-function uploadUrl({ headers, url }: HttpResponse, digest: Digest, name: string): URL {
-  const { location } = headers;
-  if (location === undefined || !URL.canParse(location, url.href)) {
-    throw new RafterError('MALFORMED', `${name}: the registry began an upload without a valid Location`);
-  }
-  const target = new URL(location, url);
-  const isDowngrade = url.protocol === 'https:' && target.protocol !== 'https:';
-  if (isDowngrade || !/^https?:$/.test(target.protocol)) {
-    throw new RafterError(
-      'DENIED',
-      `${name}: the registry wants the upload at ${target.origin}, which is not https`,
-      {
-        hint: 'the registry does not know that it is reached by TLS; its administrator has to tell it',
-      },
-    );
-  }
-  // Text, not searchParams: those would write the registry's own parameters anew.
-  target.search = `${target.search === '' ? '?' : `${target.search}&`}digest=${encodeURIComponent(digest)}`;
-  return target;
-}
-
-async function checkStored(
+export async function uploadBlob(
   session: Session,
-  { headers }: HttpResponse,
-  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const said = headers['docker-content-digest'];
-  if (said === digest) return;
-  if (said !== undefined) {
-    throw new RafterError(
-      'DIGEST_MISMATCH',
-      `${session.name}: the registry stored ${said} instead of ${digest}`,
-    );
+  blob: UploadBlob,
+  options: UploadOptions,
+): Promise<'uploaded' | 'mounted'> {
+  const { signal } = options;
+  const begun = await beginOrMount(session, blob, options);
+  if (begun === 'mounted') return begun;
+  let place: UploadPlace | undefined = begun;
+  const profile = profileByHeaders(place.headers) ?? options.profile;
+  let failure: unknown;
+  for (const way of waysFor(profile, blob.size)) {
+    try {
+      await way(session, blob, { place, signal });
+      return 'uploaded';
+    } catch (error) {
+      failure ??= error;
+      if (!isRefusedWay(error, blob.size)) break;
+    }
+    place = undefined;
   }
-  const stored = await headBlob(session, digest, { access: 'push', signal });
-  if (stored === undefined || (stored.size !== undefined && stored.size !== size)) {
-    throw new RafterError('UNAVAILABLE', `${session.name}: the registry took ${digest} but does not have it`);
+  throw failure;
+}
+
+/** How to send `size` bytes, best first. One PUT is one request less and works everywhere; the rest is for what limits it. */
+function waysFor({ upload = {} }: Profile, size: number): Way[] {
+  const { stream = true, pieces = true, largestPut = Number.POSITIVE_INFINITY } = upload;
+  const others = [...(stream ? [putStream] : []), ...(pieces ? [putPieces] : [])];
+  return size > largestPut ? [...others.toReversed(), putWhole] : [putWhole, ...others];
+}
+
+async function beginOrMount(
+  session: Session,
+  { digest }: UploadBlob,
+  { mount, signal }: UploadOptions,
+): Promise<UploadPlace | 'mounted'> {
+  if (mount !== undefined) {
+    try {
+      const begun = await session.retry(
+        () => beginUpload(session, { mount: { digest, ...mount }, signal }),
+        signal,
+      );
+      return begun ?? 'mounted';
+    } catch (error) {
+      // Whatever it has against mounting, or reading the other repository: an ordinary upload may work.
+      if (!(error instanceof RegistryError)) throw error;
+    }
   }
+  return (await session.retry(() => beginUpload(session, { signal }), signal))!;
+}
+
+/** True for an error that another way of sending the same bytes may not have. */
+function isRefusedWay(error: unknown, size: number): boolean {
+  if (error instanceof RegistryError) {
+    const { status, errors } = error;
+    if (status === 400) {
+      return !errors.some(({ code }) => ['DIGEST_INVALID', 'SIZE_INVALID', 'NAME_INVALID'].includes(code));
+    }
+    return [404, 405, 408, 411, 413, 415, 416, 501, 504].includes(status);
+  }
+  if (isRafterError(error, 'UNSUPPORTED')) return true;
+  return isRafterError(error, 'UNAVAILABLE') && size > LARGE_BLOB && !isRefusedConnection(error);
 }

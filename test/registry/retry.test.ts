@@ -3,7 +3,7 @@ import { RafterError } from '../../src/errors.js';
 import { RegistryError } from '../../src/registry/error.js';
 import { withRetry } from '../../src/registry/retry.js';
 
-const policy = { attempts: 4, baseDelayMs: 1, maxDelayMs: 4, deadlineMs: 5_000 };
+const policy = { attempts: 4, refusedAttempts: 2, baseDelayMs: 1, maxDelayMs: 4, deadlineMs: 5_000 };
 const options = { policy, name: 'the work' };
 const temporary = () => new RafterError('UNAVAILABLE', 'down');
 const busy = (retryAfter: string) =>

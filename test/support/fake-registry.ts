@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { ociDigest } from '../../src/codec/digest.js';
 import { parseReference, type RegistryReference } from '../../src/image/reference.js';
+import { FakeUploads } from './fake-uploads.js';
 
 /** A request as it arrived, its body read. */
 export interface FakeRequest {
@@ -11,6 +12,7 @@ export interface FakeRequest {
   url: string;
   headers: IncomingMessage['headers'];
   body: Buffer;
+  incoming: IncomingMessage;
 }
 
 /** Answers a request in place of the registry; `next` is the registry's own answer. */
@@ -25,10 +27,14 @@ export interface FakeRegistry {
   blobs: Map<string, Buffer>;
   /** By tag and by digest. */
   manifests: Map<string, { mediaType: string; bytes: Buffer }>;
+  /** Uploads under way, and how this registry takes them. */
+  uploads: FakeUploads;
   /** Lets `handler` answer the next `times` requests whose `METHOD URL` matches. Later ones come before earlier ones. */
   intercept(match: RegExp, handler: Handler, times?: number): void;
   addBlob(bytes: Buffer): { mediaType: string; digest: string; size: number };
   reference(rest?: string): RegistryReference;
+  /** Cuts all connections. */
+  cut(): void;
   stop(): Promise<void>;
 }
 
@@ -36,18 +42,20 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
   const blobs: FakeRegistry['blobs'] = new Map();
   const manifests: FakeRegistry['manifests'] = new Map();
   const requests: FakeRequest[] = [];
+  const uploads = new FakeUploads(blobs);
   const rules: { match: RegExp; handler: Handler; left: number }[] = [];
   let host = '';
 
   const server = createServer(async (incoming, response) => {
     const pieces: Buffer[] = [];
+    uploads.receive(incoming);
     try {
       for await (const piece of incoming) pieces.push(piece);
     } catch {
       return;
     }
     const { method = '', url = '', headers } = incoming;
-    const request: FakeRequest = { method, url, headers, body: Buffer.concat(pieces) };
+    const request: FakeRequest = { method, url, headers, body: Buffer.concat(pieces), incoming };
     requests.push(request);
     const applicable = rules
       .filter(({ match, left }) => left > 0 && match.test(`${method} ${url}`))
@@ -64,7 +72,7 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
   function serve(request: FakeRequest, response: ServerResponse) {
     const url = new URL(request.url, `http://${host}`);
     const [, kind, name = ''] = /^\/v2\/.+?\/(blobs|manifests)\/(.*)$/.exec(url.pathname) ?? [];
-    if (kind === 'blobs' && name.startsWith('uploads/')) return serveUpload(request, response, url);
+    if (kind === 'blobs' && name.startsWith('uploads/')) return uploads.serve(request, response, host);
     if (kind === 'blobs') return serveBlob(request, response, blobs.get(name));
     if (kind === 'manifests' && request.method === 'PUT') {
       const manifest = { mediaType: request.headers['content-type'] ?? '', bytes: request.body };
@@ -87,18 +95,6 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
     answerError(response, 404, 'NAME_UNKNOWN');
   }
 
-  function serveUpload(request: FakeRequest, response: ServerResponse, url: URL) {
-    if (request.method === 'POST') {
-      const location = `http://${host}${url.pathname}session?_state=a%2Fb%3D%3D&x=+`;
-      response.writeHead(202, { location }).end();
-      return;
-    }
-    const digest = url.searchParams.get('digest') ?? '';
-    if (ociDigest(request.body) !== digest) return answerError(response, 400, 'DIGEST_INVALID');
-    blobs.set(digest, request.body);
-    response.writeHead(201, { 'docker-content-digest': digest }).end();
-  }
-
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -107,6 +103,7 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
     requests,
     blobs,
     manifests,
+    uploads,
     intercept: (match, handler, times = 1) => void rules.push({ match, handler, left: times }),
     addBlob(bytes) {
       const digest = ociDigest(bytes);
@@ -114,6 +111,7 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
       return { mediaType: 'application/octet-stream', digest, size: bytes.length };
     },
     reference: (rest = 'team/app:1') => parseReference(`${host}/${rest}`) as RegistryReference,
+    cut: () => server.closeAllConnections(),
     async stop() {
       const closed = once(server, 'close');
       server.close();
@@ -176,4 +174,10 @@ export function cutAfter(registry: FakeRegistry, count: number): Handler {
 export const hangUp: Handler = (_request, response) => void response.destroy();
 
 /** Retry quickly, so that tests of failures are not slow. */
-export const quickly = { attempts: 5, baseDelayMs: 2, maxDelayMs: 10, deadlineMs: 10_000 };
+export const quickly = {
+  attempts: 5,
+  refusedAttempts: 3,
+  baseDelayMs: 2,
+  maxDelayMs: 10,
+  deadlineMs: 10_000,
+};
