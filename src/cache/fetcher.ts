@@ -97,7 +97,7 @@ export class Fetcher {
 
   async #run(flight: Flight): Promise<void> {
     const start = flight.units[0]!.unit.storedOffset;
-    const end = endOf(flight.units.at(-1)!.unit);
+    const end = Math.max(...flight.units.map(({ unit }) => endOf(unit)));
     const whole = this.#fetch(flight, start, end - start);
     for (const pending of flight.units) {
       try {
@@ -189,14 +189,21 @@ function unitsOf({ layout }: Demand, chunks: ChunkInfo[]): Unit[] {
   return units.sort((a, b) => a.storedOffset - b.storedOffset);
 }
 
-/** Units side by side in stored space, as many as one request may have. */
+/** Units (ascending) side by side in stored space, as many as one request may have. Slices of a gzip file may overlap. */
 function inRequests(units: Unit[]): Unit[][] {
   const requests: Unit[][] = [];
+  let start = 0;
+  let end = -1;
   for (const unit of units) {
-    const open = requests.at(-1);
-    const adjacent = open && endOf(open.at(-1)!) === unit.storedOffset;
-    if (adjacent && endOf(unit) - open[0]!.storedOffset <= MAX_REQUEST_SIZE) open.push(unit);
-    else requests.push([unit]);
+    const newEnd = Math.max(end, endOf(unit));
+    if (unit.storedOffset <= end && newEnd - start <= MAX_REQUEST_SIZE) {
+      requests.at(-1)!.push(unit);
+      end = newEnd;
+    } else {
+      requests.push([unit]);
+      start = unit.storedOffset;
+      end = endOf(unit);
+    }
   }
   return requests;
 }

@@ -1,5 +1,6 @@
 import type { Compressor } from '../codec/compressor.js';
 import { type DigestAlgorithm, sha256Stream } from '../codec/digest.js';
+import type { UnitCipher } from '../codec/unit-cipher.js';
 import { RafterError } from '../errors.js';
 import type { BlobChunk } from '../rafs/blob-meta.js';
 import type { Bootstrap, ChunkMap } from '../rafs/bootstrap.js';
@@ -16,6 +17,8 @@ export interface BlobLayout {
   readonly chunkCount: number;
   readonly compressor: Compressor;
   readonly digester: DigestAlgorithm;
+  /** Key of the chunks that are encrypted. */
+  readonly cipher?: UnitCipher | undefined;
   /** Chunk `index` of 0 .. chunkCount - 1, ascending in decoded space. */
   chunk(index: number): ChunkInfo;
   /** Digest of the chunk's decoded bytes; undefined if the image does not use the chunk and so does not tell. */
@@ -34,6 +37,7 @@ export function layoutOf(bootstrap: Bootstrap, blobIndex: number, map: ChunkMap)
     chunkCount: map.chunkCount,
     compressor: blob.compressor,
     digester: blob.digester,
+    cipher: blob.cipher,
     chunk: (index) => map.chunk(index),
     chunkDigest: (index) => bootstrap.chunkDigest(blobIndex, index),
     chunkAtDecoded: (offset) => map.chunkAtDecoded(offset),

@@ -1,14 +1,19 @@
-import { type Compressor, decompress } from '../codec/compressor.js';
+import { decompress } from '../codec/compressor.js';
 import { chunkDigest, crc32c } from '../codec/digest.js';
+import { type InflateStart, inflateSlice } from '../codec/inflate-slice.js';
+import { decryptUnit } from '../codec/unit-cipher.js';
 import { messageOf, RafterError } from '../errors.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
 
-/** What is fetched and decoded as one: a chunk standing alone, or a batch of small chunks. */
+/** What is fetched and decoded as one: a chunk standing alone, a batch of small chunks, or a slice of a gzip file. */
 export interface Unit {
   storedOffset: number;
   storedSize: number;
   decodedSize: number;
   compressed: boolean;
+  encrypted: boolean;
+  /** For a slice of a gzip file. */
+  inflate: InflateStart | undefined;
   /** Chunks in it whose digests the layout knows, in order of their index. */
   members: ChunkInfo[];
 }
@@ -21,18 +26,11 @@ export interface DecodedUnit {
 
 /** The unit that holds `chunk`, with the neighbours that share it. */
 export function unitOf(layout: BlobLayout, chunk: ChunkInfo): Unit {
-  const { batch } = chunk;
-  if (!batch) {
-    const { storedOffset, storedSize, size, compressed } = chunk;
-    return { storedOffset, storedSize, decodedSize: size, compressed, members: [chunk] };
-  }
-  return {
-    storedOffset: chunk.storedOffset,
-    storedSize: batch.storedSize,
-    decodedSize: batch.decodedSize,
-    compressed: batch.storedSize !== batch.decodedSize,
-    members: batchMembers(layout, chunk, batch),
-  };
+  const { storedOffset, compressed, encrypted = false, batch, inflate } = chunk;
+  const common = { storedOffset, compressed, encrypted, inflate };
+  if (!batch) return { ...common, storedSize: chunk.storedSize, decodedSize: chunk.size, members: [chunk] };
+  const { storedSize, decodedSize } = batch;
+  return { ...common, storedSize, decodedSize, members: batchMembers(layout, chunk, batch) };
 }
 
 /** Neighbours on both sides, at most as many bytes as the batch has: members that overlap must not multiply the work. */
@@ -67,7 +65,7 @@ export function decodeUnit(layout: BlobLayout, unit: Unit, stored: Buffer | unde
   let reason = 'the source gave another number of bytes';
   if (stored) {
     try {
-      decoded = decodeBytes(layout.compressor, unit, stored);
+      decoded = decodeBytes(layout, unit, stored);
     } catch (error) {
       reason = messageOf(error);
     }
@@ -87,12 +85,22 @@ export function isChunk(layout: BlobLayout, chunk: ChunkInfo, bytes: Buffer): bo
   return wrongWith(layout, chunk, bytes) === undefined;
 }
 
-function decodeBytes(compressor: Compressor, unit: Unit, stored: Buffer): Buffer {
-  const decoded = unit.compressed ? decompress(compressor, stored, unit.decodedSize) : stored;
-  if (decoded.length !== unit.decodedSize) {
-    throw new RafterError('MALFORMED', `unit has ${decoded.length} bytes, not ${unit.decodedSize}`);
+function decodeBytes(layout: BlobLayout, unit: Unit, stored: Buffer): Buffer {
+  const { decodedSize, inflate } = unit;
+  if (inflate) return inflateSlice(stored, inflate, decodedSize);
+  const clear = unit.encrypted ? decrypt(layout, stored) : stored;
+  // A short batch is filled up before it is encrypted, so its sizes differ although it is raw.
+  const isFilledUp = clear.length < stored.length && clear.length === decodedSize;
+  const decoded = unit.compressed && !isFilledUp ? decompress(layout.compressor, clear, decodedSize) : clear;
+  if (decoded.length !== decodedSize) {
+    throw new RafterError('MALFORMED', `unit has ${decoded.length} bytes, not ${decodedSize}`);
   }
   return decoded;
+}
+
+function decrypt({ id, cipher }: BlobLayout, stored: Buffer): Buffer {
+  if (!cipher) throw new RafterError('MALFORMED', `blob ${id} is encrypted, but the image has no key for it`);
+  return decryptUnit(cipher, stored);
 }
 
 function wrongWith(layout: BlobLayout, chunk: ChunkInfo, bytes: Buffer): string | undefined {

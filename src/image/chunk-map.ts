@@ -1,8 +1,9 @@
 import { isRafterError, RafterError } from '../errors.js';
+import { BlobFeature, hasFeature } from '../rafs/blob-features.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
 import type { RafsBlob } from '../rafs/bootstrap.js';
 import { type Descriptor, hexOf } from './descriptor.js';
-import { NYDUS_BLOB_LAYER } from './media-types.js';
+import { NYDUS_BLOB_LAYER, OCI_LAYER_GZIP } from './media-types.js';
 import type { ImageSource } from './source.js';
 
 /** Bytes of the header that follows a blob's stored chunk map. */
@@ -11,12 +12,30 @@ const MAP_HEADER_SIZE = 4096;
 const MAX_MAP_SIZE = 256 << 20;
 
 /**
- * The layer that is `blob`. A blob that the bootstrap names and no layer is gets a descriptor of its own: it is looked for in the
- * same repository.
+ * The object that holds the chunks of `blob`: a layer of the image, or a layer of the ordinary image that it refers to. One that is
+ * no layer gets a descriptor of its own: it is looked for in the same repository.
  */
 export function descriptorOfBlob(layers: readonly Descriptor[], blob: RafsBlob): Descriptor {
   const layer = layers.find(({ digest }) => hexOf(digest) === blob.id);
-  return layer ?? { mediaType: NYDUS_BLOB_LAYER, digest: `sha256:${blob.id}`, size: blob.compressedSize };
+  if (layer) return layer;
+  const mediaType = isReference(blob) ? OCI_LAYER_GZIP : NYDUS_BLOB_LAYER;
+  return { mediaType, digest: `sha256:${blob.id}`, size: blob.compressedSize };
+}
+
+/** True if the chunks of `blob` are in a layer of an ordinary image and only its chunk map is in an object of Nydus. */
+export function isReference(blob: RafsBlob): boolean {
+  return hasFeature(blob.features, BlobFeature.SEPARATE);
+}
+
+/** The object that holds the chunk map of `blob`, whose chunks are in `descriptor`. */
+export function descriptorOfMap(blob: RafsBlob, descriptor: Descriptor): Descriptor {
+  if (!isReference(blob)) return descriptor;
+  return { mediaType: NYDUS_BLOB_LAYER, digest: `sha256:${mapNameOf(blob)}`, size: blob.metaSize };
+}
+
+/** Hexadecimal digest of the object that holds the chunk map of `blob`; the `.blob.meta` files of a bootstrap layer are named so. */
+export function mapNameOf(blob: RafsBlob): string {
+  return isReference(blob) ? blob.metaDigest.toString('hex') : blob.id;
 }
 
 /**
@@ -32,7 +51,10 @@ export function parseSuppliedMap(file: Buffer, blob: RafsBlob): BlobMeta | undef
   }
 }
 
-/** The bytes of the chunk map that the blob itself holds, for `BlobMeta.parseStored`. LIMIT_EXCEEDED above MAX_MAP_SIZE. */
+/**
+ * The bytes of the chunk map as it is stored in or beside the blob that `descriptor` names, for `BlobMeta.parseStored`.
+ * LIMIT_EXCEEDED above MAX_MAP_SIZE.
+ */
 export function readStoredMap(
   source: ImageSource,
   { descriptor, blob, signal }: { descriptor: Descriptor; blob: RafsBlob; signal?: AbortSignal | undefined },
@@ -40,5 +62,5 @@ export function readStoredMap(
   const size = blob.ci.compressedSize + MAP_HEADER_SIZE;
   if (size > MAX_MAP_SIZE)
     throw new RafterError('LIMIT_EXCEEDED', `blob ${blob.id}: a chunk map of ${size} bytes`);
-  return source.readBlobRange(descriptor, blob.ci.offset, size, signal);
+  return source.readBlobRange(descriptorOfMap(blob, descriptor), blob.ci.offset, size, signal);
 }

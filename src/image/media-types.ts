@@ -2,6 +2,7 @@
 export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 export const OCI_CONFIG = 'application/vnd.oci.image.config.v1+json';
+export const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
 export const OCI_LAYER_GZIP = 'application/vnd.oci.image.layer.v1.tar+gzip';
 export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
 export const DOCKER_INDEX = 'application/vnd.docker.distribution.manifest.list.v2+json';
@@ -17,6 +18,8 @@ export const NYDUS_CONFIG = 'application/vnd.nydus.image.config.v1+json';
 /** Annotation keys of Nydus images, as nydusify writes and nydus-snapshotter reads them. */
 export const NYDUS_BLOB = 'containerd.io/snapshot/nydus-blob';
 export const NYDUS_BOOTSTRAP = 'containerd.io/snapshot/nydus-bootstrap';
+/** Digest of the ordinary layer that holds the chunks of this one. */
+export const NYDUS_REF = 'containerd.io/snapshot/nydus-ref';
 export const NYDUS_FS_VERSION = 'containerd.io/snapshot/nydus-fs-version';
 export const NYDUS_SOURCE_DIGEST = 'containerd.io/snapshot/nydus-source-digest';
 export const NYDUS_SOURCE_REFERENCE = 'containerd.io/snapshot/nydus-source-reference';
@@ -25,6 +28,8 @@ export const NYDUS_OS_FEATURE = 'nydus.remoteimage.v1';
 
 /** Annotation that holds the tag of an entry in a layout's index.json (OCI image spec, annotations). */
 export const REF_NAME = 'org.opencontainers.image.ref.name';
+/** Annotation that holds the whole name there in archives that containerd and Docker write, REF_NAME holding the tag only. */
+export const CONTAINERD_NAME = 'io.containerd.image.name';
 
 /** What an index entry is to another one, whose digest the second annotation has (BuildKit, attestation storage). */
 export const REFERENCE_TYPE = 'vnd.docker.reference.type';

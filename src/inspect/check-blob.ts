@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { type BlobLayout, layoutOf } from '../cache/layout.js';
 import { decodeUnit, unitOf } from '../cache/unit.js';
 import { crc32c } from '../codec/digest.js';
 import { isRafterError, messageOf } from '../errors.js';
-import { readStoredMap } from '../image/chunk-map.js';
+import { descriptorOfMap, mapNameOf, readStoredMap } from '../image/chunk-map.js';
 import type { Descriptor } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
 import { BlobFeature, hasFeature } from '../rafs/blob-features.js';
@@ -21,7 +22,7 @@ const MAP_HEADER_SIZE = 4096;
 
 export interface BlobCheck {
   source: ImageSource;
-  /** The layer that the blob is. */
+  /** The layer that the blob is, or refers to. */
   descriptor: Descriptor;
   bootstrap: Bootstrap;
   table: ChunkTable;
@@ -55,9 +56,10 @@ export async function checkBlob(check: BlobCheck, faults: FaultList): Promise<Bl
       place,
     );
   }
-  const read = (offset: number, length: number) => source.readBlobRange(descriptor, offset, length, signal);
+  const holder = descriptorOfMap(blob, descriptor);
+  const read = (offset: number, length: number) => source.readBlobRange(holder, offset, length, signal);
   const map = await readMap(check, blob, faults);
-  const data = await checkToc({ blob, size: descriptor.size, read }, faults);
+  const data = await checkToc({ blob, size: holder.size, read }, faults);
   if (map) compareWithTable(check, map, faults);
   const layout = map && layoutOf(bootstrap, blobIndex, map);
   return readChunks(check, { blob, layout, data }, faults);
@@ -92,14 +94,14 @@ async function readMap(check: BlobCheck, blob: RafsBlob, faults: FaultList): Pro
     other = BlobMeta.parseFile(supplied, blob);
   } catch (error) {
     if (!isRafterError(error, 'MALFORMED', 'LIMIT_EXCEEDED')) throw error;
-    const message = `the bootstrap layer's ${blob.id}.blob.meta is no chunk map: ${messageOf(error)}`;
+    const message = `the bootstrap layer's ${mapNameOf(blob)}.blob.meta is no chunk map: ${messageOf(error)}`;
     if (supplied.length === MAP_HEADER_SIZE) faults.warnings.push(message);
     else faults.add('bootstrap', message, place);
     return map;
   }
   if (!map) return other;
   for (let i = 0; i < map.chunkCount; i++) {
-    if (JSON.stringify(map.chunk(i)) === JSON.stringify(other.chunk(i))) continue;
+    if (isDeepStrictEqual(map.chunk(i), other.chunk(i))) continue;
     faults.add('bootstrap', "the bootstrap layer's chunk map says another thing than the blob's", {
       ...place,
       chunk: i,

@@ -1,12 +1,13 @@
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
-import { descriptorOfBlob } from '../image/chunk-map.js';
+import { descriptorOfBlob, descriptorOfMap, isReference, mapNameOf } from '../image/chunk-map.js';
 import { MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import type { Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
 import { parseManifest } from '../image/manifest.js';
+import { NYDUS_REF } from '../image/media-types.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
-import { requireReadable } from '../rafs/blob-meta.js';
+import { requireReadable } from '../rafs/blob-forms.js';
 import { type Bootstrap, parseBootstrap } from '../rafs/bootstrap.js';
 import { checkBlob, checkUnusedBlob } from './check-blob.js';
 import { type ChunkTable, checkChunkTable, openChunkTable } from './check-chunk-table.js';
@@ -108,10 +109,16 @@ async function checkFound(
     for (const [blobIndex, blob] of bootstrap.blobs.entries()) {
       signal?.throwIfAborted();
       const descriptor = descriptorOfBlob(layers, blob);
-      if (!layers.includes(descriptor))
-        faults.add('manifest', 'no layer is this blob, which the bootstrap names', { blob: blob.id });
-      used.add(descriptor.digest);
-      const supplied = layer.blobMetas.get(blob.id);
+      const { digest } = descriptorOfMap(blob, descriptor);
+      const blobLayer = layers.find((candidate) => candidate.digest === digest);
+      if (!blobLayer) {
+        const what = isReference(blob) ? `${digest}, the chunk map of this blob` : 'this blob';
+        faults.add('manifest', `no layer is ${what}, which the bootstrap names`, { blob: blob.id });
+      } else if (isReference(blob) && blobLayer.annotations?.[NYDUS_REF] !== descriptor.digest) {
+        faults.add('manifest', `layer ${digest}: annotation ${NYDUS_REF} is not ${descriptor.digest}`);
+      }
+      used.add(digest);
+      const supplied = layer.blobMetas.get(mapNameOf(blob));
       const result = await checkBlob(
         { source, descriptor, bootstrap, table, blobIndex, supplied, signal },
         damaged,

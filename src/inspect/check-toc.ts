@@ -1,5 +1,6 @@
 import { decompress } from '../codec/compressor.js';
 import { sha256 } from '../codec/digest.js';
+import { decryptUnit } from '../codec/unit-cipher.js';
 import { BlobFeature, hasFeature } from '../rafs/blob-features.js';
 import type { RafsBlob } from '../rafs/bootstrap.js';
 import { CONTEXT_HEADER_SIZE } from '../rafs/context-header.js';
@@ -12,7 +13,7 @@ const MAX_SECTION_SIZE = 256 << 20;
 
 export interface TocCheck {
   blob: RafsBlob;
-  /** Bytes of the blob's object. */
+  /** Bytes of the object that holds the table of contents: the blob, or what is beside it. */
   size: number;
   read(offset: number, length: number): Promise<Buffer>;
 }
@@ -78,7 +79,9 @@ async function checkSection(entry: TocEntry, { blob, read }: TocCheck, faults: F
   const decoded = await faults.guard(
     'blob',
     async () => {
-      const stored = await read(offset, storedSize);
+      const section = await read(offset, storedSize);
+      const isEncrypted = name === TocName.CHUNK_INFOS || name === TocName.CONTEXT_HEADER;
+      const stored = blob.cipher && isEncrypted ? decryptUnit(blob.cipher, section) : section;
       return compressor === 'none' ? stored : decompress(compressor, stored, size);
     },
     place,

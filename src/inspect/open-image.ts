@@ -1,6 +1,6 @@
 import { type BlobLayout, layoutOf } from '../cache/layout.js';
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
-import { descriptorOfBlob, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
+import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
 import { type ImageConfig, MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
@@ -78,7 +78,7 @@ export async function openManifest(
     const blob = bootstrap.blobs[blobIndex]!;
     const known = bootstrap.chunkMap(blobIndex);
     if (known) return known;
-    const file = layer.blobMetas.get(blob.id);
+    const file = layer.blobMetas.get(mapNameOf(blob));
     const supplied = file && parseSuppliedMap(file, blob);
     if (supplied) return supplied;
     const bytes = await readStoredMap(source, { descriptor: descriptorOf(blob), blob, signal });

@@ -14,7 +14,7 @@ import { verifiedStream } from '../image/verified-stream.js';
  * against their digest each time they are read; a damaged one counts as missing.
  *
  *     <dir>/blobs/sha256/<hex>     manifest, index, configuration or bootstrap layer
- *     <dir>/maps/<blob id>         end of a blob: its chunk map as stored
+ *     <dir>/maps/<hex>             end of the blob with that digest: a chunk map as stored
  *     <dir>/refs/<hash>.json       last known digest of a reference
  */
 export interface ImageStore {
@@ -26,9 +26,10 @@ export interface ImageStore {
   writeBlob(descriptor: Descriptor, content: Readable): Promise<void>;
   /** Removes one that turned out to be damaged. */
   removeBlob(descriptor: Descriptor): Promise<void>;
-  readMap(blobId: string): Promise<Buffer | undefined>;
-  writeMap(blobId: string, bytes: Buffer): Promise<void>;
-  removeMap(blobId: string): Promise<void>;
+  /** A chunk map, by the hexadecimal digest of the object that holds it. */
+  readMap(name: string): Promise<Buffer | undefined>;
+  writeMap(name: string, bytes: Buffer): Promise<void>;
+  removeMap(name: string): Promise<void>;
   /** What `reference` (its canonical text) meant when it was last looked up. */
   recallReference(reference: string): Promise<Descriptor | undefined>;
   rememberReference(reference: string, descriptor: Descriptor): Promise<void>;
@@ -38,7 +39,7 @@ export interface ImageStore {
 export function openImageStore(dir: string): ImageStore {
   const blobPath = (descriptor: Descriptor) =>
     join(dir, 'blobs', algorithmOf(descriptor.digest), hexOf(descriptor.digest));
-  const mapPath = (blobId: string) => join(dir, 'maps', blobId);
+  const mapPath = (name: string) => join(dir, 'maps', name);
   const refPath = (reference: string) =>
     join(dir, 'refs', `${createHash('sha256').update(reference).digest('hex')}.json`);
 
@@ -64,9 +65,9 @@ export function openImageStore(dir: string): ImageStore {
     },
 
     removeBlob: (descriptor) => rm(blobPath(descriptor), { force: true }),
-    readMap: (blobId) => readIfThere(mapPath(blobId)),
-    writeMap: (blobId, bytes) => writeBytes(mapPath(blobId), bytes),
-    removeMap: (blobId) => rm(mapPath(blobId), { force: true }),
+    readMap: (name) => readIfThere(mapPath(name)),
+    writeMap: (name, bytes) => writeBytes(mapPath(name), bytes),
+    removeMap: (name) => rm(mapPath(name), { force: true }),
 
     async recallReference(reference) {
       const bytes = await readIfThere(refPath(reference));

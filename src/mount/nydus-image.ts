@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { isRafterError, messageOf } from '../errors.js';
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
-import { descriptorOfBlob, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
+import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
 import { type ImageConfig, parseImageConfig } from '../image/config.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
@@ -66,7 +66,8 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
   const layers = blobLayers(manifest);
   const blobs = bootstrap.blobs.map(async (blob, index) => {
     const descriptor = descriptorOfBlob(layers, blob);
-    const map = bootstrap.chunkMap(index) ?? fetcher.map(blob, descriptor, layer.blobMetas.get(blob.id));
+    const map =
+      bootstrap.chunkMap(index) ?? fetcher.map(blob, descriptor, layer.blobMetas.get(mapNameOf(blob)));
     return { descriptor, map: await map };
   });
   return {
@@ -150,19 +151,20 @@ function createFetcher({ source, store, signal }: OpenOptions) {
   }
 
   async function storedMap(blob: RafsBlob, descriptor: Descriptor): Promise<BlobMeta> {
-    const kept = await store.readMap(blob.id);
+    const name = mapNameOf(blob);
+    const kept = await store.readMap(name);
     if (kept !== undefined) {
       try {
         return BlobMeta.parseStored(kept, blob);
       } catch (error) {
         if (!isRafterError(error)) throw error;
-        await store.removeMap(blob.id);
+        await store.removeMap(name);
       }
     }
     const bytes = await readStoredMap(source, { descriptor, blob, signal });
     downloaded += bytes.length;
     const map = BlobMeta.parseStored(bytes, blob);
-    await store.writeMap(blob.id, bytes);
+    await store.writeMap(name, bytes);
     return map;
   }
 

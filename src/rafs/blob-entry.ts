@@ -1,5 +1,6 @@
 import type { Compressor } from '../codec/compressor.js';
 import { DIGEST_SIZE, type DigestAlgorithm } from '../codec/digest.js';
+import type { UnitCipher } from '../codec/unit-cipher.js';
 import { RafterError } from '../errors.js';
 import { compressorId, compressorOf, digesterId, digesterOf } from './algorithms.js';
 import { malformed, readPaddedText, readU64, writeU64 } from './binary.js';
@@ -65,7 +66,7 @@ export interface BlobEntryFields {
   metaDigest: Buffer;
   metaSize: number;
   /** AES-128-XTS key (32 bytes) and tweak (16 bytes) of an encrypted blob. They take the place of metaDigest and metaSize. */
-  cipher?: { key: Buffer; iv: Buffer };
+  cipher?: UnitCipher;
 }
 
 /** One entry of the blob table. */

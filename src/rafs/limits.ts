@@ -25,6 +25,11 @@ export const MAX_DEVICE_MAJOR = 0xfff;
 export const MAX_DEVICE_MINOR = 0xfffff;
 /** Decoded bytes of one batch. nydusd mounts larger ones and then fails to read them. */
 export const MAX_BATCH_SIZE = 0x1000000;
+/**
+ * Decoded bytes of one slice of a gzip file, and its bytes in the file. nydus-image begins a new slice where it can before every chunk
+ * once one has 2 MiB, so it ends with a whole chunk (16 MiB at most) behind what was there and what its deflate block goes on with.
+ */
+export const MAX_SLICE_SIZE = 0x4000000;
 
 /** `value` rounded up to a multiple of `unit`. Both may exceed 2^32. */
 export function alignUp(value: number, unit: number): number {

@@ -12,7 +12,7 @@ const DICT_SIZE = 32;
 const BYTE = 36;
 const BITS = 37;
 
-/** State of an inflate decoder at the start of a deflate block: from here a slice of a gzip file can be decoded. */
+/** Where a slice of a gzip file is, and the state of an inflate decoder at its start, which is that of a deflate block. */
 export interface ZranContext {
   /** Position and length of the slice in the gzip file; the position is behind `byte` if the block starts inside it. */
   inOffset: number;

@@ -1,4 +1,4 @@
-import { createReadStream, readFileSync } from 'node:fs';
+import { cpSync, createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packBootstrapLayer } from '../../src/image/bootstrap-layer.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
@@ -17,6 +17,13 @@ import { golden, goldenBlobFile, goldenBootstrap } from './golden.js';
 /** An image that nydusify wrote, in fixtures/golden/oci. */
 export function goldenLayout(name: string): LayoutSource {
   return new LayoutSource({ transport: 'oci', path: join(golden, 'oci', name) });
+}
+
+/** Copies the image that nydusify wrote with `--oci-ref` to `path`, with the ordinary layers that it refers to. */
+export function writeReferenceLayout(path: string): LayoutSource {
+  for (const name of ['tiny-src', 'tiny-ociref'])
+    cpSync(join(golden, 'oci', name), path, { recursive: true });
+  return new LayoutSource({ transport: 'oci', path });
 }
 
 async function store(target: LayoutTarget, mediaType: string, bytes: Buffer): Promise<Descriptor> {
