@@ -25,6 +25,11 @@ export interface ConvertRequest {
   withReferrer?: boolean;
   /** Lists the source's images in the target too, in front of the Nydus images. */
   mergeIndex?: boolean;
+  /**
+   * Nydus images whose chunks are not stored again: the new image refers to their blobs, which are copied to the target if it lacks
+   * them. They are trusted as a base image is. The same images in the same order give the same bytes. Default none.
+   */
+  dictionaries?: readonly ImageSource[];
   /** Directory with records of the layers that were converted before, to be used and added to. Default: none. */
   cacheDir?: string | undefined;
   options?: ConvertOptions;
@@ -61,6 +66,7 @@ async function convert(
   { options, choice, pool }: { options: CheckedOptions; choice: PlatformChoice; pool: PackPool },
 ): Promise<ConvertSummary> {
   const { source, target, mergeIndex = false } = request;
+  target.checkKind?.('nydus');
   const clock = startClock();
   const from = await readSource(source, choice, options.signal);
   clock.lap('manifest');
@@ -71,6 +77,7 @@ async function convert(
     sourceReference: publicReference(request.sourceReference),
     cache: request.cacheDir === undefined ? undefined : new LayerCache(request.cacheDir),
     withReferrer: request.withReferrer ?? false,
+    dictionaries: request.dictionaries ?? [],
     onProgress: request.onProgress,
   };
   const summaries = new Map<Digest, ImageSummary>();

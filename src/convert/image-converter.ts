@@ -7,7 +7,9 @@ import type { ImageSource } from '../image/source.js';
 import type { ImageTarget } from '../image/target.js';
 import { buildBootstrap } from '../rafs/bootstrap-builder.js';
 import type { TreeNode } from '../rafs/tree.js';
+import { copyMissingBlobs } from '../transports/copy.js';
 import { BackgroundWork } from './background-work.js';
+import { ChunkDictionary, type DictionaryBlob } from './chunk-dictionary.js';
 import { ChunkIndex } from './chunk-index.js';
 import type { LayerCache } from './layer-cache.js';
 import type { LayerResult } from './layer-converter.js';
@@ -16,7 +18,13 @@ import { collectLosses } from './losses.js';
 import type { CheckedOptions } from './options.js';
 import { emptyTree } from './overlay.js';
 import type { SourceImage } from './source-image.js';
-import { type Clock, type ImageSummary, type LayerSummary, summarizeLayer } from './summary.js';
+import {
+  type Clock,
+  type ImageSummary,
+  type LayerSummary,
+  summarizeDictionary,
+  summarizeLayer,
+} from './summary.js';
 
 /** A step that goes on or has ended. `done` and `total` are bytes. */
 export interface ProgressEvent {
@@ -33,6 +41,8 @@ export interface ConversionContext {
   options: CheckedOptions;
   pool: PackPool;
   clock: Clock;
+  /** Nydus images whose chunks are not stored again. */
+  dictionaries: readonly ImageSource[];
   /** Layers that were converted before; undefined: every layer is converted. */
   cache: LayerCache | undefined;
   /** Name of the source that means something on other machines too. */
@@ -77,8 +87,11 @@ async function convertAndStore(
   const { source, target, options, pool, clock } = context;
   const root = emptyTree();
   const losses = collectLosses(options.lossy);
-  const shared = { source, target, root, index: new ChunkIndex(), storing, pool, options, losses };
-  const convertLayer = createLayerConverter(shared, context.cache);
+  const platform = formatPlatform(image.entry.platform!);
+  const dictionary = await ChunkDictionary.read(context.dictionaries, { ...options, platform });
+  const index = new ChunkIndex(dictionary);
+  const shared = { source, target, root, index, storing, pool, options, losses };
+  const convertLayer = createLayerConverter(shared, { cache: context.cache, dictionary });
   const results: LayerResult[] = [];
   const layers: LayerSummary[] = [];
   for (const [i, descriptor] of image.manifest.layers.entries()) {
@@ -96,9 +109,10 @@ async function convertAndStore(
   }
   clock.lap('layers');
 
-  const bootstrap = await storeBootstrap(target, root, results, options);
+  const bootstrap = await storeBootstrap(target, { root, layers: results, dictionary }, options);
   clock.lap('bootstrap');
   await storing.finish();
+  const copied = await copyDictionaryBlobs(context, bootstrap.dictionaryBlobs, place);
 
   const nydus = buildNydusManifest({
     source: image.manifest,
@@ -106,6 +120,7 @@ async function convertAndStore(
     sourceDescriptor: image.entry,
     sourceReference: context.sourceReference,
     blobs: results.map(({ blob }) => blob),
+    dictionaryBlobs: bootstrap.dictionaryBlobs.map(({ descriptor }) => descriptor),
     bootstrap,
     withReferrer: context.withReferrer,
     merged: context.mergeIndex,
@@ -115,39 +130,65 @@ async function convertAndStore(
   const manifest = await target.putManifest(bytes, mediaType, { tag: place.tag, signal: options.signal });
   clock.lap('publish');
 
-  const blobBytes = layers.reduce((sum, layer) => sum + layer.blobBytes, 0);
+  const shares = summarizeDictionary(layers, bootstrap.dictionaryBlobs, copied);
+  const blobBytes = layers.reduce((sum, layer) => sum + layer.blobBytes, shares.blobBytes);
   const summary = {
-    platform: formatPlatform(image.entry.platform!),
+    platform,
     source: { digest: image.entry.digest, bytes: sourceBytes(image) },
     target: { digest: manifest.digest, bytes: blobBytes + bootstrap.size + nydus.config.bytes.length },
     layers,
     reusedLayers: layers.filter(({ reused }) => reused).length,
+    dictionary: shares,
     bootstrapBytes: bootstrap.rawSize,
-    warnings: losses.warnings(),
+    warnings: [...dictionary.warnings, ...losses.warnings()],
   };
   return { manifest, summary };
 }
 
 async function storeBootstrap(
   target: ImageTarget,
-  root: TreeNode,
-  layers: LayerResult[],
+  { root, layers, dictionary }: { root: TreeNode; layers: LayerResult[]; dictionary: ChunkDictionary },
   { chunkSize, compressor, digester, prefetch, signal }: CheckedOptions,
 ) {
   const blobs = layers.flatMap(({ blob }) => (blob ? [blob] : []));
   const bootstrap = buildBootstrap({
     root,
-    blobs: blobs.map(({ ref }) => ref),
+    blobs: [...blobs, ...dictionary.blobs].map(({ ref }) => ref),
     chunkSize,
     compressor,
     digester,
     prefetch: prefetch.map((path) => Buffer.from(path)),
   });
+  const dictionaryBlobs = dictionary.usedBy(bootstrap);
   const { bytes, diffId } = await packBootstrapLayer({
     bootstrap,
-    blobMetas: blobs.map(({ digest, meta }) => ({ layerHex: hexOf(digest), bytes: meta })),
+    blobMetas: [
+      ...blobs.map(({ digest, meta }) => ({ layerHex: hexOf(digest), bytes: meta })),
+      ...dictionaryBlobs.flatMap(({ ref, meta }) => (meta ? [{ layerHex: ref.id!, bytes: meta }] : [])),
+    ],
   });
-  return { ...(await storeBytes(target, bytes, signal)), diffId, rawSize: bootstrap.length };
+  const stored = await storeBytes(target, bytes, signal);
+  return { ...stored, diffId, rawSize: bootstrap.length, dictionaryBlobs };
+}
+
+/** Brings to the target what it lacks of the dictionary's blobs. Bytes that were copied. */
+async function copyDictionaryBlobs(
+  { target, options, onProgress }: ConversionContext,
+  blobs: DictionaryBlob[],
+  place: ImagePlace,
+): Promise<number> {
+  const label = `${place.label}blobs of the chunk dictionary`;
+  let bytes = 0;
+  for (const source of new Set(blobs.map((blob) => blob.source))) {
+    const descriptors = blobs.filter((blob) => blob.source === source).map(({ descriptor }) => descriptor);
+    const { copiedBytes } = await copyMissingBlobs(source, target, descriptors, {
+      signal: options.signal,
+      onProgress: ({ done, total }) => onProgress?.({ kind: 'progress', label, done, total }),
+    });
+    bytes += copiedBytes;
+  }
+  if (bytes > 0) onProgress?.({ kind: 'finished', label, done: bytes, total: bytes });
+  return bytes;
 }
 
 async function storeBytes(

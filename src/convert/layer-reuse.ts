@@ -2,6 +2,7 @@ import { sha256 } from '../codec/digest.js';
 import type { Digest } from '../image/descriptor.js';
 import { BlobRef } from '../rafs/blob-ref.js';
 import type { FileInode } from '../rafs/tree.js';
+import type { ChunkDictionary } from './chunk-dictionary.js';
 import type { LayerCache } from './layer-cache.js';
 import {
   convertLayer,
@@ -19,20 +20,24 @@ const FORMAT = 2;
 /**
  * Converts the layers of one image, lowest first, and leaves out those whose records are in the cache and whose blobs the
  * target has. As chunks are shared across layers, what becomes of a layer depends on those below it: a record counts only
- * for the same layers, in the same order, with the same options. The result is the same with and without records.
+ * for the same layers, in the same order, with the same options and dictionaries. The result is the same with and without records.
  */
-export function createLayerConverter(image: ImageUnderConstruction, cache: LayerCache | undefined) {
+export function createLayerConverter(
+  image: ImageUnderConstruction,
+  { cache, dictionary }: { cache: LayerCache | undefined; dictionary: ChunkDictionary },
+) {
   const below: Digest[] = [];
-  const blobs = new Map<string, BlobRef>();
+  const shared = new Map(dictionary.blobs.map(({ ref }) => [ref.id!, ref]));
+  const blobs = new Map(shared);
 
   /** As `convertLayer`; `reused` if the layer was not read. */
   return async (layer: LayerInput): Promise<LayerResult & { reused: boolean }> => {
     below.push(layer.descriptor.digest, layer.diffId);
-    const key = cache && keyOf(image, below);
+    const key = cache && keyOf(image, dictionary, below);
     const known = key === undefined ? undefined : await findRecord(image, { cache: cache!, key, blobs });
     const reused = known !== undefined;
     let result: LayerResult;
-    if (reused) result = replay(image, layer, { record: known, blobs });
+    if (reused) result = replay(image, layer, { record: known, blobs, shared });
     else if (key === undefined) result = await convertLayer(image, layer);
     else {
       const recorder = new LayerRecorder();
@@ -47,10 +52,16 @@ export function createLayerConverter(image: ImageUnderConstruction, cache: Layer
   };
 }
 
-function keyOf({ options }: ImageUnderConstruction, layers: Digest[]): string {
+function keyOf(
+  { options }: ImageUnderConstruction,
+  { manifests }: ChunkDictionary,
+  layers: Digest[],
+): string {
   const { chunkSize, batchSize, compressor, digester, level, lossy } = options;
   const shape = { chunkSize, batchSize, compressor, digester, level, lossy };
-  return sha256(Buffer.from(JSON.stringify([FORMAT, process.versions.v8, shape, layers]))).toString('hex');
+  return sha256(
+    Buffer.from(JSON.stringify([FORMAT, process.versions.v8, shape, manifests, layers])),
+  ).toString('hex');
 }
 
 /** The record, if all that it builds on is there: the blobs of lower layers, and its own at the target. */
@@ -71,13 +82,13 @@ async function findRecord(
 function replay(
   image: ImageUnderConstruction,
   { name }: LayerInput,
-  { record, blobs }: { record: LayerRecord; blobs: Map<string, BlobRef> },
+  { record, blobs, shared }: { record: LayerRecord } & Record<'blobs' | 'shared', Map<string, BlobRef>>,
 ): LayerResult {
   const { blob, entries, tarBytes, stats } = record;
   const ref = blob && BlobRef.existing(blob.fields);
   const chunks = record.readChunks(record.blobIds.map((id) => (id === ref?.id ? ref : blobs.get(id)!)));
   for (const chunk of chunks.all) {
-    if (chunk.blob === ref) image.index.add(chunk);
+    if (chunk.blob === ref || shared.has(chunk.blob.id!)) image.index.add(chunk);
   }
   const overlay = new LayerOverlay(image.root, { layer: name, losses: image.losses });
   let next = 0;

@@ -1,5 +1,6 @@
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import type { PackStats } from './blob-packer.js';
+import type { DictionaryBlob } from './chunk-dictionary.js';
 import type { LayerResult } from './layer-converter.js';
 
 export interface LayerSummary extends PackStats {
@@ -16,6 +17,18 @@ export interface LayerSummary extends PackStats {
   seconds: number;
 }
 
+/** What an image takes from its chunk dictionary; all 0 without one. */
+interface DictionarySummary {
+  /** Chunks that were not stored as the dictionary has them, and their raw bytes. */
+  chunks: number;
+  bytes: number;
+  /** The dictionary's blobs that the image refers to, and their bytes. */
+  blobs: number;
+  blobBytes: number;
+  /** Bytes of those that had to be copied to the target. */
+  copiedBytes: number;
+}
+
 /** What became of one image. Bytes are those of its config and layers. */
 export interface ImageSummary {
   platform: string;
@@ -24,6 +37,7 @@ export interface ImageSummary {
   target: { digest: Digest; bytes: number };
   layers: LayerSummary[];
   reusedLayers: number;
+  dictionary: DictionarySummary;
   bootstrapBytes: number;
   /** What was left out. */
   warnings: string[];
@@ -57,6 +71,21 @@ export function summarizeLayer(
   };
 }
 
+/** Sums up what layers share with a dictionary, of which `copied` bytes were copied. */
+export function summarizeDictionary(
+  layers: LayerSummary[],
+  blobs: DictionaryBlob[],
+  copied: number,
+): DictionarySummary {
+  return {
+    chunks: layers.reduce((sum, layer) => sum + layer.dictionaryChunks, 0),
+    bytes: layers.reduce((sum, layer) => sum + layer.dictionaryBytes, 0),
+    blobs: blobs.length,
+    blobBytes: blobs.reduce((sum, { descriptor }) => sum + descriptor.size, 0),
+    copiedBytes: copied,
+  };
+}
+
 /** The images' sums under the digests of what the source and the target name. */
 export function sumUp(images: ImageSummary[], digests: { source: Digest; target: Digest }): ImageSummary {
   const total = (pick: (image: ImageSummary) => number) =>
@@ -67,6 +96,13 @@ export function sumUp(images: ImageSummary[], digests: { source: Digest; target:
     target: { digest: digests.target, bytes: total(({ target }) => target.bytes) },
     layers: images.flatMap(({ layers }) => layers),
     reusedLayers: total(({ reusedLayers }) => reusedLayers),
+    dictionary: {
+      chunks: total(({ dictionary }) => dictionary.chunks),
+      bytes: total(({ dictionary }) => dictionary.bytes),
+      blobs: total(({ dictionary }) => dictionary.blobs),
+      blobBytes: total(({ dictionary }) => dictionary.blobBytes),
+      copiedBytes: total(({ dictionary }) => dictionary.copiedBytes),
+    },
     bootstrapBytes: total(({ bootstrapBytes }) => bootstrapBytes),
     warnings: images.flatMap(({ warnings }) => warnings),
   };

@@ -3,7 +3,7 @@ import type { ImageConfig } from '../image/config.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import type { Manifest } from '../image/manifest.js';
 import { OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST } from '../image/media-types.js';
-import { isNydusAnnotation, NYDUS_HISTORY } from '../image/nydus-manifest.js';
+import { isNydusAnnotation, isNydusHistory } from '../image/nydus-manifest.js';
 
 /**
  * Manifest and configuration of the ordinary image with the one layer `layer` that a Nydus image was exported to, always of
@@ -16,10 +16,7 @@ export function buildExportedManifest(
 ): { manifest: Buffer; config: Buffer } {
   const { raw, history } = source.config;
   const steps = history
-    .filter(
-      ({ comment, created_by }) =>
-        comment !== NYDUS_HISTORY.comment || created_by !== NYDUS_HISTORY.created_by,
-    )
+    .filter((entry) => !isNydusHistory(entry))
     .map((entry) => ({ ...entry, empty_layer: true }));
   const config = encode({
     ...raw,

@@ -22,8 +22,13 @@ const FS_VERSION = '6';
 
 /** Start of the annotation keys of Nydus images. */
 const NYDUS_ANNOTATIONS = 'containerd.io/snapshot/nydus-';
-/** The history entry of the bootstrap layer. */
-export const NYDUS_HISTORY = { created_by: 'Nydus Converter', comment: 'Nydus Bootstrap Layer' };
+const NYDUS_CREATOR = 'Nydus Converter';
+/** The history entries of layers that the source does not have. */
+const BOOTSTRAP_HISTORY: HistoryEntry = { created_by: NYDUS_CREATOR, comment: 'Nydus Bootstrap Layer' };
+const DICTIONARY_HISTORY: HistoryEntry = {
+  created_by: NYDUS_CREATOR,
+  comment: 'Nydus Chunk Dictionary Blob',
+};
 
 /** A stored blob: digest and bytes. */
 type Stored = Pick<Descriptor, 'digest' | 'size'>;
@@ -38,6 +43,8 @@ export interface NydusImageParts {
   sourceReference?: string | undefined;
   /** One per layer of the source, in its order: the blob made from it, or undefined if the layer has no file data. */
   blobs: (Stored | undefined)[];
+  /** Blobs of other images that this one shares chunks with, in the order of the blob table. */
+  dictionaryBlobs?: readonly Stored[] | undefined;
   /** The bootstrap layer (see `packBootstrapLayer`). */
   bootstrap: Stored & { diffId: Digest };
   /** Makes the image a referrer of its source: the source manifest becomes its subject. */
@@ -54,8 +61,8 @@ export interface NydusImage {
 
 /**
  * Builds manifest and configuration of a Nydus image. Both are the source's with its layers replaced: every other member,
- * annotation and history entry is kept. Layers are the blobs in source order, then the bootstrap; the diff ids are the blobs' own
- * digests, then the bootstrap tar's. Same input, same bytes.
+ * annotation and history entry is kept. Layers are the blobs in source order, then those of other images, then the bootstrap; the
+ * diff ids are the blobs' own digests, then the bootstrap tar's. Same input, same bytes.
  */
 export function buildNydusManifest(parts: NydusImageParts): NydusImage {
   const { source, blobs, bootstrap } = parts;
@@ -73,7 +80,7 @@ export function buildNydusManifest(parts: NydusImageParts): NydusImage {
     ...source.raw,
     mediaType: source.mediaType,
     config: descriptor,
-    layers: [...blobs.filter((blob) => blob !== undefined).map(blobLayer), bootstrapLayer(source, bootstrap)],
+    layers: [...storedBlobs(parts).map(blobLayer), bootstrapLayer(source, bootstrap)],
     annotations: {
       ...source.annotations,
       [NYDUS_FS_VERSION]: FS_VERSION,
@@ -114,6 +121,13 @@ export function isNydusAnnotation(key: string): boolean {
   return key.startsWith(NYDUS_ANNOTATIONS);
 }
 
+/** True for the history entries of layers that the conversion added. */
+export function isNydusHistory({ created_by, comment }: HistoryEntry): boolean {
+  return [BOOTSTRAP_HISTORY, DICTIONARY_HISTORY].some(
+    (added) => added.created_by === created_by && added.comment === comment,
+  );
+}
+
 function blobLayer({ digest, size }: Stored): Descriptor {
   return { mediaType: NYDUS_BLOB_LAYER, digest, size, annotations: { [NYDUS_BLOB]: 'true' } };
 }
@@ -127,12 +141,21 @@ function bootstrapLayer(source: Manifest, { digest, size }: Stored): Descriptor 
   };
 }
 
-function buildConfig({ config, blobs, bootstrap }: NydusImageParts): JsonObject {
-  const stored = blobs.flatMap((blob) => (blob === undefined ? [] : [blob.digest]));
+function storedBlobs({ blobs, dictionaryBlobs = [] }: NydusImageParts): Stored[] {
+  return [...blobs.filter((blob) => blob !== undefined), ...dictionaryBlobs];
+}
+
+function buildConfig(parts: NydusImageParts): JsonObject {
+  const { config, blobs, dictionaryBlobs = [], bootstrap } = parts;
+  const digests = storedBlobs(parts).map(({ digest }) => digest);
   return {
     ...config.raw,
-    rootfs: { type: 'layers', diff_ids: [...stored, bootstrap.diffId] },
-    history: [...markEmptyLayers(config.history, blobs), NYDUS_HISTORY],
+    rootfs: { type: 'layers', diff_ids: [...digests, bootstrap.diffId] },
+    history: [
+      ...markEmptyLayers(config.history, blobs),
+      ...dictionaryBlobs.map(() => DICTIONARY_HISTORY),
+      BOOTSTRAP_HISTORY,
+    ],
   };
 }
 

@@ -1,10 +1,14 @@
 import pLimit from 'p-limit';
 import { RafterError } from '../errors.js';
 import { algorithmOf, type Descriptor, type Digest } from '../image/descriptor.js';
-import { parseManifest } from '../image/manifest.js';
+import { findManifest } from '../image/find-manifest.js';
+import { type Index, type Manifest, parseManifest } from '../image/manifest.js';
 import { isIndexType, isManifestType, isNondistributable } from '../image/media-types.js';
+import { isNydusManifest } from '../image/nydus-manifest.js';
 import type { ImageSource } from '../image/source.js';
-import type { ImageTarget } from '../image/target.js';
+import type { ImageKind, ImageTarget } from '../image/target.js';
+
+import { copyBlob } from './copy-blob.js';
 
 /** How deep indexes may stand in indexes. */
 const MAX_INDEX_DEPTH = 8;
@@ -19,6 +23,8 @@ interface CopyProgress {
 }
 
 export interface CopyOptions {
+  /** `linux/arm64`: takes of an index only the manifest for this platform, the ordinary one if there are several. Default: everything. */
+  platform?: string | undefined;
   /** Blobs on their way at the same time. Default 4. */
   jobs?: number | undefined;
   signal?: AbortSignal | undefined;
@@ -43,6 +49,7 @@ export interface CopySummary extends CopyCounts {
 
 interface Document {
   descriptor: Descriptor;
+  kind: ImageKind;
   bytes: Buffer;
 }
 
@@ -56,7 +63,7 @@ export async function copyImage(
   options: CopyOptions = {},
 ): Promise<CopySummary> {
   try {
-    const top = await source.resolve(options.signal);
+    const top = await choose(source, await source.resolve(options.signal), options);
     const { documents, ...counts } = await copyAll(source, target, [top], { ...options, tag: top.digest });
     await target.commit();
     const { digest, mediaType } = documents.at(-1)!.descriptor;
@@ -81,20 +88,52 @@ export async function copyMembers(
   return counts;
 }
 
+/**
+ * Copies those of `blobs` that the target does not have, so that a manifest there can refer to all of them. Nothing is committed or
+ * aborted. UNSUPPORTED for digests other than SHA-256.
+ */
+export async function copyMissingBlobs(
+  source: ImageSource,
+  target: ImageTarget,
+  blobs: Descriptor[],
+  options: CopyOptions = {},
+): Promise<Omit<CopyCounts, 'manifests'>> {
+  for (const blob of blobs) checkAlgorithm(blob, source.name);
+  return withStop(options.signal, (stop) => copyBlobs(source, target, { ...options, blobs, stop }));
+}
+
+/** What of an index is to be copied. */
+async function choose(
+  source: ImageSource,
+  top: Descriptor,
+  { platform, signal }: CopyOptions,
+): Promise<Descriptor> {
+  if (platform === undefined) return top;
+  const { name } = source;
+  const read = async (descriptor: Descriptor) =>
+    parseManifest(
+      await source.readManifest(descriptor, signal),
+      `${name}: ${descriptor.digest}`,
+      descriptor.mediaType || undefined,
+    );
+  return (await findManifest(top, { name, platform, prefer: 'plain', read })).descriptor;
+}
+
+function kindOf(manifest: Manifest | Index): ImageKind {
+  if (manifest.kind === 'index') return 'index';
+  return isNydusManifest(manifest) ? 'nydus' : 'image';
+}
+
 async function copyAll(
   source: ImageSource,
   target: ImageTarget,
   tops: Descriptor[],
   options: CopyOptions & { tag?: Digest },
 ): Promise<CopyCounts & { documents: Document[] }> {
-  // Blobs under way are stopped when one fails.
-  const stop = new AbortController();
-  const forward = () => stop.abort(options.signal?.reason);
-  if (options.signal?.aborted) forward();
-  else options.signal?.addEventListener('abort', forward, { once: true });
-  try {
+  return withStop(options.signal, async (stop) => {
     const { signal } = stop;
     const { documents, blobs } = await collect(source, { tops, named: options.tag }, signal);
+    if (options.tag !== undefined) target.checkKind?.(documents.at(-1)!.kind);
     const copied = await copyBlobs(source, target, { ...options, blobs, stop });
     // Members before the index that lists them.
     for (const { descriptor, bytes } of documents) {
@@ -104,8 +143,22 @@ async function copyAll(
       });
     }
     return { documents, manifests: documents.length, ...copied };
+  });
+}
+
+/** Runs `work`, which is stopped by `signal` and can stop itself: blobs under way, when one fails. */
+async function withStop<T>(
+  signal: AbortSignal | undefined,
+  work: (stop: AbortController) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController();
+  const forward = () => stop.abort(signal?.reason);
+  if (signal?.aborted) forward();
+  else signal?.addEventListener('abort', forward, { once: true });
+  try {
+    return await work(stop);
   } finally {
-    options.signal?.removeEventListener('abort', forward);
+    signal?.removeEventListener('abort', forward);
   }
 }
 
@@ -138,7 +191,12 @@ async function collect(
       addBlob(manifest.config);
       for (const layer of manifest.layers) addBlob(layer);
     }
-    documents.set(descriptor.digest, { descriptor: { ...descriptor, mediaType: manifest.mediaType }, bytes });
+    const { mediaType } = manifest;
+    documents.set(descriptor.digest, {
+      descriptor: { ...descriptor, mediaType },
+      kind: kindOf(manifest),
+      bytes,
+    });
   }
   async function visitMember(member: Descriptor, depth: number): Promise<void> {
     if (isManifestType(member.mediaType) || isIndexType(member.mediaType)) await visit(member, depth);
@@ -183,9 +241,19 @@ async function copyBlobs(
       advance(blob.size);
       return;
     }
-    await copyBlob(source, target, { blob, signal, onBytes: advance });
-    summary.copiedBlobs++;
-    summary.copiedBytes += blob.size;
+    let sent = 0;
+    const onBytes = (count: number) => {
+      sent += count;
+      advance(count);
+    };
+    if (await copyBlob(source, target, blob, { signal, onBytes })) {
+      summary.copiedBlobs++;
+      summary.copiedBytes += blob.size;
+    } else {
+      summary.skippedBlobs++;
+      summary.skippedBytes += blob.size;
+    }
+    advance(blob.size - sent);
   };
   const limit = pLimit(jobs);
   let failure: unknown;
@@ -204,26 +272,4 @@ async function copyBlobs(
   );
   if (failure !== undefined) throw failure;
   return summary;
-}
-
-async function copyBlob(
-  source: ImageSource,
-  target: ImageTarget,
-  { blob, signal, onBytes }: { blob: Descriptor; signal: AbortSignal; onBytes(count: number): void },
-): Promise<void> {
-  const stream = await source.openBlob(blob, signal);
-  try {
-    const writer = await target.createBlob(signal);
-    try {
-      for await (const piece of stream as AsyncIterable<Buffer>) {
-        await writer.write(piece);
-        onBytes(piece.length);
-      }
-      await writer.commit(blob.digest);
-    } finally {
-      await writer.abort();
-    }
-  } finally {
-    stream.destroy();
-  }
 }

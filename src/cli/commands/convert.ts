@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { ConvertSummary } from '../../convert/summary.js';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatDuration } from '../format.js';
 import { createProgress } from '../progress.js';
-import { sideOptions, type TwoSidedOptions } from '../side-options.js';
+import { otherOptions, sideOptions, type TwoSidedOptions } from '../side-options.js';
 
 interface ConvertCliOptions extends TwoSidedOptions {
   platform?: string[];
@@ -17,6 +18,7 @@ interface ConvertCliOptions extends TwoSidedOptions {
   chunkSize?: number;
   batchSize?: number;
   prefetch: string[];
+  chunkDict: string[];
   jobs?: number;
   lossy: boolean;
 }
@@ -41,6 +43,12 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
     .option('--chunk-size <bytes>', 'power of two from 4096 to 8 MiB', parseSize)
     .option('--batch-size <bytes>', 'small files share a unit of about this size; 0: never', parseSize)
     .option('--prefetch <path...>', 'files and directories that readers should load first', [])
+    .option(
+      '--chunk-dict <image>',
+      'Nydus image to share chunks with instead of storing them again, may be repeated',
+      append,
+      [],
+    )
     .option('--lossy', 'leave out, with a warning, what the format cannot hold', false)
     .option('--no-cache', 'convert every layer, also what was converted before with the same options')
     .option('--jobs <n>', 'worker threads (default: one per core)', parseNumber)
@@ -52,6 +60,8 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
 Examples:
   rafter convert docker.io/library/python:3.12 registry.example.com/python:3.12-nydus
   rafter convert oci:images:python oci:images:python-nydus
+  rafter convert --chunk-dict registry.example.com/app:v1-nydus \\
+    registry.example.com/app:v2 registry.example.com/app:v2-nydus
   rafter convert --all-platforms --merge-index registry.example.com/python:3.12 registry.example.com/python:3.12`,
     );
   addRegistryOptions(addCommonOptions(command)).action(
@@ -73,8 +83,11 @@ async function convert(
   ]);
   const { output, signal } = context;
   const access = sideOptions(options);
-  const source = openSource(parseReference(sourceText), access.source);
-  const target = openTarget(parseReference(targetText), access.target);
+  const sides = { source: parseReference(sourceText), target: parseReference(targetText) };
+  const others = options.chunkDict.map(parseReference);
+  const source = openSource(sides.source, access.source);
+  const target = openTarget(sides.target, access.target);
+  const dictionaries = others.map((other) => openSource(other, otherOptions(options, other, sides)));
   const progress = createProgress({ quiet: output.quiet || output.json });
   try {
     const startedAt = performance.now();
@@ -86,6 +99,7 @@ async function convert(
       ...(options.allPlatforms && { platforms: 'all' as const }),
       mergeIndex: options.mergeIndex,
       withReferrer: options.withReferrer,
+      dictionaries,
       ...(options.cache && { cacheDir: join(context.options.dataRoot, 'convert-cache') }),
       options: {
         compressor: options.compressor === 'lz4' ? 'lz4_block' : options.compressor,
@@ -110,13 +124,21 @@ async function convert(
       `${targetText}@${summary.target.digest}\n` +
         `${summary.images.length > 1 ? `${summary.images.length} images ` : ''}converted in ${seconds}: ${formatBytes(summary.source.bytes)} became ${formatBytes(summary.target.bytes)} ` +
         `(${(summary.target.bytes / summary.source.bytes).toFixed(2)} of the source)` +
+        (dictionaries.length > 0 ? `, ${sharedText(summary.dictionary)}` : '') +
         (summary.reusedLayers > 0 ? `, ${summary.reusedLayers} layers reused` : ''),
     );
     return EXIT.ok;
   } finally {
     progress.close();
-    await source.close();
+    await Promise.all([source, ...dictionaries].map((each) => each.close()));
   }
+}
+
+function sharedText({ chunks, bytes, blobs, blobBytes }: ConvertSummary['dictionary']): string {
+  return chunks === 0
+    ? 'nothing shared with the chunk dictionary'
+    : `${chunks} chunks (${formatBytes(bytes)} unpacked) shared with ${blobs} blobs of the chunk dictionary, which are ` +
+        `${formatBytes(blobBytes)} of it`;
 }
 
 function append(value: string, before: string[] = []): string[] {
