@@ -11,12 +11,20 @@ export const MAX_JSON_DEPTH = 256;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
+/** As `parseJson`, but MALFORMED also for everything that is no object. */
+export function parseJsonObject(bytes: Buffer, limit: number, name: string): JsonObject {
+  const value = parseJson(bytes, limit, name);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new RafterError('MALFORMED', `${name}: not a JSON object`);
+  }
+  return value as JsonObject;
+}
+
 /**
- * Parses `bytes` as one JSON object in UTF-8. LIMIT_EXCEEDED above `limit` bytes or MAX_JSON_DEPTH, MALFORMED if it is not an
- * object.
+ * Parses `bytes` as JSON in UTF-8. LIMIT_EXCEEDED above `limit` bytes or MAX_JSON_DEPTH, MALFORMED if it is none.
  * `name` says in errors what was parsed.
  */
-export function parseJsonObject(bytes: Buffer, limit: number, name: string): JsonObject {
+export function parseJson(bytes: Buffer, limit: number, name: string): unknown {
   if (bytes.length > limit) {
     throw new RafterError(
       'LIMIT_EXCEEDED',
@@ -26,18 +34,13 @@ export function parseJsonObject(bytes: Buffer, limit: number, name: string): Jso
   if (depthOf(bytes) > MAX_JSON_DEPTH) {
     throw new RafterError('LIMIT_EXCEEDED', `${name}: JSON nested more than ${MAX_JSON_DEPTH} deep`);
   }
-  let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
     throw new RafterError('MALFORMED', `${name}: not JSON: ${printable(messageOf(error))}`, {
       cause: error,
     });
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new RafterError('MALFORMED', `${name}: not a JSON object`);
-  }
-  return value as JsonObject;
 }
 
 /** Most brackets and braces that are open at one time, outside strings. */

@@ -6,6 +6,7 @@ import { algorithmOf, type Descriptor, type Digest, descriptorSchema, hexOf } fr
 import { checkShape, type JsonObject, parseJsonObject } from './json.js';
 import { MAX_MANIFEST_SIZE } from './manifest.js';
 import { OCI_INDEX } from './media-types.js';
+import { quoted } from './printable.js';
 
 /** Names and content that the OCI image layout specification fixes. */
 export const LAYOUT_MARKER = 'oci-layout';
@@ -14,8 +15,10 @@ const LAYOUT_VERSION = '1.0.0';
 /** End of the passing name of a file that is being written. */
 export const TEMPORARY_SUFFIX = '.tmp';
 
+/** Most bytes of the `oci-layout` file. */
+export const MAX_MARKER_SIZE = 4096;
 /** Most entries of a layout's index.json. */
-const MAX_LAYOUT_ENTRIES = 65536;
+export const MAX_LAYOUT_ENTRIES = 65536;
 
 /** The index.json of a layout: its entries, and all members as parsed. */
 export interface LayoutIndex {
@@ -36,13 +39,12 @@ export function blobPath(root: string, digest: Digest): string {
 /** Reads a layout's index.json; undefined if there is none. MALFORMED or LIMIT_EXCEEDED name the file. */
 export async function readLayoutIndex(root: string): Promise<LayoutIndex | undefined> {
   const path = join(root, LAYOUT_INDEX);
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
-    throw error;
-  }
+  const bytes = await readIfThere(path);
+  return bytes && parseLayoutIndex(bytes, path);
+}
+
+/** Parses the content of an index.json; errors, which name `path`, as `readLayoutIndex`. */
+export function parseLayoutIndex(bytes: Buffer, path: string): LayoutIndex {
   const raw = parseJsonObject(bytes, MAX_MANIFEST_SIZE, path);
   return { manifests: checkShape(indexSchema, raw, path).manifests ?? [], raw };
 }
@@ -66,16 +68,25 @@ export async function writeLayoutMarker(root: string): Promise<void> {
 /** Checks the `oci-layout` file if there is one: UNSUPPORTED for another major version, MALFORMED if it is not JSON. */
 export async function checkLayoutMarker(root: string): Promise<void> {
   const path = join(root, LAYOUT_MARKER);
-  let bytes: Buffer;
+  const bytes = await readIfThere(path);
+  if (bytes !== undefined) checkLayoutVersion(bytes, path);
+}
+
+/** Checks the content of an `oci-layout` file; errors, which name `path`, as `checkLayoutMarker`. */
+export function checkLayoutVersion(bytes: Buffer, path: string): void {
+  const { imageLayoutVersion: version } = parseJsonObject(bytes, MAX_MARKER_SIZE, path);
+  if (typeof version === 'string' && version.startsWith('1.')) return;
+  const shown = typeof version === 'string' ? quoted(version) : 'that is no text';
+  throw new RafterError('UNSUPPORTED', `${path}: layout version ${shown}, known is ${LAYOUT_VERSION}`);
+}
+
+async function readIfThere(path: string): Promise<Buffer | undefined> {
   try {
-    bytes = await readFile(path);
+    return await readFile(path);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return;
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
     throw error;
   }
-  const { imageLayoutVersion: version } = parseJsonObject(bytes, 4096, path);
-  if (typeof version === 'string' && version.startsWith('1.')) return;
-  throw new RafterError('UNSUPPORTED', `${path}: layout version ${JSON.stringify(version)}, known is 1.0.0`);
 }
 
 /** Writes `bytes` as `path`: whole and on disk when this returns, or not at all. */

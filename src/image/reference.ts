@@ -16,23 +16,24 @@ export interface RegistryReference {
   name: string;
 }
 
-/** An image in an OCI image layout directory. */
+/** An image in an OCI image layout: a directory, or a tar of one. */
 export interface LayoutReference {
-  transport: 'oci';
+  transport: 'oci' | 'oci-archive';
   path: string;
   tag?: string | undefined;
   digest?: Digest | undefined;
 }
 
-/** An image in a tar archive. */
-export interface ArchiveReference {
-  transport: 'oci-archive' | 'docker-archive';
+/** An image in a tar as `docker save` writes it. */
+export interface DockerArchiveReference {
+  transport: 'docker-archive';
   path: string;
+  /** Name and tag, as of an image in a registry; for reading also `@` and the image's place in the archive, from 0. */
   tag?: string | undefined;
 }
 
 /** Where an image is, as the user names it. */
-export type ImageReference = RegistryReference | LayoutReference | ArchiveReference;
+export type ImageReference = RegistryReference | LayoutReference | DockerArchiveReference;
 
 /** Longest repository name, in characters (OCI distribution spec asks for at most 255 with the host). */
 const MAX_REPOSITORY_LENGTH = 255;
@@ -51,7 +52,7 @@ const LAYOUT_NAME =
   /^[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:\/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*$/;
 
 const FORMS =
-  'an image is HOST[:PORT]/REPOSITORY[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF]';
+  'an image is HOST[:PORT]/REPOSITORY[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]';
 
 /**
  * Reads an image reference. Throws USAGE, saying what is wrong and how it is written.
@@ -68,8 +69,8 @@ export function parseReference(text: string): ImageReference {
     if (text.startsWith('docker://')) return parseRegistryReference(text.slice('docker://'.length), text);
     return parseRegistryReference(text, text);
   }
-  if (transport === 'oci') return parseLayoutReference(text);
-  if (transport === 'oci-archive' || transport === 'docker-archive') return parseArchive(text, transport);
+  if (transport === 'oci' || transport === 'oci-archive') return parseLayoutReference(text, transport);
+  if (transport === 'docker-archive') return parseDockerArchive(text);
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(text)?.[1];
   if (scheme !== undefined) {
     const hint =
@@ -85,8 +86,7 @@ export function parseReference(text: string): ImageReference {
 export function formatReference(reference: ImageReference): string {
   if (reference.transport === 'registry') return reference.name;
   const tag = reference.tag === undefined ? '' : `:${reference.tag}`;
-  const digest =
-    reference.transport === 'oci' && reference.digest !== undefined ? `@${reference.digest}` : '';
+  const digest = 'digest' in reference && reference.digest !== undefined ? `@${reference.digest}` : '';
   return `${reference.transport}:${reference.path}${tag}${digest}`;
 }
 
@@ -110,25 +110,33 @@ function parseRegistryReference(rest: string, text: string): RegistryReference {
   return { transport: 'registry', registry, repository, tag, digest, name };
 }
 
-function parseLayoutReference(text: string): LayoutReference {
-  const rest = text.slice('oci:'.length);
+function parseLayoutReference(text: string, transport: LayoutReference['transport']): LayoutReference {
+  const rest = text.slice(transport.length + 1);
   const atDigest = /^(.*?)@([a-z0-9]+:[0-9a-fA-F]{32,})$/.exec(rest);
   const before = atDigest?.[1] ?? rest;
   const digest = atDigest?.[2];
   if (digest !== undefined && !isDigest(digest)) throw badDigest(digest, text);
-  const { path, tag } = splitPath(before, text, 'oci:DIR[:TAG]');
+  const place = transport === 'oci' ? 'DIR' : 'FILE';
+  const { path, tag } = splitPath(before, text, `${transport}:${place}[:TAG]`);
   if (tag !== undefined && !LAYOUT_NAME.test(tag)) {
     throw usage(
       `${quoted(text)}: ${quoted(tag)} is not a valid tag`,
-      'write oci:DIR:TAG; DIR must not have a colon in it',
+      `write ${transport}:${place}:TAG; ${place} must not have a colon in it`,
     );
   }
-  return { transport: 'oci', path, tag, digest };
+  return { transport, path, tag, digest };
 }
 
-function parseArchive(text: string, transport: ArchiveReference['transport']): ArchiveReference {
-  const { path, tag } = splitPath(text.slice(transport.length + 1), text, `${transport}:FILE[:TAG]`);
-  return { transport, path, tag };
+function parseDockerArchive(text: string): DockerArchiveReference {
+  const transport = 'docker-archive';
+  const { path, tag } = splitPath(text.slice(transport.length + 1), text, `${transport}:FILE[:NAME:TAG]`);
+  if (tag === undefined || /^@\d{1,5}$/.test(tag)) return { transport, path, tag };
+  const { digest } = parseRegistryReference(tag, text);
+  if (digest === undefined) return { transport, path, tag };
+  throw usage(
+    `${quoted(text)}: an image in a docker-archive has no digest`,
+    `write ${transport}:FILE:NAME:TAG`,
+  );
 }
 
 function splitPath(rest: string, text: string, form: string): { path: string; tag: string | undefined } {

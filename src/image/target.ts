@@ -1,4 +1,5 @@
 import type { Descriptor, Digest } from './descriptor.js';
+import type { ImageSource } from './source.js';
 
 /** A blob that is being written. After a failed `write` or `commit` only `abort` is of use. */
 export interface BlobWriter {
@@ -13,12 +14,22 @@ export interface BlobWriter {
   abort(): Promise<void>;
 }
 
+/** What a target's reference is to name: an ordinary image or artifact, a Nydus image, or an index of whatever. */
+export type ImageKind = 'image' | 'nydus' | 'index';
+
 /** Where an image is written to. Nobody can see the image before its last manifest is put and `commit` has returned. */
 export interface ImageTarget {
   /** The reference, for messages. */
   readonly name: string;
   /** True if the target has the blob, with that size, so that it need not be sent. */
   hasBlob(blob: Pick<Descriptor, 'digest' | 'size'>, signal?: AbortSignal): Promise<boolean>;
+  /** Throws UNSUPPORTED if the target cannot hold such an image. To be asked before anything is sent; absent: it holds all. */
+  checkKind?(kind: ImageKind): void;
+  /**
+   * Stores a blob that `source` has and the target has not, in the target's own best way. True if its bytes were sent, false if
+   * the target got it otherwise. Bytes that are not the blob's are an error and not stored. Absent: see `createBlob`.
+   */
+  putBlob?(blob: Descriptor, source: ImageSource, options: PutBlobOptions): Promise<boolean>;
   /** Starts a blob whose digest is known only at its end. */
   createBlob(signal?: AbortSignal, options?: CreateBlobOptions): Promise<BlobWriter>;
   /**
@@ -38,6 +49,12 @@ export interface CreateBlobOptions {
    * most of writing a blob. Default false.
    */
   digestGiven?: boolean;
+}
+
+export interface PutBlobOptions {
+  signal?: AbortSignal | undefined;
+  /** Hears of bytes on their way, each once however often it is sent. */
+  onBytes?: ((count: number) => void) | undefined;
 }
 
 export interface PutManifestOptions {

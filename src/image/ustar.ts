@@ -25,7 +25,7 @@ export interface TarHeader {
   size: number;
 }
 
-/** All fields of a header but for owner names. Numbers must fit: 7 octal digits, or 11 for size and mtime. */
+/** All fields of a header but for owner names. Numbers must fit: 7 octal digits, or 11 for the time. */
 export interface UstarFields {
   /** At most MAX_USTAR_NAME bytes, as is the link's. */
   name: Buffer;
@@ -52,7 +52,8 @@ export function encodeUstar(fields: UstarFields): Buffer {
   putOctal(header, MODE, fields.mode);
   putOctal(header, UID, fields.uid);
   putOctal(header, GID, fields.gid);
-  putOctal(header, SIZE, fields.size);
+  if (fields.size <= MAX_USTAR_SIZE) putOctal(header, SIZE, fields.size);
+  else putBase256(header, SIZE, fields.size);
   putOctal(header, MTIME, fields.mtime);
   header.write(fields.flag, TYPE.offset, 'latin1');
   if (fields.link) putBytes(header, LINK, fields.link);
@@ -114,6 +115,13 @@ function putOctal(header: Buffer, { offset, length }: Field, value: number): voi
   const digits = value.toString(8).padStart(length - 1, '0');
   if (digits.length > length - 1) throw new Error(`${value} does not fit a tar header field`);
   header.write(`${digits}\0`, offset, 'latin1');
+}
+
+/** GNU's form for large numbers: big-endian, the first bit set. */
+function putBase256(header: Buffer, { offset, length }: Field, value: number): void {
+  header[offset] = 0x80;
+  header.writeUIntBE(value % 2 ** 48, offset + length - 6, 6);
+  header.writeUIntBE(Math.floor(value / 2 ** 48), offset + length - 8, 2);
 }
 
 /** Octal digits, or with the first bit set a big-endian number (GNU); undefined if it is neither or too large. */

@@ -94,6 +94,9 @@ describe('what is wrong with a reference, and how it is right', () => {
     ['oci:dir:', 'ends in a colon', 'oci:DIR[:TAG]'],
     ['oci:dir:-x', 'is not a valid tag', 'colon'],
     ['oci-archive:', 'names no path', 'oci-archive:FILE'],
+    ['oci-archive:x.tar:-x', 'is not a valid tag', 'colon'],
+    ['docker-archive:x.tar:X', 'is written in lower case', 'did you mean'],
+    [`docker-archive:x.tar:x@${digest}`, 'has no digest', 'docker-archive:FILE:NAME:TAG'],
   ])('%j', (text, message, hint) => {
     expect(() => parseReference(text)).toThrow(
       expect.objectContaining({
@@ -131,7 +134,9 @@ describe('layouts and archives', () => {
     [`oci:dir@${digest}`, { transport: 'oci', path: 'dir', digest }],
     ['oci-archive:/x.tar:1', { transport: 'oci-archive', path: '/x.tar', tag: '1' }],
     ['docker-archive:x.tar:h.io/a:1', { transport: 'docker-archive', path: 'x.tar', tag: 'h.io/a:1' }],
+    [`oci-archive:x.tar@${digest}`, { transport: 'oci-archive', path: 'x.tar', digest }],
     ['docker-archive:x.tar', { transport: 'docker-archive', path: 'x.tar' }],
+    ['docker-archive:x.tar:@12', { transport: 'docker-archive', path: 'x.tar', tag: '@12' }],
   ])('%s', (text, expected) => {
     expect(parseReference(text)).toEqual(expected);
     expect(formatReference(parseReference(text))).toBe(text);

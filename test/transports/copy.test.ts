@@ -128,13 +128,3 @@ it('says that it cannot write what sha512 names', async () => {
   }));
   await expect(copy(open('source', 'x'), 'target')).rejects.toMatchObject({ code: 'UNSUPPORTED' });
 });
-
-it('opens no archive, and says what to do instead', () => {
-  for (const text of ['oci-archive:x.tar', 'docker-archive:x.tar:a:1']) {
-    for (const openIt of [openSource, openTarget]) {
-      expect(() => openIt(parseReference(text))).toThrow(
-        expect.objectContaining({ code: 'UNSUPPORTED', hint: expect.stringContaining('oci:DIR:TAG') }),
-      );
-    }
-  }
-});

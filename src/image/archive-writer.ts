@@ -1,0 +1,92 @@
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { errnoOf, RafterError } from '../errors.js';
+import { syncDirectory, TEMPORARY_SUFFIX } from './layout-files.js';
+import { encodeUstar, TAR_BLOCK } from './ustar.js';
+
+const FILE_MODE = 0o644;
+const DIRECTORY_MODE = 0o755;
+
+/** A tar that is being written. Entries have owner 0:0 and no time, so that the same content gives the same bytes. */
+export interface ArchiveWriter {
+  addDirectory(name: string): Promise<void>;
+  /** Names have at most MAX_USTAR_NAME bytes. */
+  addFile(name: string, content: AsyncIterable<Buffer> | Buffer): Promise<void>;
+}
+
+/**
+ * Where an archive that the user calls `path` is to be: symlinks followed, so that what they lead to is replaced. NOT_FOUND
+ * if its directory does not exist, USAGE if something else than a regular file is there.
+ */
+export async function archivePlace(path: string): Promise<string> {
+  const parent = dirname(resolve(path));
+  try {
+    const place = join(await realpath(parent), basename(path));
+    const known = await realpath(place).catch((error: unknown) => {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      return undefined;
+    });
+    if (known === undefined) return place;
+    if ((await stat(known)).isFile()) return known;
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw error;
+    throw new RafterError('NOT_FOUND', `${parent}: no such directory`, { cause: error });
+  }
+  throw new RafterError('USAGE', `${path}: no regular file, so no archive can be written there`, {
+    hint: 'for an OCI layout in a directory write oci:DIR[:TAG]',
+  });
+}
+
+/**
+ * Writes the tar `place` with what `fill` adds, and replaces what is there: whole and on disk when this returns, or not at
+ * all. NO_SPACE if the disk is full, and what `fill` throws.
+ */
+export async function writeArchive(
+  place: string,
+  fill: (writer: ArchiveWriter) => Promise<void>,
+): Promise<void> {
+  const unique = `${process.pid}-${randomBytes(8).toString('hex')}`;
+  const temporary = join(dirname(place), `.${basename(place).slice(0, 200)}.${unique}${TEMPORARY_SUFFIX}`);
+  try {
+    const handle = await open(temporary, 'wx', FILE_MODE);
+    try {
+      await fill(writerTo(handle));
+      await handle.writeFile(Buffer.alloc(2 * TAR_BLOCK));
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, place);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    if (!['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '')) throw error;
+    throw new RafterError('NO_SPACE', `${place}: the disk is full (${errnoOf(error)})`, { cause: error });
+  }
+  await syncDirectory(dirname(place));
+}
+
+function writerTo(handle: FileHandle): ArchiveWriter {
+  let end = 0;
+  const append = async (bytes: Buffer) => {
+    await handle.writeFile(bytes);
+    end += bytes.length;
+  };
+  return {
+    addDirectory: (name) => append(headerOf({ name: `${name}/`, flag: '5', mode: DIRECTORY_MODE, size: 0 })),
+    async addFile(name, content) {
+      const start = end;
+      await append(Buffer.alloc(TAR_BLOCK));
+      if (Buffer.isBuffer(content)) await append(content);
+      else for await (const piece of content) await append(piece);
+      const size = end - start - TAR_BLOCK;
+      await append(Buffer.alloc(-size & (TAR_BLOCK - 1)));
+      // Only now the size is known.
+      await handle.write(headerOf({ name, flag: '0', mode: FILE_MODE, size }), 0, TAR_BLOCK, start);
+    },
+  };
+}
+
+function headerOf(fields: { name: string; flag: string; mode: number; size: number }): Buffer {
+  return encodeUstar({ ...fields, name: Buffer.from(fields.name), uid: 0, gid: 0, mtime: 0 });
+}

@@ -1,0 +1,35 @@
+import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { RafterError } from '../errors.js';
+import { archiveTarget } from './archive-target.js';
+import { writeArchive } from './archive-writer.js';
+import { LAYOUT_INDEX, LAYOUT_MARKER } from './layout-files.js';
+import { formatReference, type LayoutReference } from './reference.js';
+import type { ImageTarget } from './target.js';
+
+const BLOBS = 'blobs/sha256';
+
+/** A tar of an OCI image layout as target; its bytes depend on the image and the tag alone. See `archiveTarget`. */
+export function ociArchiveTarget(reference: LayoutReference): ImageTarget {
+  const { path, tag, digest } = reference;
+  const name = formatReference(reference);
+  if (digest !== undefined) {
+    throw new RafterError('USAGE', `${name}: a target is named by a tag, not by a digest`);
+  }
+  return archiveTarget({
+    name,
+    path,
+    tag,
+    publish: ({ layoutDir }, place) =>
+      writeArchive(place, async (writer) => {
+        const add = (file: string) =>
+          writer.addFile(file, createReadStream(join(layoutDir, file), { highWaterMark: 1 << 20 }));
+        await writer.addDirectory('blobs');
+        await writer.addDirectory(BLOBS);
+        for (const hex of (await readdir(join(layoutDir, BLOBS))).sort()) await add(`${BLOBS}/${hex}`);
+        await add(LAYOUT_INDEX);
+        await add(LAYOUT_MARKER);
+      }),
+  });
+}
