@@ -67,6 +67,7 @@ async function convert(
 ): Promise<ConvertSummary> {
   const { source, target, mergeIndex = false } = request;
   target.checkKind?.('nydus');
+  target.checkKind?.('nydus');
   const clock = startClock();
   const from = await readSource(source, choice, options.signal);
   clock.lap('manifest');
