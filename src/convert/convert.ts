@@ -67,7 +67,6 @@ async function convert(
 ): Promise<ConvertSummary> {
   const { source, target, mergeIndex = false } = request;
   target.checkKind?.('nydus');
-  target.checkKind?.('nydus');
   const clock = startClock();
   const from = await readSource(source, choice, options.signal);
   clock.lap('manifest');
