@@ -36,7 +36,8 @@ export interface FileSystemStats {
 }
 
 /**
- * A read-only tree that does not change while it is mounted: what a FUSE transport asks of whatever it serves.
+ * A read-only tree: what a FUSE transport asks of whatever it serves. Unless it has `changes`, it stays as it is while it
+ * is mounted.
  *
  * Names, link targets and xattr names are bytes: a kernel promises no encoding. A failed operation throws `FsError`;
  * anything else that is thrown reaches the reader as EIO. Only `read` may wait: everything else answers from memory.
@@ -52,12 +53,28 @@ export interface FileSystem {
   readlink(node: NodeId): Buffer;
   /**
    * Fills `target` with the file's bytes from `offset` on and returns how many there were: less than `target.length`
-   * only at the end of the file. Nothing writes to `target` after the promise has settled.
+   * only at the end of the file. Nothing writes to `target` after the promise has settled. `signal` is aborted when
+   * nobody wants the bytes any more: EINTR.
    */
-  read(node: NodeId, offset: number, target: Buffer): Promise<number>;
+  read(node: NodeId, offset: number, target: Buffer, signal?: AbortSignal): Promise<number>;
+  /**
+   * The same at once if nothing has to be waited for; otherwise undefined, and `target` holds anything. Where it is
+   * missing every read may wait.
+   */
+  readLocal?(node: NodeId, offset: number, target: Buffer): number | undefined;
+  /**
+   * Called when a file is opened; returns `openFlag`s. Without it opening costs no request, and pages stay cached from one
+   * open to the next.
+   */
+  open?(node: NodeId): number;
+  /** Called when the last descriptor of one `open` is closed. */
+  release?(node: NodeId): void;
+  /** True for a directory whose entries come and go. Without it nothing ever changes. */
+  changes?(node: NodeId): boolean;
   /** Value of one extended attribute, by full name ("user.x"). ENODATA. */
   getxattr(node: NodeId, name: Buffer): Buffer;
   /** Full names of all extended attributes. */
   listxattr(node: NodeId): Buffer[];
-  statfs(): FileSystemStats;
+  /** Sizes of what `node` belongs to. */
+  statfs(node: NodeId): FileSystemStats;
 }

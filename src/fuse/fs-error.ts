@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 
 /** Errors that a file system operation may answer with. */
-export type FsErrorName = 'EIO' | 'ENOENT' | 'ENOTDIR' | 'EISDIR' | 'EINVAL' | 'ENODATA';
+export type FsErrorName = 'EIO' | 'ENOENT' | 'ENOTDIR' | 'EISDIR' | 'EINVAL' | 'ENODATA' | 'EINTR';
 
 /** A failed file system operation; the reader of the mount sees exactly this errno. */
 export class FsError extends Error {

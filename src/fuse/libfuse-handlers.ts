@@ -46,8 +46,8 @@ export function makeHandlers(binding: FuseNativeBinding, served: Served): Native
   handlers[binding.op_readdir] = answer('readdir', (request, { fs, node }) =>
     native.writeEntries(request, fs.readdir(node)),
   );
-  handlers[binding.op_statfs] = answer('statfs', (request, { fs }) =>
-    native.writeStats(request, fs.statfs()),
+  handlers[binding.op_statfs] = answer('statfs', (request, { fs, node }) =>
+    native.writeStats(request, fs.statfs(node)),
   );
 
   const getxattr = (request: RequestHandle, _op: number, _path: string, _name: string, room: Buffer) => {

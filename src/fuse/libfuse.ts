@@ -1,8 +1,8 @@
-import { constants as fsConstants } from 'node:fs';
-import { access } from 'node:fs/promises';
 import { messageOf, RafterError } from '../errors.js';
 import { threadEnded } from '../os/thread.js';
+import { checkDevice } from './device-file.js';
 import type { FileSystem } from './file-system.js';
+import type { FuseMount } from './fuse-mount.js';
 import { makeHandlers, type Served, unserved } from './libfuse-handlers.js';
 import { libfuseOptions } from './mount-options.js';
 import { type FuseNativeBinding, loadBinding } from './native-binding.js';
@@ -10,30 +10,11 @@ import { isExpectedLayout } from './native-request.js';
 import { PathResolver } from './path-resolver.js';
 import { unmountFuse } from './unmount.js';
 
-/**
- * The FUSE transport through libfuse 2 and fuse-native: for users without root, and for whoever prefers libfuse.
- *
- * What it cannot do: requests are 128 KiB at most and pass the main thread one by one; no readdirplus; hands over
- * nothing when the process dies (readers get ENOTCONN). Each libfuse thread that ever ran leaves about 1 KB behind.
- */
-export interface FuseMount {
-  readonly mountPoint: string;
-  /** Settles when the kernel has let go of the mount, whoever unmounted it, and no request is left. */
-  readonly ended: Promise<void>;
-  /**
-   * Unmounts. With `detach` also while files are open: those stay readable until closed or until this process ends, which
-   * the mount no longer keeps from ending; `ended` waits for the first.
-   * Throws BUSY, DENIED, or FAILED if it is not mounted any more.
-   */
-  unmount(options?: { detach?: boolean }): Promise<void>;
-}
-
 export interface LibfuseOptions {
   /** Told about everything that a reader gets EIO for. */
   onError?: (operation: string, path: string, error: unknown) => void;
 }
 
-const DEVICE = '/dev/fuse';
 /** The addon copies the mount point into a C array of 1024 bytes. */
 const MAX_MOUNT_POINT = 1023;
 /** How long the kernel's first request may take. It is sent by mount(2) itself. */
@@ -46,7 +27,12 @@ const PTHREAD_OFFSET = 8;
 
 /**
  * Mounts `fs` at `mountPoint`, an existing directory, and serves it from this process's main thread, which must never
- * wait for the mount synchronously. Resolves when the kernel has accepted the mount.
+ * wait for the mount synchronously. Resolves when the kernel has accepted the mount. This is the transport through libfuse 2
+ * and fuse-native: for users without root, and for whoever prefers libfuse.
+ *
+ * What it cannot do: requests are 128 KiB at most and pass the main thread one by one; no readdirplus; hands over
+ * nothing when the process dies (readers get ENOTCONN). Each libfuse thread that ever ran leaves about 1 KB behind.
+ *
  * Throws UNSUPPORTED (no FUSE on this machine), DENIED, USAGE (path too long) or FAILED.
  */
 export async function mountLibfuse(
@@ -86,19 +72,6 @@ export async function mountLibfuse(
     watch.hurry();
   };
   return { mountPoint, ended, unmount };
-}
-
-async function checkDevice(): Promise<void> {
-  try {
-    await access(DEVICE, fsConstants.R_OK | fsConstants.W_OK);
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new RafterError(
-      missing ? 'UNSUPPORTED' : 'DENIED',
-      missing ? `this machine has no ${DEVICE}` : `no right to open ${DEVICE}`,
-      { cause, hint: missing ? "try 'modprobe fuse'; in a container, pass the device in" : 'run as root' },
-    );
-  }
 }
 
 function start(

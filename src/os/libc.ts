@@ -13,6 +13,12 @@ export interface Libc {
   mknod(path: Buffer, mode: number, device: number): number;
   utimensat(directory: number, path: Buffer, times: Buffer, flags: number): number;
   syncfs(fd: number): number;
+  read(fd: number, target: Buffer, size: number): number;
+  write(fd: number, bytes: Buffer, size: number): number;
+  epoll_create1(flags: number): number;
+  epoll_ctl(epoll: number, operation: number, fd: number, event: Buffer | null): number;
+  epoll_wait(epoll: number, events: Buffer, room: number, milliseconds: number): number;
+  eventfd(start: number, flags: number): number;
   pthread_tryjoin_np(thread: bigint, result: null): number;
   /** errno of the last call that returned -1. Meaningless after any other call. */
   errno(): number;
@@ -45,6 +51,12 @@ function bind(ffi: Koffi): Libc {
     mknod: library.func('int mknod(void *, unsigned int, uint64_t)'),
     utimensat: library.func('int utimensat(int, void *, void *, int)'),
     syncfs: library.func('int syncfs(int)'),
+    read: library.func('int64_t read(int, void *, size_t)'),
+    write: library.func('int64_t write(int, void *, size_t)'),
+    epoll_create1: library.func('int epoll_create1(int)'),
+    epoll_ctl: library.func('int epoll_ctl(int, int, int, void *)'),
+    epoll_wait: library.func('int epoll_wait(int, void *, int, int)'),
+    eventfd: library.func('int eventfd(unsigned int, int)'),
     pthread_tryjoin_np: library.func('int pthread_tryjoin_np(uintptr_t, void *)'),
     errno: () => ffi.errno(),
   };

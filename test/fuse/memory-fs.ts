@@ -6,7 +6,7 @@ interface MemoryNode {
   attributes: Attributes;
   entries?: [name: Buffer, node: number][];
   target?: Buffer;
-  content?: (offset: number, target: Buffer) => Promise<number>;
+  content?: (offset: number, target: Buffer, signal?: AbortSignal) => Promise<number>;
   xattrs?: [name: Buffer, value: Buffer][];
 }
 
@@ -17,6 +17,7 @@ export class MemoryFs implements FileSystem {
   readonly root = 1;
   readonly #nodes = new Map<number, MemoryNode>();
   lookups = 0;
+  open?: (node: number) => number;
 
   constructor() {
     this.#set(1, { mode: constants.S_IFDIR | 0o755, entries: [] });
@@ -83,8 +84,8 @@ export class MemoryFs implements FileSystem {
     return this.#nodes.get(node)!.target!;
   }
 
-  read(node: number, offset: number, target: Buffer): Promise<number> {
-    return this.#nodes.get(node)!.content!(offset, target);
+  read(node: number, offset: number, target: Buffer, signal?: AbortSignal): Promise<number> {
+    return this.#nodes.get(node)!.content!(offset, target, signal);
   }
 
   getxattr(node: number, name: Buffer): Buffer {

@@ -1,0 +1,26 @@
+import { type FuseConnection, mountDevice } from './device.js';
+import type { DeviceServer, ServeOptions } from './device-server.js';
+import type { FuseMount } from './fuse-mount.js';
+import { unmountFuse } from './unmount.js';
+
+/** A mount through /dev/fuse itself. */
+export interface DeviceMount extends FuseMount {
+  readonly connection: FuseConnection;
+  /** Tells the reading thread's file system something new. */
+  update(update: unknown): void;
+}
+
+/**
+ * Mounts a file system at `mountPoint`, an existing directory, and serves it with `server`: the transport for root. Requests
+ * of up to 1 MiB, directories with attributes, and what `options.spec` describes without passing the main thread.
+ * Throws UNSUPPORTED, DENIED, BUSY, NOT_FOUND or FAILED; then nothing is mounted.
+ */
+export function mountOverDevice(
+  mountPoint: string,
+  server: DeviceServer,
+  options: ServeOptions,
+): DeviceMount {
+  const connection = mountDevice(mountPoint);
+  const { ended, update } = server.serve(connection, options);
+  return { mountPoint, connection, ended, update, unmount: (how) => unmountFuse(mountPoint, how) };
+}

@@ -1,0 +1,104 @@
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { messageOf } from '../errors.js';
+import { Epoll } from '../os/epoll.js';
+import { libc } from '../os/libc.js';
+import { type Answerer, createAnswerer, REPLY_BUFFER_SIZE } from './answer.js';
+import { readRequest, writeReply } from './device.js';
+import type { FromReader, ReaderData, ToReader } from './device-messages.js';
+import type { FileSystem } from './file-system.js';
+import { opcode, REQUEST_BUFFER_SIZE } from './protocol.js';
+import { decodeRequest } from './request.js';
+
+/** A file system as this thread sees it. What it cannot answer at once is passed on to the main thread. */
+export interface ReaderFileSystem {
+  fs: FileSystem;
+  /** Takes what the main thread has to say about the file system. */
+  update?(update: unknown): void;
+}
+
+interface Served {
+  connection: number;
+  fd: number;
+  answerer: Answerer | undefined;
+  update: ((update: unknown) => void) | undefined;
+}
+
+/**
+ * Reads and answers the requests of all FUSE connections of this process, in a worker thread that does nothing else: it
+ * sleeps in the kernel until there is a request, and no event loop runs. `setUp` makes the file system of a connection from
+ * what the main thread described. Returns when it is told to stop.
+ */
+export function readDevices(
+  port: MessagePort,
+  { wakeFd }: ReaderData,
+  setUp: (spec: unknown) => ReaderFileSystem,
+): void {
+  const epoll = new Epoll();
+  const served = new Map<number, Served>();
+  const request = Buffer.alloc(REQUEST_BUFFER_SIZE);
+  const reply = Buffer.alloc(REPLY_BUFFER_SIZE);
+  const tell = (message: FromReader) => port.postMessage(message);
+
+  function add({ connection, fd, spec }: Extract<ToReader, { kind: 'add' }>): void {
+    const onError = (operation: string, node: number, error: unknown) =>
+      tell({ kind: 'error', connection, operation, node, message: messageOf(error) });
+    const made = spec === undefined ? undefined : setUp(spec);
+    served.set(fd, {
+      connection,
+      fd,
+      answerer: made && createAnswerer(made.fs, { onError }),
+      update: made?.update?.bind(made),
+    });
+    epoll.add(fd);
+  }
+
+  /** False when it is time to stop. */
+  function takeMessages(): boolean {
+    libc().read(wakeFd, Buffer.alloc(8), 8);
+    for (let item = receiveMessageOnPort(port); item !== undefined; item = receiveMessageOnPort(port)) {
+      const message = item.message as ToReader;
+      if (message.kind === 'stop') return false;
+      if (message.kind === 'add') add(message);
+      else
+        for (const { connection, update } of served.values())
+          if (connection === message.connection) update?.(message.update);
+    }
+    return true;
+  }
+
+  function serveOne(one: Served): void {
+    const length = readRequest(one.fd, request);
+    if (length === 0) return;
+    if (length === undefined) {
+      epoll.remove(one.fd);
+      served.delete(one.fd);
+      tell({ kind: 'ended', connection: one.connection });
+      return;
+    }
+    const decoded = decodeRequest(request, length);
+    if (decoded === undefined) return;
+    const passOn = one.answerer === undefined || decoded.opcode === opcode.INTERRUPT;
+    const answer = passOn ? undefined : one.answerer!.answer(decoded, reply);
+    if (typeof answer === 'number') {
+      if (answer > 0) writeReply(one.fd, reply, answer);
+    } else {
+      tell({
+        kind: 'request',
+        connection: one.connection,
+        bytes: Uint8Array.from(request.subarray(0, length)),
+      });
+    }
+  }
+
+  epoll.add(wakeFd);
+  for (;;) {
+    for (const fd of epoll.wait()) {
+      if (fd === wakeFd) {
+        if (!takeMessages()) return;
+      } else {
+        const one = served.get(fd);
+        if (one !== undefined) serveOne(one);
+      }
+    }
+  }
+}

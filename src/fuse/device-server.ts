@@ -1,0 +1,152 @@
+import { closeSync, writeSync } from 'node:fs';
+import { constants } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { openEventFd } from '../os/epoll.js';
+import { type Answerer, createAnswerer, type LaterRead, REPLY_BUFFER_SIZE } from './answer.js';
+import { type FuseConnection, writeReply } from './device.js';
+import type { FromReader, ReaderData, ToReader } from './device-messages.js';
+import type { FileSystem } from './file-system.js';
+import { negativeErrno } from './fs-error.js';
+import { PendingReads } from './pending-reads.js';
+import { OUT_HEADER_SIZE, opcode } from './protocol.js';
+import { writeHeader } from './reply.js';
+import { decodeInterrupted, decodeRequest } from './request.js';
+
+export interface ServeOptions {
+  /** The file system as the main thread answers it: all that the reading thread passes on. */
+  fs: FileSystem;
+  /** Describes the same file system to the reading thread; without it everything is passed on. */
+  spec?: unknown;
+  /** Told about everything that a reader gets EIO for. */
+  onError?: (operation: string, node: number, error: unknown) => void;
+}
+
+/** One mount that is being served. */
+export interface ServedConnection {
+  /** Settles when the kernel has let go of the mount; the descriptor is closed then. */
+  readonly ended: Promise<void>;
+  /** Tells the reading thread's file system something new. */
+  update(update: unknown): void;
+}
+
+interface Served {
+  fd: number;
+  answerer: Answerer;
+  fs: FileSystem;
+  pending: PendingReads;
+  onError: ServeOptions['onError'];
+  /** False once the descriptor is closed: its number may belong to another file then. */
+  alive: boolean;
+  end: () => void;
+}
+
+const { EIO } = constants.errno;
+const WAKE = Buffer.from(new BigUint64Array([1n]).buffer);
+
+/**
+ * Serves FUSE connections: a worker thread reads all their requests and answers what it can at once (`device-reader.ts`);
+ * what has to wait, for the network mostly, is answered by this thread. One per process is enough for any number of mounts.
+ */
+export class DeviceServer {
+  readonly #worker: Worker;
+  readonly #wakeFd = openEventFd();
+  readonly #served = new Map<number, Served>();
+  readonly #reply = Buffer.alloc(REPLY_BUFFER_SIZE);
+  readonly #exited: Promise<void>;
+  #last = 0;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * `workerFile` is a module that calls `readDevices` with its `workerData` and `parentPort`. `onFailed` is told if that
+   * thread ends by an error: nothing is served any more then, and the process had better be replaced.
+   */
+  constructor(workerFile: string | URL, onFailed: (error: Error) => void) {
+    const workerData: ReaderData = { wakeFd: this.#wakeFd };
+    this.#worker = new Worker(workerFile, { workerData, name: 'fuse reader' });
+    this.#worker.on('message', (message: FromReader) => this.#take(message));
+    this.#exited = new Promise((resolve) => {
+      this.#worker.once('exit', () => resolve());
+    });
+    this.#worker.once('error', onFailed);
+  }
+
+  /** Serves `connection` until the kernel lets go of it. */
+  serve({ fd }: FuseConnection, { fs, spec, onError }: ServeOptions): ServedConnection {
+    const connection = ++this.#last;
+    let end = () => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const answerer = createAnswerer(fs, { onError });
+    const pending = new PendingReads();
+    this.#served.set(connection, { fd, answerer, fs, pending, onError, alive: true, end });
+    this.#tell({ kind: 'add', connection, fd, spec });
+    const update = (news: unknown) => this.#tell({ kind: 'update', connection, update: news });
+    return { ended, update };
+  }
+
+  /** Ends the reading thread. Connections that still live are not answered any more; their descriptors stay open. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#tell({ kind: 'stop' });
+    await this.#exited;
+    closeSync(this.#wakeFd);
+  }
+
+  #tell(message: ToReader): void {
+    if (this.#closed !== undefined && message.kind !== 'stop') return;
+    this.#worker.postMessage(message);
+    writeSync(this.#wakeFd, WAKE);
+  }
+
+  #take(message: FromReader): void {
+    const served = this.#served.get(message.connection);
+    if (served === undefined) return;
+    if (message.kind === 'ended') this.#end(message.connection, served);
+    else if (message.kind === 'error')
+      served.onError?.(message.operation, message.node, new Error(message.message));
+    else this.#answer(served, Buffer.from(message.bytes.buffer));
+  }
+
+  #answer(served: Served, bytes: Buffer): void {
+    const request = decodeRequest(bytes, bytes.length);
+    if (request === undefined) return;
+    if (request.opcode === opcode.INTERRUPT) {
+      served.pending.interrupt(decodeInterrupted(request.body));
+      return;
+    }
+    const answer = served.answerer.answer(request, this.#reply);
+    if (typeof answer === 'number') {
+      if (answer > 0) writeReply(served.fd, this.#reply, answer);
+      return;
+    }
+    this.#read(served, request.unique, answer);
+  }
+
+  async #read(served: Served, unique: Buffer, { node, offset, size }: LaterRead): Promise<void> {
+    const reply = Buffer.allocUnsafe(OUT_HEADER_SIZE + size);
+    const target = reply.subarray(OUT_HEADER_SIZE);
+    let length: number;
+    try {
+      const work = (signal: AbortSignal) => served.fs.read(node, offset, target, signal);
+      length = writeHeader(reply, unique, { size: await served.pending.run(unique, work) });
+    } catch (error) {
+      const errno = -negativeErrno(error);
+      length = writeHeader(reply, unique, { errno });
+      if (errno === EIO) served.onError?.('read', node, error);
+    }
+    if (served.alive) writeReply(served.fd, reply, length);
+  }
+
+  #end(connection: number, served: Served): void {
+    this.#served.delete(connection);
+    served.alive = false;
+    served.pending.interruptAll();
+    closeSync(served.fd);
+    served.end();
+  }
+}
