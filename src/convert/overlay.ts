@@ -1,7 +1,6 @@
 import { RafterError } from '../errors.js';
 import { MAX_NAME_SIZE } from '../rafs/limits.js';
 import type { FileInode, Inode, TreeNode } from '../rafs/tree.js';
-import { ByteArena } from './byte-arena.js';
 import { classifyPath, splitPath } from './layer-path.js';
 import type { Losses } from './losses.js';
 import { showPath, type TarEntryHead } from './tar-entry.js';
@@ -10,12 +9,29 @@ import { defaultDirectory, makeInode } from './tree-inode.js';
 /** Most symlinks that one path may lead through, as in Linux' and Go's secure joins. */
 const MAX_SYMLINK_HOPS = 255;
 
+/** What a layer has to do with a name. */
+interface Mark {
+  /** The layer has an entry for it; otherwise the name is that of a directory that the layer only passes through. */
+  described: boolean;
+}
+
+/** A name of the tree. What the layer at hand has not marked comes from lower layers. */
+interface Node extends TreeNode {
+  children?: Map<string, Node> | undefined;
+  mark?: Mark | undefined;
+}
+
 /** A directory of the tree, its children at hand. */
-type Directory = TreeNode & { children: Map<string, TreeNode> };
+type Directory = Node & { children: Map<string, Node> };
 
 /** An image's tree before its first layer: a root directory with default attributes. */
 export function emptyTree(): TreeNode {
-  return { name: Buffer.alloc(0), inode: defaultDirectory(), children: new Map() };
+  return makeNode(defaultDirectory(), undefined);
+}
+
+/** Of one shape for all kinds, as there are many; marks are shared by the names of a layer. */
+function makeNode(inode: Inode, mark: Mark | undefined): Node {
+  return { inode, children: inode.type === 'dir' ? new Map() : undefined, mark };
 }
 
 /**
@@ -31,18 +47,14 @@ export class LayerOverlay {
   readonly #root: Directory;
   readonly #layer: string;
   readonly #losses: Losses;
-  readonly #names = new ByteArena();
-  /**
-   * Nodes that this layer has an entry for, and directories that it only passes through. What is in neither set comes from
-   * lower layers.
-   */
-  readonly #described = new Set<TreeNode>();
-  readonly #passed = new Set<TreeNode>();
+  /** Nodes that this layer has an entry for, and directories that it only passes through. */
+  readonly #described: Mark = { described: true };
+  readonly #passed: Mark = { described: false };
   /**
    * Directories made where a lower layer has something else, and the entry that needed each. A whiteout or the directory's own
    * entry may still come; without one the layer is wrong.
    */
-  readonly #unannounced = new Map<TreeNode, string>();
+  readonly #unannounced = new Map<Node, { name: string; what: string }>();
 
   constructor(root: TreeNode, { layer, losses }: { layer: string; losses: Losses }) {
     this.#root = asDirectory(root);
@@ -71,7 +83,7 @@ export class LayerOverlay {
       case 'root':
         if (entry.type !== 'dir') throw new RafterError('MALFORMED', `${what}: the root must be a directory`);
         this.#root.inode = makeInode(entry, what, this.#losses);
-        this.#described.add(this.#root);
+        this.#root.mark = this.#described;
         return undefined;
       case 'entry': {
         const inode =
@@ -86,7 +98,7 @@ export class LayerOverlay {
 
   /** Call after the last entry. MALFORMED if the layer has entries below something that is no directory. */
   finish(): void {
-    for (const [node, what] of this.#unannounced) throw notADirectory(what, node.name);
+    for (const { what, name } of this.#unannounced.values()) throw notADirectory(what, name);
   }
 
   #put(directory: Directory, name: string, inode: Inode): void {
@@ -94,14 +106,10 @@ export class LayerOverlay {
     if (existing) this.#unannounced.delete(existing);
     if (existing?.children && inode.type === 'dir') {
       existing.inode = inode;
-      this.#described.add(existing);
+      existing.mark = this.#described;
       return;
     }
-    const node: TreeNode = { name: this.#names.keep(Buffer.from(name, 'latin1')), inode };
-    if (inode.type === 'dir') node.children = new Map();
-    // Made from the bytes: `name` itself is a part of the whole path, which it would keep in memory.
-    directory.children.set(node.name.toString('latin1'), node);
-    this.#described.add(node);
+    directory.children.set(ownCopy(name), makeNode(inode, this.#described));
   }
 
   #linked(target: Buffer, what: string): Inode {
@@ -140,13 +148,13 @@ export class LayerOverlay {
   }
 
   /** A directory of a lower layer was removed, but this layer has something in it: it is made anew. */
-  #resetPassed(node: TreeNode): void {
+  #resetPassed(node: Node): void {
     this.#unannounced.delete(node);
-    if (!this.#described.has(node)) node.inode = defaultDirectory();
+    if (node.mark !== this.#described) node.inode = defaultDirectory();
   }
 
-  #isOfThisLayer(node: TreeNode): boolean {
-    return this.#described.has(node) || this.#passed.has(node);
+  #isOfThisLayer({ mark }: Node): boolean {
+    return mark === this.#described || mark === this.#passed;
   }
 
   /** The directory at `path`, or undefined if it is not there. */
@@ -158,7 +166,7 @@ export class LayerOverlay {
   /** The directory at `path`; what is missing of it is made. MALFORMED if something on the way is no directory. */
   #makeDirectory(path: string[], what: string): Directory {
     const { directory, missing, passed } = this.#walk(path, what);
-    for (const node of passed) this.#passed.add(node);
+    for (const node of passed) if (node.mark !== this.#described) node.mark = this.#passed;
     let current = directory;
     for (const name of missing) {
       // A symlink's target may hold what no entry's name may.
@@ -166,15 +174,10 @@ export class LayerOverlay {
         throw new RafterError('LIMIT_EXCEEDED', `${what}: a name has more than ${MAX_NAME_SIZE} bytes`);
       }
       const inFront = current.children.get(name);
-      if (inFront && this.#isOfThisLayer(inFront)) throw notADirectory(what, inFront.name);
-      const node: Directory = {
-        name: Buffer.from(name, 'latin1'),
-        inode: defaultDirectory(),
-        children: new Map(),
-      };
-      current.children.set(name, node);
-      this.#passed.add(node);
-      if (inFront) this.#unannounced.set(node, what);
+      if (inFront && this.#isOfThisLayer(inFront)) throw notADirectory(what, name);
+      const node = makeNode(defaultDirectory(), this.#passed) as Directory;
+      current.children.set(ownCopy(name), node);
+      if (inFront) this.#unannounced.set(node, { name, what });
       current = node;
     }
     return current;
@@ -212,11 +215,19 @@ export class LayerOverlay {
   }
 }
 
-function notADirectory(what: string, name: Buffer): RafterError {
-  return new RafterError('MALFORMED', `${what}: ${showPath(name)} in its path is not a directory`);
+/** A name is cut out of a path, which it would keep in memory. */
+function ownCopy(name: string): string {
+  return Buffer.from(name, 'latin1').toString('latin1');
 }
 
-function asDirectory(node: TreeNode): Directory {
+function notADirectory(what: string, name: string): RafterError {
+  return new RafterError(
+    'MALFORMED',
+    `${what}: ${showPath(Buffer.from(name, 'latin1'))} in its path is not a directory`,
+  );
+}
+
+function asDirectory(node: Node): Directory {
   if (!node.children) throw new Error('this node is no directory');
   return node as Directory;
 }

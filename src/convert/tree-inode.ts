@@ -24,9 +24,20 @@ const TYPE_BITS = {
 /** Describes the NFS server on which the layer was built; umoci leaves it out too. */
 const FOREIGN_XATTRS = ['system.nfs4_acl'];
 
+/** Shared by the inodes without xattrs: nearly all. */
+const NO_XATTRS: readonly Xattr[] = [];
+
 /** A directory that nothing describes: parents that no layer has an entry for, and the root. */
 export function defaultDirectory(): Inode {
-  return { type: 'dir', mode: TYPE_BITS.dir | 0o755, uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0, xattrs: [] };
+  return {
+    type: 'dir',
+    mode: TYPE_BITS.dir | 0o755,
+    uid: 0,
+    gid: 0,
+    mtimeSec: 0,
+    mtimeNsec: 0,
+    xattrs: NO_XATTRS,
+  };
 }
 
 /**
@@ -36,7 +47,8 @@ export function defaultDirectory(): Inode {
 export function makeInode(entry: TarEntryHead, what: string, losses: Losses): Inode {
   const { type, uid, gid, mtimeSec, mtimeNsec } = entry;
   if (type === 'hardlink') throw new Error('a hard link has no inode of its own');
-  const xattrs = entry.xattrs.filter((xattr) => isKept(xattr, what, losses));
+  const kept = entry.xattrs.filter((xattr) => isKept(xattr, what, losses));
+  const xattrs = kept.length === 0 ? NO_XATTRS : kept;
   const mode = TYPE_BITS[type] | entry.mode;
   // Written out: V8 gives every object that is spread and then extended a shape of its own, three times the memory.
   switch (type) {

@@ -8,7 +8,7 @@ import { CHUNK_TABLE_ENTRY_SIZE } from './chunk-table.js';
 import { DEVICE_SLOT_SIZE, DEVICE_TABLE_OFFSET, encodeDeviceSlot, mapDevices } from './device-slot.js';
 import { EXTENDED_OFFSET, encodeExtendedSuperblock } from './extended-superblock.js';
 import { encodeFlags } from './flags.js';
-import { nidOf, writeInode } from './inode-writer.js';
+import { writeInodes } from './inode-writer.js';
 import { alignUp, BLOCK_SIZE, MAX_BLOBS, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './limits.js';
 import { matchPrefetchRules } from './prefetch-rules.js';
 import { encodePrefetchTable, PREFETCH_ENTRY_SIZE } from './prefetch-table.js';
@@ -43,7 +43,7 @@ export function buildBootstrap(options: BootstrapOptions): Buffer {
   }
   if (root.inode.type !== 'dir') throw new Error(`the root is a ${root.inode.type}`);
   const tree = layOutTree(root, chunkSize);
-  const chunks = collectChunks(inodesOf(tree.inodes), options.blobs, chunkSize);
+  const chunks = collectChunks(tree.inodes, options.blobs, chunkSize);
   const { blobs, blobIndex } = chunks;
   if (blobs.length > MAX_BLOBS) {
     throw new RafterError(
@@ -56,18 +56,18 @@ export function buildBootstrap(options: BootstrapOptions): Buffer {
     if (own !== chunkSize) throw new Error(`blob ${id} has chunks of ${own} in an image of ${chunkSize}`);
   }
   // Without blobs there is no prefetch table, and the meta area overlays the start of the file.
-  const prefetched = blobs.length > 0 ? matchPrefetchRules(tree.root, prefetch) : [];
+  const prefetched = blobs.length > 0 ? matchPrefetchRules(tree, prefetch) : [];
   const blobTable = alignUp(DEVICE_TABLE_OFFSET + blobs.length * DEVICE_SLOT_SIZE, BLOCK_SIZE);
   const blobTableSize = blobs.length * BLOB_ENTRY_SIZE;
   const prefetchSize = prefetched.length * PREFETCH_ENTRY_SIZE;
   const metaOffset = blobs.length > 0 ? alignUp(blobTable + blobTableSize + prefetchSize, BLOCK_SIZE) : 0;
   const chunkTable = alignUp(metaOffset + tree.size, BLOCK_SIZE);
-  const chunkTableSize = chunks.rows.length * CHUNK_TABLE_ENTRY_SIZE;
+  const chunkTableSize = chunks.chunks.length * CHUNK_TABLE_ENTRY_SIZE;
 
   const bytes = Buffer.alloc(alignUp(chunkTable + chunkTableSize, BLOCK_SIZE));
   const deviceBlocks = entries.map((entry) => entry.uncompressedSize / BLOCK_SIZE);
   const superblock = rafsSuperblock({
-    rootNid: nidOf(tree.root),
+    rootNid: tree.slots[0]!,
     inos: tree.nameCount,
     blocks: deviceBlocks.reduce((sum, blocks) => sum + blocks, 0),
     metaBlock: metaOffset / BLOCK_SIZE,
@@ -99,12 +99,9 @@ export function buildBootstrap(options: BootstrapOptions): Buffer {
     encodeDeviceSlot(slot, bytes, DEVICE_TABLE_OFFSET + i * DEVICE_SLOT_SIZE);
     encodeBlobEntry(entry, bytes, blobTable + i * BLOB_ENTRY_SIZE);
   });
-  encodePrefetchTable(prefetched.map(nidOf), bytes, blobTable + blobTableSize);
-  for (const placed of tree.inodes) writeInode({ bytes, metaOffset, chunkSize, blobIndex }, placed);
+  const prefetchNids = prefetched.map((i) => tree.slots[i]!);
+  encodePrefetchTable(prefetchNids, bytes, blobTable + blobTableSize);
+  writeInodes({ bytes, metaOffset, chunkSize, blobIndex }, tree);
   encodeChunkTable(chunks, bytes, chunkTable);
   return bytes;
-}
-
-function* inodesOf(placed: Iterable<{ inode: TreeNode['inode'] }>): Generator<TreeNode['inode']> {
-  for (const { inode } of placed) yield inode;
 }

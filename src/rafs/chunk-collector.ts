@@ -1,63 +1,98 @@
 import { CHUNK_TABLE_ENTRY_SIZE, encodeChunkTableEntry } from './chunk-table.js';
 import type { BlobRef, Chunk, Inode } from './tree.js';
 
-interface Row {
-  chunk: Chunk;
-  fileOffset: number;
-  /** First 31 bits of the digest: comparing small integers is several times faster than comparing buffers. */
-  prefix: number;
-}
-
-/** All chunks that the files of a tree refer to, each once. */
+/** All chunks that the files of a tree refer to. */
 export interface CollectedChunks {
   /** The blobs among those given that some chunk is in, in the given order. */
   blobs: BlobRef[];
   /** Position of each of them. */
   blobIndex: Map<BlobRef, number>;
-  rows: Row[];
+  /** Each chunk once, in the order of the chunk table: by digest, then blob. */
+  chunks: Chunk[];
+  /** For each of them an offset in a file at which it stands: in the last file, of those that share it. */
+  fileOffsets: Float64Array;
 }
 
 /**
- * Gathers the chunks of `inodes`. `blobs` must hold every blob that is referred to; the others are left out. A chunk that
- * several files share gets the file offset of the last one.
+ * Gathers the chunks of `inodes`. `blobs` must hold every blob that is referred to; the others are left out.
  */
 export function collectChunks(
-  inodes: Iterable<Inode>,
+  inodes: readonly Inode[],
   blobs: readonly BlobRef[],
   chunkSize: number,
 ): CollectedChunks {
-  const byBlob = new Map<BlobRef, Map<number, Row>>(blobs.map((blob) => [blob, new Map()]));
-  for (const inode of inodes) {
-    if (inode.type !== 'file') continue;
-    inode.chunks.forEach((chunk, k) => {
-      const rows = byBlob.get(chunk.blob);
-      if (!rows) throw new Error('a chunk is in a blob that the bootstrap is not given');
-      const row = rows.get(chunk.index);
-      if (row) row.fileOffset = k * chunkSize;
-      else
-        rows.set(chunk.index, {
-          chunk,
-          fileOffset: k * chunkSize,
-          prefix: chunk.digest.readUInt32BE(0) >>> 1,
-        });
-    });
+  const given = new Set(blobs);
+  const seen = new Set<BlobRef>();
+  let count = 0;
+  for (const { blob } of eachChunk(inodes)) {
+    if (!given.has(blob)) throw new Error('a chunk is in a blob that the bootstrap is not given');
+    seen.add(blob);
+    count++;
   }
-  const used = blobs.filter((blob) => byBlob.get(blob)!.size > 0);
+  const used = blobs.filter((blob) => seen.has(blob));
   const blobIndex = new Map(used.map((blob, i) => [blob, i]));
-  const rows = used.flatMap((blob) => [...byBlob.get(blob)!.values()]);
-  rows.sort(
-    (a, b) =>
-      a.prefix - b.prefix ||
-      Buffer.compare(a.chunk.digest, b.chunk.digest) ||
-      blobIndex.get(a.chunk.blob)! - blobIndex.get(b.chunk.blob)! ||
-      a.chunk.index - b.chunk.index,
-  );
-  return { blobs: used, blobIndex, rows };
+  const references = listReferences(inodes, { count, chunkSize });
+  const order = sortReferences(references, blobIndex);
+  return { blobs: used, blobIndex, ...dropRepeated(references, order) };
 }
 
-/** Writes the chunk table, sorted by digest, then blob, at `offset` of `target`. */
-export function encodeChunkTable({ rows, blobIndex }: CollectedChunks, target: Buffer, offset: number): void {
-  rows.forEach(({ chunk, fileOffset }, i) => {
+/** A chunk for each place in a file that refers to one. */
+interface References {
+  chunks: Chunk[];
+  fileOffsets: Float64Array;
+}
+
+function* eachChunk(inodes: readonly Inode[]): Generator<Chunk> {
+  for (const inode of inodes) if (inode.type === 'file') yield* inode.chunks;
+}
+
+function listReferences(
+  inodes: readonly Inode[],
+  { count, chunkSize }: { count: number; chunkSize: number },
+): References {
+  const chunks: Chunk[] = [];
+  const fileOffsets = new Float64Array(count);
+  for (const inode of inodes) {
+    if (inode.type !== 'file') continue;
+    for (const [k, chunk] of inode.chunks.entries()) fileOffsets[chunks.push(chunk) - 1] = k * chunkSize;
+  }
+  return { chunks, fileOffsets };
+}
+
+/** Positions of references, sorted by digest, blob and index; of those to one chunk, in the order in which they were found. */
+function sortReferences({ chunks }: References, blobIndex: Map<BlobRef, number>): Uint32Array {
+  // Comparing numbers is several times faster than comparing buffers.
+  const prefixes = Float64Array.from(chunks, ({ digest }) => digest.readUIntBE(0, 6));
+  return Uint32Array.from(chunks.keys()).sort((i, j) => {
+    const byPrefix = prefixes[i]! - prefixes[j]!;
+    if (byPrefix !== 0) return byPrefix;
+    const a = chunks[i]!;
+    const b = chunks[j]!;
+    return (
+      Buffer.compare(a.digest, b.digest) ||
+      blobIndex.get(a.blob)! - blobIndex.get(b.blob)! ||
+      a.index - b.index ||
+      i - j
+    );
+  });
+}
+
+function dropRepeated({ chunks, fileOffsets }: References, order: Uint32Array): References {
+  const kept: Chunk[] = [];
+  const offsets = new Float64Array(order.length);
+  for (const i of order) {
+    const chunk = chunks[i]!;
+    const before = kept.at(-1);
+    if (!before || before.blob !== chunk.blob || before.index !== chunk.index) kept.push(chunk);
+    offsets[kept.length - 1] = fileOffsets[i]!;
+  }
+  return { chunks: kept, fileOffsets: offsets };
+}
+
+/** Writes the chunk table at `offset` of `target`. */
+export function encodeChunkTable(collected: CollectedChunks, target: Buffer, offset: number): void {
+  const { chunks, fileOffsets, blobIndex } = collected;
+  for (const [i, chunk] of chunks.entries()) {
     const { digest, flags, storedSize, size, storedOffset, decodedOffset, index, crc } = chunk;
     encodeChunkTableEntry(
       {
@@ -68,12 +103,12 @@ export function encodeChunkTable({ rows, blobIndex }: CollectedChunks, target: B
         size,
         storedOffset,
         decodedOffset,
-        fileOffset,
+        fileOffset: fileOffsets[i]!,
         index,
         crc,
       },
       target,
       offset + i * CHUNK_TABLE_ENTRY_SIZE,
     );
-  });
+  }
 }

@@ -1,32 +1,40 @@
 import { DIRENT_SIZE, type Dirent, encodeDirentBlock } from './dirent.js';
 import { alignUp, BLOCK_SIZE } from './limits.js';
 
-/** Walks `names` (in stored order) as they fill blocks; `place` gets each one's position and the block it opens. */
-function fill(names: readonly { name: Buffer }[]): { size: number; blockStarts: number[] } {
+/** Told of each block of a directory: the entries [from, to) go into block `block`. */
+type BlockVisitor = (block: number, from: number, to: number) => void;
+
+/** Fills blocks with names (bytes as latin1 text, in stored order). Bytes of all of them, gaps at the ends of blocks included. */
+function fill(names: readonly string[], onBlock: BlockVisitor): number {
   let size = 0;
-  const blockStarts: number[] = [];
-  names.forEach(({ name }, i) => {
+  let start = 0;
+  for (const [i, name] of names.entries()) {
     const need = DIRENT_SIZE + name.length;
     if ((size % BLOCK_SIZE) + need > BLOCK_SIZE) size = alignUp(size, BLOCK_SIZE);
-    if (size % BLOCK_SIZE === 0) blockStarts.push(i);
+    if (size % BLOCK_SIZE === 0 && i > 0) {
+      onBlock(size / BLOCK_SIZE - 1, start, i);
+      start = i;
+    }
     size += need;
-  });
-  return { size, blockStarts };
+  }
+  if (names.length > 0) onBlock(Math.ceil(size / BLOCK_SIZE) - 1, start, names.length);
+  return size;
 }
 
-/** i_size of a directory with these entries, "." and ".." included: entries, names, and gaps at the ends of blocks. */
-export function directorySize(entries: readonly { name: Buffer }[]): number {
-  return fill(entries).size;
+/** i_size of a directory with these names, "." and ".." included: entries, names, and gaps at the ends of blocks. */
+export function directorySize(names: readonly string[]): number {
+  return fill(names, () => {});
 }
 
 /** Encodes the directory's blocks; `offsetOf(b)` is where block `b` goes in `target`. */
 export function encodeDirectory(
-  entries: readonly Dirent[],
+  names: readonly string[],
   target: Buffer,
-  offsetOf: (block: number) => number,
+  { entry, offsetOf }: { entry: (i: number) => Omit<Dirent, 'name'>; offsetOf: (block: number) => number },
 ): void {
-  const { blockStarts } = fill(entries);
-  blockStarts.forEach((start, b) => {
-    encodeDirentBlock(entries.slice(start, blockStarts[b + 1]), target, offsetOf(b));
+  fill(names, (block, from, to) => {
+    const entries: Dirent[] = [];
+    for (let i = from; i < to; i++) entries.push({ ...entry(i), name: names[i]! });
+    encodeDirentBlock(entries, target, offsetOf(block));
   });
 }

@@ -14,7 +14,8 @@ const SLASH = 0x2f;
 
 /** An entry to be written. */
 export interface Dirent {
-  name: Buffer;
+  /** Bytes as latin1 text. */
+  name: string;
   nid: number;
   /** Number of the type, see `direntTypeOf`. */
   type: number;
@@ -28,7 +29,7 @@ export function encodeDirentBlock(entries: readonly Dirent[], target: Buffer, of
     writeU64(target, entry.nid, at + NID);
     target.writeUInt16LE(nameOffset, at + NAME_OFFSET);
     target.writeUInt8(entry.type, at + TYPE);
-    entry.name.copy(target, offset + nameOffset);
+    target.write(entry.name, offset + nameOffset, 'latin1');
     nameOffset += entry.name.length;
   });
 }

@@ -10,8 +10,8 @@ import { encodeDirectory } from './directory-layout.js';
 import { DataLayout, EXTENDED_INODE_SIZE, encodeInode, INODE_SLOT } from './inode.js';
 import { direntTypeOf } from './inode-type.js';
 import { alignUp, BLOCK_SIZE } from './limits.js';
-import type { BlobRef, FileInode } from './tree.js';
-import type { PlacedInode } from './tree-layout.js';
+import type { BlobRef, FileInode, Inode, Xattr } from './tree.js';
+import { headSizeOf, type TreeLayout } from './tree-layout.js';
 import { encodeXattrs, xattrCountOf } from './xattr.js';
 
 /** What the inodes are written into. */
@@ -24,56 +24,66 @@ export interface InodeTarget {
   blobIndex: ReadonlyMap<BlobRef, number>;
 }
 
-/** Number of a placed inode. */
-export function nidOf(placed: PlacedInode): number {
-  return placed.offset / INODE_SLOT;
+/** Writes every inode with its xattrs and its chunk index, directory entries or symlink target. */
+export function writeInodes(target: InodeTarget, layout: TreeLayout): void {
+  for (const i of layout.inodes.keys()) writeInode(target, layout, i);
 }
 
-/** Writes one inode with its xattrs and its chunk index, directory entries or symlink target. */
-export function writeInode(target: InodeTarget, placed: PlacedInode): void {
+function writeInode(target: InodeTarget, layout: TreeLayout, i: number): void {
   const { bytes, metaOffset } = target;
-  const { inode, offset, headSize } = placed;
-  const at = metaOffset + offset;
+  const inode = layout.inodes[i]!;
+  const headSize = headSizeOf(inode);
+  const at = metaOffset + layout.slots[i]! * INODE_SLOT;
+  const size = sizeOf(inode, layout, i);
   encodeInode(
     {
       extended: true,
-      layout: layoutOf(placed),
+      layout: formatOf(inode, layout.inline[i] === 1),
       xattrCount: xattrCountOf(headSize - EXTENDED_INODE_SIZE),
       mode: inode.mode,
-      size: placed.size,
-      union: unionOf(target, placed),
-      ino: placed.ino,
+      size,
+      union: unionOf(target, inode, layout.dataBlocks[i]!),
+      ino: layout.inos[i]!,
       uid: inode.uid,
       gid: inode.gid,
       mtimeSec: inode.mtimeSec,
       mtimeNsec: inode.mtimeNsec,
-      nlink: placed.nlink,
+      nlink: layout.nlinks[i]!,
     },
     bytes,
     at,
   );
-  encodeXattrs(placed.xattrs, bytes, at + EXTENDED_INODE_SIZE);
-  switch (inode.type) {
-    case 'file':
-      writeChunkIndex(target, inode, at + headSize);
-      return;
-    case 'dir':
-      writeDirectory(target, placed);
-      return;
-    case 'symlink': {
-      const tail = placed.inline ? placed.size % BLOCK_SIZE : 0;
-      inode.target.copy(bytes, metaOffset + placed.dataOffset, 0, placed.size - tail);
-      inode.target.copy(bytes, at + headSize, placed.size - tail);
-    }
+  encodeXattrs(sortXattrs(inode.xattrs), bytes, at + EXTENDED_INODE_SIZE);
+  if (inode.type === 'file') writeChunkIndex(target, inode, at + headSize);
+  if (inode.type !== 'dir' && inode.type !== 'symlink') return;
+  const dataOffset = metaOffset + layout.dataBlocks[i]! * BLOCK_SIZE;
+  const tailBlock = layout.inline[i] === 1 ? Math.floor(size / BLOCK_SIZE) : -1;
+  const offsetOf = (block: number) => (block === tailBlock ? at + headSize : dataOffset + block * BLOCK_SIZE);
+  if (inode.type === 'dir') writeDirectory(target, layout, { directory: i, offsetOf });
+  else {
+    // A target is shorter than a block.
+    inode.target.copy(bytes, offsetOf(0));
   }
 }
 
-function layoutOf({ inode, inline }: PlacedInode): number {
-  if (inode.type === 'file') return DataLayout.CHUNK_BASED;
+/** Sorted by name, so that the same tree always gives the same bytes. */
+function sortXattrs(xattrs: readonly Xattr[]): readonly Xattr[] {
+  return xattrs.length < 2 ? xattrs : [...xattrs].sort((a, b) => Buffer.compare(a.name, b.name));
+}
+
+/** i_size. */
+function sizeOf(inode: Inode, { directories }: TreeLayout, i: number): number {
+  if (inode.type === 'file') return inode.size;
+  if (inode.type === 'symlink') return inode.target.length;
+  return inode.type === 'dir' ? directories.get(i)!.size : 0;
+}
+
+function formatOf({ type }: Inode, inline: boolean): number {
+  if (type === 'file') return DataLayout.CHUNK_BASED;
   return inline ? DataLayout.FLAT_INLINE : DataLayout.FLAT_PLAIN;
 }
 
-function unionOf({ metaOffset, chunkSize }: InodeTarget, { inode, dataOffset }: PlacedInode): number {
+function unionOf({ metaOffset, chunkSize }: InodeTarget, inode: Inode, dataBlock: number): number {
   switch (inode.type) {
     case 'file':
       return encodeChunkFormat(
@@ -82,7 +92,7 @@ function unionOf({ metaOffset, chunkSize }: InodeTarget, { inode, dataOffset }: 
       );
     case 'dir':
     case 'symlink':
-      return Math.floor((metaOffset + dataOffset) / BLOCK_SIZE);
+      return metaOffset / BLOCK_SIZE + dataBlock;
     case 'char':
     case 'block':
       return encodeDeviceNumber(inode.rdev);
@@ -107,22 +117,21 @@ function isOneRun({ chunks }: FileInode, chunkSize: number): boolean {
 
 function writeChunkIndex({ bytes, blobIndex }: InodeTarget, { chunks }: FileInode, offset: number): void {
   const start = alignUp(offset, CHUNK_ARRAY_ALIGNMENT);
-  chunks.forEach(({ blob, index, decodedOffset }, k) => {
+  for (const [k, { blob, index, decodedOffset }] of chunks.entries()) {
     const entry = { blobIndex: blobIndex.get(blob)!, chunkIndex: index, block: decodedOffset / BLOCK_SIZE };
     encodeChunkIndexEntry(entry, bytes, start + k * CHUNK_ENTRY_SIZE);
-  });
+  }
 }
 
-function writeDirectory({ bytes, metaOffset }: InodeTarget, placed: PlacedInode): void {
-  const entries = placed.entries.map(({ name, to }) => ({
-    name,
-    nid: nidOf(to),
-    type: direntTypeOf(to.inode.type),
-  }));
-  const wholeBlocks = Math.floor(placed.size / BLOCK_SIZE);
-  encodeDirectory(entries, bytes, (block) =>
-    placed.inline && block === wholeBlocks
-      ? metaOffset + placed.offset + placed.headSize
-      : metaOffset + placed.dataOffset + block * BLOCK_SIZE,
-  );
+function writeDirectory(
+  { bytes }: InodeTarget,
+  { inodes, slots, directories }: TreeLayout,
+  { directory, offsetOf }: { directory: number; offsetOf: (block: number) => number },
+): void {
+  const { names, targets } = directories.get(directory)!;
+  const entry = (i: number) => {
+    const to = targets[i]!;
+    return { nid: slots[to]!, type: direntTypeOf(inodes[to]!.type) };
+  };
+  encodeDirectory(names, bytes, { entry, offsetOf });
 }

@@ -13,13 +13,14 @@ import { MAX_XATTR_COUNT, xattrAreaSize, xattrCountOf, xattrPrefix } from './xat
 
 const MAX_U32 = 0xffffffff;
 const MAX_NSEC = 999_999_999;
-const SLASH = 0x2f;
 
-/** Checks a name of a directory. `path` (text, for messages) is called only when something is wrong. */
-export function checkName(name: Buffer, path: () => string): void {
+/**
+ * Checks a name of a directory, its bytes as latin1 text. `path` (text, for messages) is called only when something is
+ * wrong.
+ */
+export function checkName(name: string, path: () => string): void {
   if (name.length > MAX_NAME_SIZE) throw limit(path(), 'name', `${name.length} bytes`, MAX_NAME_SIZE);
-  const dots = name.length <= 2 && name.every((byte) => byte === 0x2e);
-  if (dots || name.includes(0) || name.includes(SLASH)) {
+  if (name === '' || name === '.' || name === '..' || name.includes('\0') || name.includes('/')) {
     throw new RafterError('UNSUPPORTED', `${path()}: a file cannot have this name`);
   }
 }

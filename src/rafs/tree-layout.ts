@@ -1,45 +1,39 @@
 import { CHUNK_ARRAY_ALIGNMENT, CHUNK_ENTRY_SIZE } from './chunk-index.js';
 import { directorySize } from './directory-layout.js';
-import { EXTENDED_INODE_SIZE } from './inode.js';
-import { alignUp } from './limits.js';
+import { EXTENDED_INODE_SIZE, INODE_SLOT } from './inode.js';
+import { alignUp, BLOCK_SIZE } from './limits.js';
 import { Placement } from './placement.js';
-import type { Inode, TreeNode, Xattr } from './tree.js';
+import type { Inode, TreeNode } from './tree.js';
 import { checkInode, checkName } from './tree-check.js';
 import { xattrAreaSize } from './xattr.js';
 
-/** An inode with its place. Offsets are bytes from the start of the meta area. */
-export interface PlacedInode {
-  inode: Inode;
-  /** Sorted by name, so that the same tree always gives the same bytes. */
-  xattrs: readonly Xattr[];
-  offset: number;
-  /** Bytes of the inode with its xattrs. */
-  headSize: number;
+/** Names and targets of a placed directory. */
+export interface PlacedDirectory {
+  /** With "." and "..", in byte order; bytes as latin1 text. */
+  names: string[];
+  /** For each name the inode's position in the layout. */
+  targets: Uint32Array;
   /** i_size. */
   size: number;
-  /** Running number of its first name; nothing reads it. */
-  ino: number;
-  nlink: number;
-  /** Directories and symlinks: see `FlatPlace`. */
-  dataOffset: number;
-  inline: boolean;
-  /** Directories: the children with "." and "..", in byte order of their names. */
-  entries: PlacedEntry[];
 }
 
-/** A name in a placed directory. */
-interface PlacedEntry {
-  name: Buffer;
-  /** Undefined for "." and "..". */
-  node: TreeNode | undefined;
-  to: PlacedInode;
-}
-
-/** A placed tree. */
+/**
+ * A placed tree. Inodes go by their position in `inodes`; the columns are as long as the tree has names, of which hard links
+ * leave some unused. Columns instead of objects: an image may have some millions of inodes.
+ */
 export interface TreeLayout {
-  /** Every inode once: a directory, its other children, then the same for each child directory. */
-  inodes: PlacedInode[];
-  root: PlacedInode;
+  /** Every inode once: a directory (first the root), its other children, then the same for each child directory. */
+  inodes: Inode[];
+  /** Places of the inodes, in slots of INODE_SLOT bytes from the start of the meta area. */
+  slots: Float64Array;
+  /** Directories and symlinks: see `FlatPlace`; blocks of BLOCK_SIZE from the start of the meta area. */
+  dataBlocks: Uint32Array;
+  inline: Uint8Array;
+  /** Running numbers of the inodes' first names; nothing reads them. */
+  inos: Uint32Array;
+  nlinks: Uint32Array;
+  /** By the directory's position. */
+  directories: Map<number, PlacedDirectory>;
   /** Names, the root included; a hard link counts each time. */
   nameCount: number;
   /** Bytes of the meta area. */
@@ -49,9 +43,10 @@ export interface TreeLayout {
 /** A directory that has a number but no place yet. */
 interface Pending {
   node: TreeNode;
+  name: string;
   ino: number;
-  /** The entry that names it, and its parent; undefined for the root. */
-  above: { entry: PlacedEntry; directory: PlacedInode; pending: Pending } | undefined;
+  /** Where it is named: a parent's position, and the place among its names; undefined for the root. */
+  above: { pending: Pending; parent: number; entry: number } | undefined;
 }
 
 /**
@@ -60,118 +55,127 @@ interface Pending {
  */
 export function layOutTree(root: TreeNode, chunkSize: number): TreeLayout {
   const placement = new Placement();
-  const inodes: PlacedInode[] = [];
-  const files = new Map<Inode, PlacedInode>();
-  let nameCount = 1;
+  const layout = emptyLayout(countNames(root));
+  const { inodes, directories, nlinks } = layout;
+  const leaves = new Map<Inode, number>();
   // A stack instead of recursion: a tree may be deeper than the call stack.
-  const stack: Pending[] = [{ node: root, ino: nameCount, above: undefined }];
+  const stack: Pending[] = [{ node: root, name: '', ino: ++layout.nameCount, above: undefined }];
   for (let pending = stack.pop(); pending; pending = stack.pop()) {
     const dir = pending;
     checkInode(dir.node.inode, chunkSize, () => pathOf(dir));
-    const directory = placeDirectory(dir, placement);
-    inodes.push(directory);
+    const self = placeDirectory(layout, dir, placement);
+    const { names, targets } = directories.get(self)!;
     const below: Pending[] = [];
-    for (const entry of directory.entries) {
-      if (!entry.node) continue;
-      const { name, inode } = entry.node;
+    for (const [entry, name] of names.entries()) {
+      const node = dir.node.children?.get(name);
+      if (!node) continue;
+      const { inode } = node;
       checkName(name, () => pathOf(dir, name));
-      const ino = ++nameCount;
+      const ino = ++layout.nameCount;
       if (inode.type === 'dir') {
-        below.push({ node: entry.node, ino, above: { entry, directory, pending: dir } });
+        below.push({ node, name, ino, above: { pending: dir, parent: self, entry } });
         continue;
       }
-      const known = files.get(inode);
-      if (known) {
-        known.nlink++;
-        entry.to = known;
-        continue;
+      let at = leaves.get(inode);
+      if (at === undefined) {
+        checkInode(inode, chunkSize, () => pathOf(dir, name));
+        at = inodes.length;
+        placeLeaf(layout, { inode, ino }, placement);
+        leaves.set(inode, at);
       }
-      checkInode(inode, chunkSize, () => pathOf(dir, name));
-      entry.to = placeLeaf(inode, ino, placement);
-      files.set(inode, entry.to);
-      inodes.push(entry.to);
+      nlinks[at]!++;
+      targets[entry] = at;
     }
-    directory.nlink = 2 + below.length;
-    stack.push(...below.reverse());
+    nlinks[self] = 2 + below.length;
+    for (const directory of below.reverse()) stack.push(directory);
   }
-  return { inodes, root: inodes[0]!, nameCount, size: placement.end };
+  layout.size = placement.end;
+  return layout;
 }
 
-function placeDirectory({ node, ino, above }: Pending, placement: Placement): PlacedInode {
-  const names = sortedNames(node.children);
-  const placed = newPlaced(node.inode, ino);
-  placed.size = directorySize(names);
-  placeFlat(placed, placement);
-  // A child's target is set when the child is placed; until then, as for ".", it is the directory itself.
-  placed.entries = names.map(({ name, node: child }) => {
-    const isParent = !child && name.length === 2;
-    return { name, node: child, to: isParent && above ? above.directory : placed };
-  });
-  if (above) above.entry.to = placed;
-  return placed;
-}
-
-/** Children with "." and "..", in byte order: the order of JavaScript strings is that of bytes read as latin1. */
-function sortedNames(
-  children: ReadonlyMap<string, TreeNode> = new Map(),
-): { name: Buffer; node: TreeNode | undefined }[] {
-  const keys = [...children.keys(), '.', '..'].sort();
-  return keys.map((key) => {
-    const node = children.get(key);
-    const name = node ? node.name : Buffer.from(key, 'latin1');
-    if (name.toString('latin1') !== key) throw new Error(`the name "${name}" is filed under "${key}"`);
-    return { name, node };
-  });
-}
-
-function placeLeaf(inode: Exclude<Inode, { type: 'dir' }>, ino: number, placement: Placement): PlacedInode {
-  const placed = newPlaced(inode, ino);
-  if (inode.type === 'file') {
-    placed.size = inode.size;
-    const indexSize = inode.chunks.length * CHUNK_ENTRY_SIZE;
-    placed.offset = placement.placeFile(alignUp(placed.headSize, CHUNK_ARRAY_ALIGNMENT) + indexSize);
-  } else if (inode.type === 'symlink') {
-    placed.size = inode.target.length;
-    placeFlat(placed, placement);
-  } else {
-    placed.offset = placement.placeSpecial(placed.headSize);
-  }
-  return placed;
-}
-
-function placeFlat(placed: PlacedInode, placement: Placement): void {
-  const { offset, dataOffset, inline } = placement.placeFlat(placed.headSize, placed.size);
-  placed.offset = offset;
-  placed.dataOffset = dataOffset;
-  placed.inline = inline;
-}
-
-const NO_ENTRIES: PlacedEntry[] = [];
-
-/** An inode without a place. One literal for all kinds: objects of one shape keep the builder fast. */
-function newPlaced(inode: Inode, ino: number): PlacedInode {
-  const xattrs = sortXattrs(inode.xattrs);
-  const headSize = EXTENDED_INODE_SIZE + xattrAreaSize(xattrs);
+function emptyLayout(names: number): TreeLayout {
   return {
-    inode,
-    xattrs,
-    offset: 0,
-    headSize,
+    inodes: [],
+    slots: new Float64Array(names),
+    dataBlocks: new Uint32Array(names),
+    inline: new Uint8Array(names),
+    inos: new Uint32Array(names),
+    nlinks: new Uint32Array(names),
+    directories: new Map(),
+    nameCount: 0,
     size: 0,
-    ino,
-    nlink: 1,
-    dataOffset: 0,
-    inline: false,
-    entries: NO_ENTRIES,
   };
 }
 
-function sortXattrs(xattrs: readonly Xattr[]): readonly Xattr[] {
-  return xattrs.length < 2 ? xattrs : [...xattrs].sort((a, b) => Buffer.compare(a.name, b.name));
+function countNames(root: TreeNode): number {
+  let count = 1;
+  const stack = [root];
+  for (let node = stack.pop(); node; node = stack.pop()) {
+    count += node.children?.size ?? 0;
+    for (const child of node.children?.values() ?? []) if (child.children) stack.push(child);
+  }
+  return count;
 }
 
-function pathOf(dir: Pending, ...names: Buffer[]): string {
-  const parts = names.map(String);
-  for (let at = dir; at.above; at = at.above.pending) parts.unshift(String(at.node.name));
-  return `/${parts.join('/')}`;
+function placeDirectory(layout: TreeLayout, { node, ino, above }: Pending, placement: Placement): number {
+  const self = layout.inodes.length;
+  // Byte order is the order of JavaScript strings that are bytes read as latin1.
+  const names = ['.', '..', ...(node.children?.keys() ?? [])].sort();
+  const size = directorySize(names);
+  const targets = new Uint32Array(names.length);
+  targets[names.indexOf('.')] = self;
+  targets[names.indexOf('..')] = above?.parent ?? self;
+  layout.directories.set(self, { names, targets, size });
+  if (above) layout.directories.get(above.parent)!.targets[above.entry] = self;
+  placeFlat(layout, { inode: node.inode, ino, size }, placement);
+  return self;
+}
+
+/** Bytes of an inode with its xattrs. */
+export function headSizeOf({ xattrs }: Inode): number {
+  return EXTENDED_INODE_SIZE + xattrAreaSize(xattrs);
+}
+
+function placeLeaf(
+  layout: TreeLayout,
+  { inode, ino }: { inode: Exclude<Inode, { type: 'dir' }>; ino: number },
+  placement: Placement,
+): void {
+  if (inode.type === 'symlink') {
+    placeFlat(layout, { inode, ino, size: inode.target.length }, placement);
+    return;
+  }
+  const headSize = headSizeOf(inode);
+  const offset =
+    inode.type === 'file'
+      ? placement.placeFile(alignUp(headSize, CHUNK_ARRAY_ALIGNMENT) + inode.chunks.length * CHUNK_ENTRY_SIZE)
+      : placement.placeSpecial(headSize);
+  add(layout, { inode, ino, offset });
+}
+
+function placeFlat(
+  layout: TreeLayout,
+  { inode, ino, size }: { inode: Inode; ino: number; size: number },
+  placement: Placement,
+): void {
+  const { offset, dataOffset, inline } = placement.placeFlat(headSizeOf(inode), size);
+  const at = add(layout, { inode, ino, offset });
+  layout.dataBlocks[at] = Math.floor(dataOffset / BLOCK_SIZE);
+  layout.inline[at] = inline ? 1 : 0;
+}
+
+function add(
+  layout: TreeLayout,
+  { inode, ino, offset }: { inode: Inode; ino: number; offset: number },
+): number {
+  const at = layout.inodes.push(inode) - 1;
+  layout.slots[at] = offset / INODE_SLOT;
+  layout.inos[at] = ino;
+  return at;
+}
+
+function pathOf(dir: Pending, ...names: string[]): string {
+  const parts = [...names];
+  for (let at = dir; at.above; at = at.above.pending) parts.unshift(at.name);
+  return Buffer.from(`/${parts.join('/')}`, 'latin1').toString();
 }

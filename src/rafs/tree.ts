@@ -21,7 +21,7 @@ interface InodeCommon {
   /** Seconds since 1970, may be negative, and nanoseconds 0 to 999999999. */
   mtimeSec: number;
   mtimeNsec: number;
-  xattrs: Xattr[];
+  xattrs: readonly Xattr[];
 }
 
 /** Where the bytes of a piece of a file are: one chunk of one blob. Files may share chunks. */
@@ -63,9 +63,7 @@ export type Inode =
  * A name in a tree. Two nodes that share the same `inode` object are hard links to it (any type but dir).
  */
 export interface TreeNode {
-  /** The name in its directory; empty for the root. */
-  name: Buffer;
   inode: Inode;
   /** For directories: the children by name, the key being the name's bytes as latin1 text. */
-  children?: Map<string, TreeNode>;
+  children?: Map<string, TreeNode> | undefined;
 }

@@ -50,10 +50,7 @@ function show(root: TreeNode): string[] {
     else if (inode.type === 'file') lines.push(`${path} ${inode.size}`);
     else if (inode.type === 'symlink') lines.push(`${path} -> ${inode.target}`);
     else lines.push(`${path} ${inode.type}`);
-    for (const [name, child] of node.children ?? []) {
-      expect(child.name.toString('latin1')).toBe(name);
-      visit(child, `${path}/${name}`);
-    }
+    for (const [name, child] of node.children ?? []) visit(child, `${path}/${name}`);
   };
   visit(root, '');
   return lines.sort();
@@ -85,7 +82,7 @@ describe('names', () => {
   it('names that are not UTF-8 stay as they are', () => {
     const name = Buffer.from([0x66, 0xe9, 0xff, 0x0a]);
     const root = stack([entry(name)]);
-    expect([...root.children!.values()][0]!.name).toEqual(name);
+    expect([...root.children!.keys()]).toEqual([name.toString('latin1')]);
   });
 });
 

@@ -5,12 +5,11 @@ import { buildBootstrap } from '../../src/rafs/bootstrap-builder.js';
 import type { Inode, TreeNode } from '../../src/rafs/tree.js';
 
 const common = { uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0, xattrs: [] };
-const child = (name: string, inode: Inode): [string, TreeNode] => [name, { name: Buffer.from(name), inode }];
+const child = (name: string, inode: Inode): [string, TreeNode] => [name, { inode }];
 
 /** A bootstrap whose root holds `children`. */
 function imageOf(...children: [string, TreeNode][]): Bootstrap {
   const root: TreeNode = {
-    name: Buffer.alloc(0),
     inode: { ...common, type: 'dir', mode: 0o040755 },
     children: new Map(children),
   };

@@ -10,15 +10,18 @@ vi.setConfig({ testTimeout: 60_000 });
 
 const COMMON = { uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0, xattrs: [] };
 
-function dir(name: string, children: TreeNode[] = []): TreeNode {
+/** A node that is to stand in a directory under `name`, its bytes as latin1 text. */
+type NamedNode = TreeNode & { name: string };
+
+function dir(name: string, children: NamedNode[] = []): NamedNode {
   return {
-    name: Buffer.from(name),
+    name,
     inode: { ...COMMON, type: 'dir', mode: 0o040755 },
-    children: new Map(children.map((child) => [child.name.toString('latin1'), child])),
+    children: new Map(children.map((child) => [child.name, child])),
   };
 }
 
-function node(name: string | Buffer, inode: Partial<Inode> & { type: Inode['type'] }): TreeNode {
+function node(name: string | Buffer, inode: Partial<Inode> & { type: Inode['type'] }): NamedNode {
   const modes = {
     file: 0o100644,
     symlink: 0o120777,
@@ -28,7 +31,7 @@ function node(name: string | Buffer, inode: Partial<Inode> & { type: Inode['type
     socket: 0o140600,
   };
   const mode = modes[inode.type as keyof typeof modes];
-  return { name: Buffer.from(name), inode: { ...COMMON, mode, ...inode } as Inode };
+  return { name: Buffer.from(name).toString('latin1'), inode: { ...COMMON, mode, ...inode } as Inode };
 }
 
 /** A finished blob with one-byte chunks; every call of `chunk` gives another one. */
@@ -57,7 +60,7 @@ describe('what RAFS v6 cannot hold is an error that names the path and the limit
   const file = (inode: object) => node('f', { type: 'file', size: 0, chunks: [], ...inode } as never);
   const xattr = (name: string, value = '') =>
     file({ xattrs: [{ name: Buffer.from(name), value: Buffer.from(value) }] });
-  const cases: [string, TreeNode, string, RegExp][] = [
+  const cases: [string, NamedNode, string, RegExp][] = [
     [
       'name of 256 bytes',
       node('n'.repeat(256), { type: 'fifo' }),

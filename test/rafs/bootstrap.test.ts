@@ -33,7 +33,7 @@ function exampleImage(): { bytes: Buffer; blob: BlobRef } {
     flags: 1,
     ...fields,
   });
-  const file = (name: string, size: number, only: Chunk): TreeNode => {
+  const file = (size: number, only: Chunk): TreeNode => {
     const common = {
       mode: 0o100644,
       uid: 0,
@@ -43,7 +43,7 @@ function exampleImage(): { bytes: Buffer; blob: BlobRef } {
       xattrs: [],
     };
     const inode: FileInode = { ...common, type: 'file', size, chunks: [only] };
-    return { name: Buffer.from(name), inode };
+    return { inode };
   };
   const lib = chunk('f7e2735f', {
     index: 0,
@@ -60,11 +60,10 @@ function exampleImage(): { bytes: Buffer; blob: BlobRef } {
     storedSize: 0xb9e,
   });
   const root: TreeNode = {
-    name: Buffer.alloc(0),
     inode: { type: 'dir', mode: 0o040755, uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0, xattrs: [] },
     children: new Map([
-      ['sync_io.rs', file('sync_io.rs', 13400, sync)],
-      ['lib.rs', file('lib.rs', 16931, lib)],
+      ['sync_io.rs', file(13400, sync)],
+      ['lib.rs', file(16931, lib)],
     ]),
   };
   const options = { chunkSize: 0x100000, compressor: 'zstd', digester: 'blake3' } as const;
@@ -440,10 +439,10 @@ test('a walk stops at a path that is longer than the limit', () => {
     mtimeNsec: 0,
     xattrs: [],
   };
-  const name = Buffer.alloc(255, 'd');
-  let at: TreeNode = { name, inode: { ...common }, children: new Map() };
+  const name = 'd'.repeat(255);
+  let at: TreeNode = { inode: { ...common }, children: new Map() };
   for (let i = 0; i * 256 <= MAX_PATH_SIZE; i++) {
-    at = { name, inode: { ...common }, children: new Map([[name.toString(), at]]) };
+    at = { inode: { ...common }, children: new Map([[name, at]]) };
   }
   const bytes = buildBootstrap({
     root: at,

@@ -91,13 +91,13 @@ export function readTree(bootstrap: Bootstrap, bytes: Buffer): { root: TreeNode;
       else inode = { ...common, type };
       inodes.set(disk.nid, inode);
     }
-    const node: TreeNode = { name: path.subarray(slash + 1), inode };
+    const node: TreeNode = { inode };
     if (type === 'dir') node.children = new Map();
     const key = path.toString('latin1');
     nodes.set(key, node);
     if (key === '/') continue;
     const parent = nodes.get(slash === 0 ? '/' : key.slice(0, slash))!;
-    parent.children!.set(node.name.toString('latin1'), node);
+    parent.children!.set(key.slice(slash + 1), node);
   }
   return { root: nodes.get('/')!, blobs };
 }

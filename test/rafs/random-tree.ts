@@ -101,7 +101,7 @@ export function buildTree(plan: TreePlan): BuiltTree {
   const writers = [0, 1].map(
     () => new BlobWriter(new BlobBuilder({ chunkSize, compressor, digester }), plan),
   );
-  const root: TreeNode = { name: Buffer.alloc(0), inode: directory(), children: new Map() };
+  const root: TreeNode = { inode: directory(), children: new Map() };
   const directories = [root];
   const linkable: Inode[] = [];
   const contents = new Map<Inode, Buffer>();
@@ -116,7 +116,7 @@ export function buildTree(plan: TreePlan): BuiltTree {
       writers[one.blob]!.write(content, one.batch, inode.chunks);
     }
     if (inode.type !== 'dir') linkable.push(inode);
-    const node: TreeNode = { name: Buffer.from(one.name, 'latin1'), inode };
+    const node: TreeNode = { inode };
     if (inode.type === 'dir') {
       node.children = new Map();
       directories.push(node);

@@ -74,8 +74,8 @@ test('what is built is read back: names, attributes, hard links, every byte of e
         expect(bootstrap.lookup(disk, Buffer.from('no such name'))).toBeUndefined();
         const subdirectories = [...node.children.values()].filter(({ inode }) => inode.type === 'dir').length;
         expect(disk.nlink).toBe(2 + subdirectories);
-        for (const child of node.children.values()) {
-          visit(child, bootstrap.inode(bootstrap.lookup(disk, child.name)!), disk);
+        for (const [name, child] of node.children) {
+          visit(child, bootstrap.inode(bootstrap.lookup(disk, Buffer.from(name, 'latin1'))!), disk);
         }
       };
       const root = bootstrap.inode(bootstrap.rootNid);

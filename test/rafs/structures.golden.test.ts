@@ -131,7 +131,8 @@ describe('decode, then encode, of every structure in a golden bootstrap', () => 
         type: direntTypeOf(type),
       }));
       const target = Buffer.alloc(Math.ceil(inode.size / 4096) * 4096);
-      encodeDirectory(entries, target, (block) => block * 4096);
+      const names = entries.map(({ name }) => name.toString('latin1'));
+      encodeDirectory(names, target, { entry: (i) => entries[i]!, offsetOf: (block) => block * 4096 });
       const tail = inode.tailOffset < 0 ? 0 : inode.size % 4096;
       const stored = Buffer.concat([
         bytes.subarray(inode.dataOffset, inode.dataOffset + inode.size - tail),
