@@ -23,8 +23,6 @@ import {
   type Superblock,
 } from './superblock.js';
 
-/** First word of a RAFS v5 bootstrap. */
-const RAFS_V5_MAGIC = 0x52414653;
 const BLOCK_BITS = 12;
 const TARFS_BLOCK_BITS = 9;
 
@@ -42,7 +40,7 @@ export interface BootstrapTables {
 
 /**
  * Reads and checks the superblocks and tables of a RAFS v6 bootstrap by the rules that nydusd and the kernel apply.
- * Throws MALFORMED naming field and offset, LIMIT_EXCEEDED, or UNSUPPORTED for RAFS v5 and unknown features.
+ * Throws MALFORMED naming field and offset, LIMIT_EXCEEDED, or UNSUPPORTED for unknown features.
  */
 export function readBootstrapTables(bytes: Buffer, name: string): BootstrapTables {
   const superblock = readSuperblock(bytes, name);
@@ -76,9 +74,6 @@ export function readBootstrapTables(bytes: Buffer, name: string): BootstrapTable
 }
 
 function readSuperblock(bytes: Buffer, name: string): Superblock {
-  if (bytes.length >= 4 && bytes.readUInt32LE(0) === RAFS_V5_MAGIC) {
-    throw new RafterError('UNSUPPORTED', `${name}: is a RAFS v5 bootstrap; only RAFS v6 is supported`);
-  }
   if (bytes.length < BLOCK_SIZE) {
     throw new RafterError('MALFORMED', `${name}: ${bytes.length} bytes are too few for a RAFS v6 bootstrap`);
   }

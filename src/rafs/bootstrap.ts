@@ -4,6 +4,8 @@ import { BootstrapV6 } from './bootstrap-v6.js';
 import type { DirectoryEntry } from './directory.js';
 import type { DiskInode } from './disk-inode.js';
 import type { Xattr } from './tree.js';
+import { BootstrapV5 } from './v5/bootstrap-v5.js';
+import { isRafsV5 } from './v5/superblock.js';
 
 export type { DiskInode } from './disk-inode.js';
 
@@ -66,8 +68,8 @@ export interface Bootstrap {
 
 /**
  * Opens a bootstrap: checks superblocks and tables and that the root is a directory. `bytes` must not change afterwards;
- * `name` says in messages whose bootstrap it is. Throws MALFORMED, LIMIT_EXCEEDED, or UNSUPPORTED (unknown features).
+ * `name` says in messages whose bootstrap it is. Throws MALFORMED, LIMIT_EXCEEDED, or UNSUPPORTED (unknown features, versions before 5).
  */
 export function parseBootstrap(bytes: Buffer, name = 'bootstrap'): Bootstrap {
-  return BootstrapV6.parse(bytes, name);
+  return isRafsV5(bytes) ? BootstrapV5.parse(bytes, name) : BootstrapV6.parse(bytes, name);
 }

@@ -1,7 +1,7 @@
 import { DIGEST_SIZE } from '../codec/digest.js';
 import { readU64, writeU64 } from './binary.js';
 
-/** Bytes of one entry of the RAFS chunk table; the same structure as in RAFS v5. */
+/** Bytes of one entry of the RAFS v6 chunk table; in RAFS v5 one stands for every chunk of every file. */
 export const CHUNK_TABLE_ENTRY_SIZE = 80;
 
 /** Flag bits of a chunk table entry. Members of a batch carry neither COMPRESSED nor BATCH. */
@@ -70,6 +70,11 @@ export function decodeChunkTableEntry(bytes: Buffer, offset: number): ChunkTable
     index: bytes.readUInt32LE(offset + INDEX),
     crc: bytes.readUInt32LE(offset + CRC),
   };
+}
+
+/** Where the chunk of the entry at `offset` begins in the blob's decoded address space. */
+export function chunkDecodedOffset(bytes: Buffer, offset: number): number {
+  return readU64(bytes, offset + DECODED_OFFSET);
 }
 
 /** The two numbers that name a chunk, of the entry at `offset`. */

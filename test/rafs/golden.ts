@@ -2,9 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Compressor, decompress } from '../../src/codec/compressor.js';
 import { chunkDigest, crc32c } from '../../src/codec/digest.js';
-import type { BlobMeta } from '../../src/rafs/blob-meta.js';
 import { BlobRef } from '../../src/rafs/blob-ref.js';
-import type { Bootstrap, RafsBlob } from '../../src/rafs/bootstrap.js';
+import type { Bootstrap, ChunkMap, RafsBlob } from '../../src/rafs/bootstrap.js';
 import { readBootstrapTables } from '../../src/rafs/bootstrap-tables.js';
 import { CHUNK_TABLE_ENTRY_SIZE, decodeChunkTableEntry } from '../../src/rafs/chunk-table.js';
 import type { Chunk, Inode, TreeNode } from '../../src/rafs/tree.js';
@@ -106,7 +105,7 @@ export function readTree(bootstrap: Bootstrap, bytes: Buffer): { root: TreeNode;
 export function readChunk(
   blobFile: Buffer,
   blob: RafsBlob,
-  meta: BlobMeta,
+  meta: ChunkMap,
   index: number,
   digest: Buffer,
 ): Buffer {
