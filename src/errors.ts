@@ -60,12 +60,37 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
+/** Fewest characters of a secret that is looked for: shorter ones are found in any sentence. */
+const MIN_SECRET_LENGTH = 6;
+/** Most secrets that are looked for; the oldest give way, as tokens that have expired do no harm. */
+const MAX_SECRETS = 512;
+const secrets = new Set<string>();
+
 /**
- * Removes user names and passwords of URLs, query strings of URLs and authorization headers, and escapes control
+ * From now on no message of this process shows any of `texts`, as they are or encoded for a URL: passwords and tokens, which a
+ * server may repeat in its answers.
+ */
+export function hideSecret(...texts: string[]): void {
+  for (const text of texts.flatMap((secret) => [secret, encodeURIComponent(secret)])) {
+    if (text.length < MIN_SECRET_LENGTH) continue;
+    secrets.delete(text);
+    secrets.add(text);
+    if (secrets.size > MAX_SECRETS) secrets.delete(secrets.values().next().value!);
+  }
+}
+
+function withoutSecrets(text: string): string {
+  let rest = text;
+  for (const secret of secrets) rest = rest.replaceAll(secret, '…');
+  return rest;
+}
+
+/**
+ * Removes secrets that are known (see `hideSecret`), user names and passwords of URLs, query strings of URLs and authorization headers, and escapes control
  * characters: names in images may hold any byte, and a terminal must not obey them.
  */
 function redact(text: string): string {
-  return text
+  return withoutSecrets(text)
     .replace(
       // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
       /[\u0000-\u001f\u007f-\u009f]/g,

@@ -22,8 +22,8 @@ export function credentialLookup(
   registry: string,
   repository: string,
   options: RegistryOptions,
-  env: NodeJS.ProcessEnv = process.env,
 ): CredentialLookup {
+  const { env = process.env } = options;
   return async () => {
     const given = options.credentials ?? fromEnvironment(registry, env);
     if (given !== undefined) return { kind: 'password', ...given };

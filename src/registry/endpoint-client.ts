@@ -1,6 +1,7 @@
 import { createAuthenticator } from './auth.js';
-import type { CredentialLookup } from './credentials.js';
+import { type CredentialLookup, credentialLookup } from './credentials.js';
 import type { Endpoint } from './hosts/endpoint.js';
+import type { RegistryOptions } from './options.js';
 import { discardBody, type HttpRequest, type HttpResponse, type Transport } from './transport.js';
 
 /** What is done to the repository; it decides the scope of the token that is asked for. */
@@ -30,9 +31,15 @@ export interface EndpointClient {
 /** A client for `endpoint`, with tokens of its own. */
 export function createEndpointClient(
   endpoint: Endpoint,
-  { transport, lookup }: { transport: Transport; lookup: CredentialLookup },
+  { transport, options }: { transport: Transport; options: RegistryOptions },
 ): EndpointClient {
-  const { api, repository } = endpoint;
+  const { api, repository, isMirror } = endpoint;
+  // What the caller gave is for the registry, not for whoever mirrors it.
+  const lookup = credentialLookup(
+    api.host,
+    repository,
+    isMirror ? { ...options, credentials: undefined } : options,
+  );
   const authenticator = createAuthenticator({ registry: api, transport, lookup });
 
   function url({ path, url }: RepositoryRequest): URL {
@@ -54,8 +61,7 @@ export function createEndpointClient(
         transport.send({
           ...request,
           url: target,
-          headers: {
-            ...request.headers,
+          privateHeaders: {
             ...(isHome && endpoint.headers),
             ...(isHome && authorization !== undefined && { authorization }),
           },

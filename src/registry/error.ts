@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { type ErrorCode, errnoOf, messageOf, RafterError } from '../errors.js';
+import { type ErrorCode, errnoOf, isRafterError, messageOf, RafterError } from '../errors.js';
 
 /** One entry of a registry's error answer (OCI distribution spec, error codes). */
 export interface RegistryErrorEntry {
@@ -106,6 +106,12 @@ export function isRefusedConnection({ cause }: RafterError): boolean {
   return ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH'].includes(errnoOf(cause) ?? '');
 }
 
+/** True if a TLS connection failed because the server speaks without it. */
+export function isPlainTextAnswer(error: unknown): boolean {
+  const cause = isRafterError(error) ? error.cause : error;
+  return isTlsAgainstPlainText(errnoOf(cause) ?? '', messageOf(cause));
+}
+
 function isTlsAgainstPlainText(errno: string, message: string): boolean {
   return (
     ['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG', 'ERR_SSL_HTTP_REQUEST'].includes(
@@ -115,7 +121,8 @@ function isTlsAgainstPlainText(errno: string, message: string): boolean {
   );
 }
 
-function isCertificateError(errno: string): boolean {
+/** True for the code of an error that says that a certificate is not trusted. */
+export function isCertificateError(errno: string): boolean {
   return (
     errno.startsWith('CERT_') ||
     errno === 'ERR_TLS_CERT_ALTNAME_INVALID' ||
@@ -159,8 +166,21 @@ function describe(
   return (
     `${request}: the registry answered ${status}` +
     `${said === '' ? '' : ` (${said.slice(0, MAX_SERVER_TEXT)})`}` +
+    limitText(status, headers) +
     `${typeof id === 'string' ? ` [request ${plain(id).slice(0, 80)}]` : ''}`
   );
+}
+
+/** What the server says of its limits: seconds to wait, and Docker Hub's counts (`100;w=21600` is 100 in 6 hours). */
+function limitText(status: number, headers: IncomingHttpHeaders): string {
+  if (status !== 429) return '';
+  const shown = [
+    ['limit', headers['ratelimit-limit']],
+    ['remaining', headers['ratelimit-remaining']],
+    ['counted for', headers['docker-ratelimit-source']],
+    ['try again after', headers['retry-after']],
+  ].flatMap(([what, value]) => (value === undefined ? [] : [`${what} ${plain(String(value)).slice(0, 80)}`]));
+  return shown.length === 0 ? '' : `, ${shown.join(', ')}`;
 }
 
 /** One line without control characters: a server must not be able to drive the user's terminal. */

@@ -1,3 +1,4 @@
+import type { HostPlaces } from './hosts/places.js';
 import type { RetryPolicy } from './retry.js';
 
 /** A user name and password, as Basic authentication and token servers take them. */
@@ -22,6 +23,10 @@ export interface RegistryOptions {
   /** How temporary failures are repeated; members left out have the defaults of DEFAULT_RETRY. */
   retry?: Partial<RetryPolicy> | undefined;
   timeouts?: Partial<Timeouts> | undefined;
+  /** Where this machine's configuration of hosts is; members left out have their usual places. */
+  places?: Partial<HostPlaces> | undefined;
+  /** Environment with proxies, places and log-ins. Default: this process'. */
+  env?: NodeJS.ProcessEnv | undefined;
 }
 
 /** Milliseconds. */

@@ -1,18 +1,14 @@
 import type { RegistryReference } from '../image/reference.js';
-import { type CredentialLookup, credentialLookup } from './credentials.js';
-import { createEndpointClient, type EndpointClient, type RepositoryRequest } from './endpoint-client.js';
+import type { CredentialLookup } from './credentials.js';
+import type { EndpointClient, RepositoryRequest } from './endpoint-client.js';
 import { RegistryError } from './error.js';
-import type { Endpoint } from './hosts/endpoint.js';
+import { findEndpoints } from './hosts/find-endpoints.js';
 import { originApi } from './hosts/origin.js';
+import { familiarHost } from './hosts/server-name.js';
 import type { RegistryOptions } from './options.js';
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.js';
-import {
-  createTransport,
-  describeRequest,
-  type HttpResponse,
-  readBody,
-  type Transport,
-} from './transport.js';
+import { createServers, type ServerAnswer, type Servers } from './servers.js';
+import { createTransport, type HttpResponse, readBody, type Transport } from './transport.js';
 
 /** Most bytes of an error answer that are looked at. */
 const MAX_ERROR_BODY = 64 << 10;
@@ -22,18 +18,18 @@ type SessionRequest = RepositoryRequest & {
   expect: number[];
 };
 
-/** An answer of one of the servers that a session may ask. */
-interface SessionResponse extends HttpResponse {
-  /** `GET https://host/path` as it was asked, for messages. */
-  request: string;
-}
+/** An answer of the registry or of one of its mirrors. Whoever finds it wrong throws what its `fault` returns. */
+type SessionResponse = HttpResponse & Omit<ServerAnswer, 'response'>;
 
 /** Requests to one repository, authenticated. Blobs and manifests are built on it. */
 export interface Session {
   /** `host/repository`, for messages. */
   readonly name: string;
   readonly policy: RetryPolicy;
-  /** One request, repeated at most once: with a new token after a 401. Errors: RegistryError, UNAVAILABLE, INTERRUPTED. */
+  /**
+   * One request, repeated at most once with a new token after a 401, and at each mirror that is asked before the registry.
+   * Errors: RegistryError, UNAVAILABLE, INTERRUPTED.
+   */
   send(request: SessionRequest): Promise<SessionResponse>;
   /** Repeats `work` after temporary errors. */
   retry<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T>;
@@ -43,33 +39,29 @@ export interface Session {
 /** A session for the repository of `reference`. Opens no connection. USAGE if options contradict each other. */
 export function openSession(reference: RegistryReference, options: RegistryOptions): Session {
   const { registry, repository } = reference;
-  const origin: Endpoint = {
-    api: originApi(registry, options),
-    repository,
-    isMirror: false,
-    reads: { byTag: true, byDigest: true },
-    headers: {},
-  };
+  originApi(registry, options);
   const name = `${registry}/${repository}`;
   const policy = { ...DEFAULT_RETRY, ...options.retry };
-  let parts: Promise<{ transport: Transport; client: EndpointClient }> | undefined;
+  let parts: Promise<{ transport: Transport; servers: Servers }> | undefined;
 
   async function open() {
-    const transport = await createTransport(options);
-    const lookup = credentialLookup(registry, repository, options);
-    return { transport, client: createEndpointClient(origin, { transport, lookup }) };
+    const endpoints = await findEndpoints(reference, options);
+    const transport = await createTransport(options, endpoints);
+    return { transport, servers: createServers({ endpoints, transport, options, refusal }) };
   }
 
   return {
     name,
     policy,
-    async send(request) {
-      parts ??= open();
-      const { client } = await parts;
-      const what = describeRequest(request.method, client.url(request));
-      const response = await client.send(request);
-      if (request.expect.includes(response.status)) return { ...response, request: what };
-      throw await refusal(what, response, client);
+    async send({ expect, ...request }) {
+      parts ??= open().catch((error) => {
+        // A file may be mended until the next request.
+        parts = undefined;
+        throw error;
+      });
+      const { servers } = await parts;
+      const { response, ...rest } = await servers.ask(request, expect);
+      return { ...response, ...rest };
     },
     retry: (work, signal) => withRetry(work, { policy, signal, name }),
     async close() {
@@ -92,6 +84,6 @@ async function refusal(
 async function denialHint(host: string, lookup: CredentialLookup): Promise<string> {
   const login = await lookup().catch(() => undefined);
   return login === undefined
-    ? `no log-in for ${host} was found: log in with docker, podman or skopeo; or the repository does not exist`
+    ? `no log-in for ${host} was found: try rafter login ${familiarHost(host)}; or the repository does not exist`
     : `the log-in for ${host} was refused, or it has no right to this`;
 }

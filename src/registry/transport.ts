@@ -1,16 +1,15 @@
-import { readFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
-import { rootCertificates } from 'node:tls';
-import { Agent, type Dispatcher, request } from 'undici';
+import { type Dispatcher, request } from 'undici';
 import { messageOf, RafterError } from '../errors.js';
+import { createDispatchers, type Dispatchers } from './dispatchers.js';
 import { networkError } from './error.js';
+import type { Endpoint } from './hosts/endpoint.js';
+import { tlsSettingsFor } from './hosts/tls-settings.js';
 import { DEFAULT_TIMEOUTS, type RegistryOptions, type Timeouts } from './options.js';
 
 /** Most redirects that one request follows. */
 const MAX_REDIRECTS = 10;
-/** Connections held open to one origin at a time. */
-const MAX_CONNECTIONS = 16;
 /** Bytes of an unwanted body that are read to keep its connection; beyond that closing is cheaper. */
 const DUMP_LIMIT = 64 << 10;
 
@@ -21,6 +20,8 @@ export interface RequestBody {
   /** Exact number of bytes that `open` gives; undefined: known at their end only (sent with Transfer-Encoding: chunked). */
   size: number | undefined;
   open(): Readable | Buffer;
+  /** What went wrong in making the body, if anything: an error of its own, not of the connection. */
+  failure?: (() => unknown) | undefined;
   /** True while a body that is still being made has nothing to give: that time is not the server's. */
   isStarved?: (() => boolean) | undefined;
 }
@@ -29,6 +30,8 @@ export interface HttpRequest {
   method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   url: URL;
   headers?: Record<string, string> | undefined;
+  /** Sent to the origin of `url` alone; where a redirect leads elsewhere, they stay behind. */
+  privateHeaders?: Record<string, string> | undefined;
   body?: RequestBody | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -45,26 +48,27 @@ export interface HttpResponse {
 /** Sends single HTTP requests: no authentication, no repetition. */
 export interface Transport {
   /**
-   * Sends `message` and follows redirects: at most MAX_REDIRECTS, never from https to http, and without the
-   * Authorization header from the first other origin on. Any status is an answer. Errors: UNAVAILABLE, INTERRUPTED.
+   * Sends `message` and follows redirects: at most MAX_REDIRECTS, never from https to http, and without
+   * private headers, Authorization and cookies from the first other origin on. Any status is an answer. Errors: UNAVAILABLE, INTERRUPTED.
    */
   send(message: HttpRequest): Promise<HttpResponse>;
   close(): Promise<void>;
 }
 
-/** A transport with its own pool of connections. Reads the certificate files of `options` (errors name the file). */
-export async function createTransport(options: RegistryOptions): Promise<Transport> {
+/**
+ * A transport with its own connections. The certificates that it trusts and shows are those of `options`, of the one of `endpoints`
+ * that a request goes to, and of the machine's directories for that host. Errors name a file that is wrong.
+ */
+export async function createTransport(
+  options: RegistryOptions,
+  endpoints: Endpoint[] = [],
+): Promise<Transport> {
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  const agent = new Agent({
-    connections: MAX_CONNECTIONS,
-    connect: { timeout: timeouts.connectMs, ...(await readTlsFiles(options)) },
-    headersTimeout: timeouts.answerMs,
-    bodyTimeout: timeouts.idleMs,
-  });
+  const settings = await tlsSettingsFor(options, endpoints);
+  const dispatchers = createDispatchers({ timeouts, settings, env: options.env ?? process.env });
   return {
-    send: (message) => sendFollowing(agent, message, timeouts),
-    // Destroyed, not closed: an answer nobody reads must not hold up the end of the program.
-    close: () => agent.destroy(),
+    send: (message) => sendFollowing(dispatchers, message, timeouts),
+    close: () => dispatchers.destroy(),
   };
 }
 
@@ -100,11 +104,15 @@ export async function readBody(response: HttpResponse, limit: number, request: s
   return Buffer.concat(pieces, size);
 }
 
-async function sendFollowing(agent: Agent, message: HttpRequest, timeouts: Timeouts): Promise<HttpResponse> {
+async function sendFollowing(
+  dispatchers: Dispatchers,
+  message: HttpRequest,
+  timeouts: Timeouts,
+): Promise<HttpResponse> {
   let { url } = message;
-  let headers = { ...message.headers };
+  let headers = { ...message.headers, ...message.privateHeaders };
   for (let hops = 0; ; hops++) {
-    const response = await sendOnce(agent, { ...message, url, headers }, timeouts);
+    const response = await sendOnce(dispatchers, { ...message, url, headers }, timeouts);
     const mayFollow = message.method === 'GET' || message.method === 'HEAD' || response.status >= 307;
     if (!REDIRECTS.has(response.status) || !mayFollow) return response;
     await discardBody(response);
@@ -115,7 +123,7 @@ async function sendFollowing(agent: Agent, message: HttpRequest, timeouts: Timeo
       });
     }
     const next = redirectTarget(response, what);
-    if (next.origin !== url.origin) headers = withoutCredentials(headers);
+    if (next.origin !== url.origin) headers = withoutCredentials(message.headers ?? {});
     url = next;
   }
 }
@@ -142,12 +150,17 @@ function withoutCredentials(headers: Record<string, string>): Record<string, str
   );
 }
 
-async function sendOnce(agent: Agent, message: HttpRequest, timeouts: Timeouts): Promise<HttpResponse> {
+async function sendOnce(
+  dispatchers: Dispatchers,
+  message: HttpRequest,
+  timeouts: Timeouts,
+): Promise<HttpResponse> {
   const { method, url, signal, body } = message;
+  const { dispatcher, proxy } = await dispatchers.for(url);
   const upload = body === undefined ? undefined : watchUpload(body, signal, timeouts);
   try {
     const answer = await request(url, {
-      dispatcher: agent,
+      dispatcher,
       method,
       headers: {
         'user-agent': 'rafter',
@@ -160,16 +173,36 @@ async function sendOnce(agent: Agent, message: HttpRequest, timeouts: Timeouts):
         : // undici counts this from the beginning of an upload; the watch counts from its last byte.
           { body: upload.content, signal: upload.signal, headersTimeout: 0 }),
     });
+    if (answer.statusCode === 407 && proxy !== undefined) {
+      answer.body.on('error', () => {}).destroy();
+      throw proxyRefusal(describeRequest(method, url), proxy, 407);
+    }
     // Whoever reads the body gets its errors; one that is let go of unread must not end the program with them.
     answer.body.on('error', () => {});
     return { status: answer.statusCode, headers: answer.headers, url, body: answer.body };
   } catch (error) {
     const what = describeRequest(method, url);
     if (signal?.aborted) throw new RafterError('INTERRUPTED', `${what}: interrupted`, { cause: error });
-    throw networkError(upload?.stalled() ?? error, what, url);
+    const refused = /^Proxy response \((\d+)\)/.exec(messageOf(error))?.[1];
+    if (proxy !== undefined && refused !== undefined) throw proxyRefusal(what, proxy, Number(refused), error);
+    const via = proxy === undefined ? '' : ` (through the proxy ${proxy})`;
+    throw networkError(body?.failure?.() ?? upload?.stalled() ?? error, `${what}${via}`, url);
   } finally {
     upload?.end();
   }
+}
+
+function proxyRefusal(what: string, proxy: string, status: number, cause?: unknown): RafterError {
+  const isServerError = status >= 500;
+  const said = `${what}: the proxy ${proxy} answered ${status}`;
+  const hint =
+    status === 407
+      ? 'it wants a user name and password, e.g. HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT'
+      : 'it does not let this through; NO_PROXY names hosts that are to be reached without it';
+  return new RafterError(isServerError ? 'UNAVAILABLE' : 'DENIED', said, {
+    cause,
+    ...(!isServerError && { hint }),
+  });
 }
 
 interface UploadWatch {
@@ -224,25 +257,4 @@ function watchUpload(body: RequestBody, outer: AbortSignal | undefined, timeouts
       if (!Buffer.isBuffer(content)) content.destroy();
     },
   };
-}
-
-async function readTlsFiles({ caFile, certFile, keyFile }: RegistryOptions) {
-  if ((certFile === undefined) !== (keyFile === undefined)) {
-    throw new RafterError('USAGE', 'a client certificate needs both its file and its key file');
-  }
-  return {
-    ...(caFile === undefined ? {} : { ca: [...rootCertificates, await readPem(caFile)] }),
-    ...(certFile === undefined ? {} : { cert: await readPem(certFile) }),
-    ...(keyFile === undefined ? {} : { key: await readPem(keyFile) }),
-  };
-}
-
-async function readPem(path: string): Promise<string> {
-  try {
-    const text = await readFile(path, 'utf8');
-    if (text.includes('-----BEGIN ')) return text;
-  } catch (error) {
-    throw new RafterError('NOT_FOUND', `${path}: ${messageOf(error)}`, { cause: error });
-  }
-  throw new RafterError('MALFORMED', `${path}: no PEM file (it has no -----BEGIN line)`);
 }

@@ -148,7 +148,7 @@ describe('a credential helper', () => {
 
 describe('the chain', () => {
   const look = (env: NodeJS.ProcessEnv, options = {}, registry = 'h.io') =>
-    credentialLookup(registry, 'team/app', options, { HOME: directory, ...env })();
+    credentialLookup(registry, 'team/app', { ...options, env: { HOME: directory, ...env } })();
 
   it('goes from options to environment to Docker to containers', async () => {
     expect(await look({})).toBeUndefined();

@@ -1,0 +1,145 @@
+import type { SecureContext } from 'node:tls';
+import { buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici';
+import { errnoOf, hideSecret } from '../errors.js';
+import { isCertificateError } from './error.js';
+import type { TlsSettings } from './hosts/endpoint.js';
+import type { Timeouts } from './options.js';
+import { proxyFor } from './proxies.js';
+import { readTrust, type Trust } from './trust.js';
+
+/** Connections held open to one origin at a time. */
+const MAX_CONNECTIONS = 16;
+
+interface Connections {
+  dispatcher: Dispatcher;
+  /** Origin of the proxy that they go through. */
+  proxy: string | undefined;
+}
+
+/** Pools of connections, one per origin. */
+export interface Dispatchers {
+  /** The pool for the origin of `url`. Errors name a file of certificates or a variable with a proxy that is wrong. */
+  for(url: URL): Promise<Connections>;
+  destroy(): Promise<void>;
+}
+
+export interface DispatchersOptions {
+  timeouts: Timeouts;
+  env: NodeJS.ProcessEnv;
+  /** How the server at `url` is to be trusted. */
+  settings(url: URL): Promise<{ tls: TlsSettings; connectMs?: number | undefined }>;
+}
+
+export function createDispatchers(options: DispatchersOptions): Dispatchers {
+  const pools = new Map<string, Promise<Connections>>();
+  return {
+    for(url) {
+      let pool = pools.get(url.origin);
+      if (pool === undefined) {
+        pool = open(url, options);
+        pools.set(url.origin, pool);
+        // A file may be mended until the next request.
+        pool.catch(() => pools.delete(url.origin));
+      }
+      return pool;
+    },
+    async destroy() {
+      const open = await Promise.allSettled(pools.values());
+      pools.clear();
+      // Destroyed, not closed: an answer nobody reads must not hold up the end of the program.
+      await Promise.all(
+        open.map((result) => (result.status === 'fulfilled' ? result.value.dispatcher.destroy() : undefined)),
+      );
+    },
+  };
+}
+
+async function open(url: URL, { timeouts, env, settings }: DispatchersOptions): Promise<Connections> {
+  const { tls, connectMs = timeouts.connectMs } = await settings(url);
+  const limits = {
+    connections: MAX_CONNECTIONS,
+    headersTimeout: timeouts.answerMs,
+    bodyTimeout: timeouts.idleMs,
+  };
+  const proxy = proxyFor(url, env);
+  const isTls = url.protocol === 'https:';
+  if (proxy !== undefined) {
+    return {
+      dispatcher: await openProxy(proxy, { tls, isTls, connectMs, env, limits }),
+      proxy: proxy.origin,
+    };
+  }
+  const connect = isTls
+    ? trustingConnector(await readTrust(tls, env), tls, connectMs)
+    : { timeout: connectMs };
+  return { dispatcher: new Pool(url.origin, { ...limits, connect }), proxy: undefined };
+}
+
+interface ProxyOptions {
+  tls: TlsSettings;
+  isTls: boolean;
+  connectMs: number;
+  env: NodeJS.ProcessEnv;
+  limits: Pool.Options;
+}
+
+/** HTTPS goes through a tunnel (CONNECT), HTTP as a request to the proxy: many proxies tunnel to port 443 only. */
+async function openProxy(
+  proxy: URL,
+  { tls, isTls, connectMs, env, limits }: ProxyOptions,
+): Promise<Dispatcher> {
+  const context = isTls ? await (await readTrust(tls, env)).all() : undefined;
+  const own = await readTrust({ ca: [], clients: [], skipVerify: false }, env);
+  const password = decodeURIComponent(proxy.password);
+  const token = `Basic ${Buffer.from(`${decodeURIComponent(proxy.username)}:${password}`).toString('base64')}`;
+  if (password !== '') hideSecret(password, proxy.password, token.slice('Basic '.length));
+  const isSocks = proxy.protocol.startsWith('socks');
+  // undici knows socks5 only, which lets the proxy look up names just as socks5h does.
+  const bare = new URL(proxy.href.replace(/^socks5h:/, 'socks5:'));
+  if (!isSocks) bare.username = bare.password = '';
+  return new ProxyAgent({
+    ...limits,
+    uri: bare.href,
+    proxyTunnel: false,
+    ...(!isSocks && proxy.username !== '' && { token }),
+    requestTls: {
+      timeout: connectMs,
+      ...(context !== undefined && { secureContext: context, rejectUnauthorized: !tls.skipVerify }),
+    },
+    proxyTls: {
+      timeout: connectMs,
+      ...(proxy.protocol === 'https:' && { secureContext: await own.all() }),
+    },
+    clientFactory: (origin, clientOptions) =>
+      new Pool(origin, {
+        ...(clientOptions as Pool.Options),
+        connections: MAX_CONNECTIONS,
+        headersTimeout: connectMs,
+      }),
+  });
+}
+
+/**
+ * Connects with the small set of authorities first, and with all of them once a server turned out to need that: reading the
+ * machine's store takes longer than most requests.
+ */
+function trustingConnector(trust: Trust, tls: TlsSettings, timeout: number): buildConnector.connector {
+  const withContext = (secureContext: SecureContext) =>
+    buildConnector({ timeout, secureContext, rejectUnauthorized: !tls.skipVerify });
+  const first = withContext(trust.first);
+  let full: buildConnector.connector | undefined;
+  return (options, callback) => {
+    if (full !== undefined || tls.skipVerify) return (full ?? first)(options, callback);
+    first(options, (error, socket) => {
+      if (error === null) return callback(null, socket);
+      if (!isCertificateError(errnoOf(error) ?? '')) return callback(error, null);
+      trust.all().then(
+        (context) => {
+          full ??= withContext(context);
+          full(options, callback);
+        },
+        (problem: Error) => callback(problem, null),
+      );
+    });
+  };
+}

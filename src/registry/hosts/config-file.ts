@@ -1,0 +1,40 @@
+import { readFile } from 'node:fs/promises';
+import { parse, TomlError } from 'smol-toml';
+import * as v from 'valibot';
+import { errnoOf, messageOf, RafterError } from '../../errors.js';
+
+/** Most bytes of a configuration file of hosts. */
+export const MAX_CONFIG_SIZE = 1 << 20;
+
+/**
+ * A TOML file in the shape of `schema`; undefined if there is none. Errors name the file and the line or field, but show no
+ * value: headers in it may be secrets.
+ */
+export async function readToml<S extends v.GenericSchema>(
+  path: string,
+  schema: S,
+): Promise<v.InferOutput<S> | undefined> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return undefined;
+    const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED';
+    throw new RafterError(code, `${path}: ${messageOf(error)}`, { cause: error });
+  }
+  if (bytes.length > MAX_CONFIG_SIZE) {
+    throw new RafterError('LIMIT_EXCEEDED', `${path}: ${bytes.length} bytes, more than ${MAX_CONFIG_SIZE}`);
+  }
+  let value: unknown;
+  try {
+    value = parse(bytes.toString('utf8'));
+  } catch (error) {
+    // The parser's own message quotes the lines around.
+    const where = error instanceof TomlError ? ` (line ${error.line})` : '';
+    throw new RafterError('MALFORMED', `${path}: not TOML${where}`);
+  }
+  const result = v.safeParse(schema, value);
+  if (result.success) return result.output;
+  const field = v.getDotPath(result.issues[0]) ?? 'the whole';
+  throw new RafterError('MALFORMED', `${path}: ${field} has not the expected type`);
+}

@@ -1,0 +1,58 @@
+import { RafterError } from '../../errors.js';
+import type { RegistryReference } from '../../image/reference.js';
+import type { RegistryOptions } from '../options.js';
+import { type Endpoint, NO_TLS_SETTINGS, plainEndpoint } from './endpoint.js';
+import { readHostsToml } from './hosts-toml.js';
+import { originApi } from './origin.js';
+import { hostPlaces } from './places.js';
+import { findRegistryRule, type RegistryRule } from './registries-conf.js';
+import { familiarHost, parseServer } from './server-name.js';
+
+/**
+ * The servers that answer for the repository of `reference`, in the order in which reads try them: mirrors, and last the registry
+ * itself, which is always there and the only one that is written to. containerd's hosts.toml decides if there is one
+ * for the host, else registries.conf. DENIED if registries.conf blocks the repository, whatever else is configured.
+ */
+export async function findEndpoints(
+  { registry, repository }: Pick<RegistryReference, 'registry' | 'repository'>,
+  options: RegistryOptions,
+): Promise<[...Endpoint[], Endpoint]> {
+  const places = { ...hostPlaces(options.env ?? process.env), ...options.places };
+  const host = familiarHost(registry);
+  const origin = plainEndpoint(originApi(registry, options), repository);
+  const rule = await findRegistryRule(places, `${host}/${repository}`);
+  if (rule?.blocked) {
+    throw new RafterError('DENIED', `${host}/${repository}: this registry is blocked`, {
+      hint: `${rule.path} says so`,
+    });
+  }
+  const hosts = await readHostsToml({ hostsDir: places.hostsDir, host, origin });
+  const found = hosts ?? (rule === undefined ? [origin] : endpointsOfRule(rule, origin));
+  // What the caller asks for explicitly is about the registry and comes before every file.
+  const isAsked =
+    options.plainHttp !== undefined || options.caFile !== undefined || options.certFile !== undefined;
+  const last = found.at(-1)!;
+  return [...found.slice(0, -1), isAsked ? { ...last, api: origin.api, mayBePlain: false } : last];
+}
+
+function endpointsOfRule({ path, location, mirrors }: RegistryRule, origin: Endpoint): Endpoint[] {
+  const endpointOf = (name: string, insecure: boolean): Endpoint => {
+    const server = parseServer(name, `${path}: the location of a registry or mirror`);
+    const repository = server.pathname.replace(/^\/+/, '');
+    server.pathname = '/v2';
+    return {
+      ...plainEndpoint(server, repository),
+      ...(insecure && {
+        tls: { ...NO_TLS_SETTINGS, skipVerify: true },
+        mayBePlain: server.protocol === 'https:',
+      }),
+    };
+  };
+  const itself = endpointOf(location.name, location.insecure);
+  return [
+    ...mirrors.map(({ name, insecure, reads }) => ({ ...endpointOf(name, insecure), isMirror: true, reads })),
+    itself.api.host === origin.api.host
+      ? { ...itself, api: origin.api, mayBePlain: itself.mayBePlain && origin.api.protocol === 'https:' }
+      : itself,
+  ];
+}

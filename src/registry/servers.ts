@@ -1,0 +1,171 @@
+import type { Readable } from 'node:stream';
+import { isRafterError, RafterError } from '../errors.js';
+import { createEndpointClient, type EndpointClient, type RepositoryRequest } from './endpoint-client.js';
+import { isPlainTextAnswer, RegistryError } from './error.js';
+import type { Endpoint } from './hosts/endpoint.js';
+import type { RegistryOptions } from './options.js';
+import { describeRequest, discardBody, type HttpResponse, type Transport } from './transport.js';
+
+/** How long a mirror that failed is asked only after everybody else, in milliseconds. */
+const SET_ASIDE_MS = 60_000;
+
+/** An answer, and whose it is. */
+export interface ServerAnswer {
+  response: HttpResponse;
+  /** `GET https://host/path` as it was asked, for messages. */
+  request: string;
+  /**
+   * What to throw because the answer turned out wrong with `error`. A mirror is set aside then, and the error is a temporary one:
+   * the next attempt asks another server. For an answer of the registry itself it is `error`.
+   */
+  fault(error: unknown): unknown;
+}
+
+/** The servers of one repository. */
+export interface Servers {
+  /**
+   * The answer with one of the statuses `expect`. Reads go to the mirrors first, in order, and to the registry last; everything
+   * else to the registry. Only an answer of success is taken from a mirror. Errors are the registry's.
+   */
+  ask(request: RepositoryRequest, expect: number[]): Promise<ServerAnswer>;
+}
+
+export interface ServersOptions {
+  /** The registry itself is the last. */
+  endpoints: Endpoint[];
+  transport: Transport;
+  options: RegistryOptions;
+  /** Makes the error of an answer that was not expected, whose body nobody has read. */
+  refusal(request: string, response: HttpResponse, client: EndpointClient): Promise<RegistryError>;
+}
+
+interface Server {
+  endpoint: Endpoint;
+  client: Promise<EndpointClient> | undefined;
+  /** Milliseconds since the epoch. */
+  asideUntil: number;
+}
+
+export function createServers({ endpoints, transport, options, refusal }: ServersOptions): Servers {
+  const servers = endpoints.map((endpoint): Server => ({ endpoint, client: undefined, asideUntil: 0 }));
+  const registry = servers.at(-1)!;
+
+  function clientOf(server: Server, signal: AbortSignal | undefined): Promise<EndpointClient> {
+    if (server.client === undefined) {
+      const client = withKnownScheme(server.endpoint, transport, signal).then((endpoint) =>
+        createEndpointClient(endpoint, { transport, options }),
+      );
+      server.client = client;
+      client.catch(() => {
+        server.client = undefined;
+      });
+    }
+    return server.client;
+  }
+
+  async function askOne(server: Server, request: RepositoryRequest, expect: number[]): Promise<ServerAnswer> {
+    const client = await clientOf(server, request.signal);
+    const what = describeRequest(request.method, client.url(request));
+    const response = await client.send(request);
+    if (!expect.includes(response.status)) throw await refusal(what, response, client);
+    const { isMirror } = server.endpoint;
+    if (isMirror && response.status >= 300) {
+      await discardBody(response);
+      throw new RafterError('NOT_FOUND', `${what}: the mirror answered ${response.status}`);
+    }
+    if (isMirror) watchBody(response.body, () => setAside(server));
+    const fault = (error: unknown) => {
+      if (!isMirror || isRafterError(error, 'INTERRUPTED')) return error;
+      setAside(server);
+      return asTemporary(error, what);
+    };
+    return { response, request: what, fault };
+  }
+
+  return {
+    async ask(request, expect) {
+      const failures: unknown[] = [];
+      for (const server of serversFor(request, servers)) {
+        try {
+          return await askOne(server, request, expect);
+        } catch (error) {
+          if (server === registry) {
+            // What the registry itself says is final; if it cannot be reached, mirrors that failed before are better than nothing.
+            if (!isRafterError(error, 'UNAVAILABLE')) throw error;
+            failures.unshift(error);
+            continue;
+          }
+          if (isRafterError(error, 'INTERRUPTED')) throw error;
+          if (!isRafterError(error, 'NOT_FOUND')) setAside(server);
+          failures.push(error);
+        }
+      }
+      throw withMirrors(failures);
+    },
+  };
+}
+
+/** Mirrors that may be asked, the registry, then mirrors that failed a short time ago. */
+function serversFor(request: RepositoryRequest, servers: Server[]): Server[] {
+  const registry = servers.at(-1)!;
+  const { method, path, access } = request;
+  const isRead = access === 'pull' && path !== undefined && (method === 'GET' || method === 'HEAD');
+  if (!isRead || servers.length === 1) return [registry];
+  const isByDigest = /^(?:blobs|manifests)\/[^/]*:/.test(path);
+  const mirrors = servers
+    .slice(0, -1)
+    .filter(({ endpoint: { reads } }) => (isByDigest ? reads.byDigest : reads.byTag));
+  const now = Date.now();
+  return [
+    ...mirrors.filter(({ asideUntil }) => asideUntil <= now),
+    registry,
+    ...mirrors.filter(({ asideUntil }) => asideUntil > now),
+  ];
+}
+
+function setAside(server: Server): void {
+  server.asideUntil = Date.now() + SET_ASIDE_MS;
+}
+
+/** The body's errors belong to whoever reads it; here they are only noticed. */
+function watchBody(body: Readable, failed: () => void): void {
+  body.once('error', (error: NodeJS.ErrnoException) => {
+    // Letting go of a body is no failure of the server.
+    if (error.name !== 'AbortError' && error.code !== 'UND_ERR_ABORTED') failed();
+  });
+}
+
+function asTemporary(error: unknown, what: string): RafterError {
+  if (isRafterError(error)) {
+    if (error.temporary) return error;
+    return new RafterError(error.code, error.message, { cause: error, temporary: true });
+  }
+  return new RafterError('UNAVAILABLE', `${what}: the mirror's answer was wrong`, { cause: error });
+}
+
+/** The error of the registry, which comes first; what its mirrors did is in the hint unless the answer has its own. */
+function withMirrors(failures: unknown[]): unknown {
+  const [first, ...mirrors] = failures;
+  const last = mirrors.at(-1);
+  if (!isRafterError(first) || first instanceof RegistryError || !isRafterError(last)) return first;
+  const hint = `its mirror failed too: ${last.message}${first.hint === undefined ? '' : `; ${first.hint}`}`;
+  return new RafterError(first.code, first.message, { cause: first, hint, temporary: first.temporary });
+}
+
+/** A server that may be without TLS, by the machine's configuration, is tried with it first. */
+async function withKnownScheme(
+  endpoint: Endpoint,
+  transport: Transport,
+  signal: AbortSignal | undefined,
+): Promise<Endpoint> {
+  if (!endpoint.mayBePlain || endpoint.api.protocol !== 'https:') return endpoint;
+  try {
+    await discardBody(await transport.send({ method: 'GET', url: new URL(`${endpoint.api}/`), signal }));
+    return endpoint;
+  } catch (error) {
+    if (!isPlainTextAnswer(error)) throw error;
+    const api = new URL(endpoint.api);
+    api.protocol = 'http:';
+    return { ...endpoint, api };
+  }
+}
