@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { RafterError } from '../../errors.js';
 import { type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
+import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { writeStdout } from '../stdout.js';
 
@@ -10,7 +11,7 @@ export function defineCat(program: Command, setExitCode: (code: number) => void)
   const command = program
     .command('cat')
     .description('print files of a converted image without mounting it')
-    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<image>', NYDUS_IMAGE_FORMS)
     .argument('<path...>', 'files in the image; symbolic links are followed inside the image')
     .addHelpText(
       'after',

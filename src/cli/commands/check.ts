@@ -5,6 +5,7 @@ import type { Fault } from '../../inspect/faults.js';
 import { type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes } from '../format.js';
+import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { escapeName } from '../names.js';
 
@@ -17,7 +18,7 @@ export function defineCheck(program: Command, setExitCode: (code: number) => voi
   const command = program
     .command('check')
     .description('check every byte of a converted image: manifest, metadata, every chunk')
-    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<image>', NYDUS_IMAGE_FORMS)
     .option('--source <image>', 'compare every name, attribute and byte with the image that it was made of')
     .addHelpText(
       'after',

@@ -4,6 +4,7 @@ import type { ConvertSummary } from '../../convert/summary.js';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatDuration } from '../format.js';
+import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { otherOptions, sideOptions, type TwoSidedOptions } from '../side-options.js';
 
@@ -28,8 +29,8 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
   const command = program
     .command('convert')
     .description('make a lazily loadable image of an ordinary OCI image')
-    .argument('<source>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
-    .argument('<target>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<source>', IMAGE_FORMS)
+    .argument('<target>', NYDUS_IMAGE_FORMS)
     .option(
       '--platform <os/arch>',
       'which image of an index, may be repeated (default: this machine)',

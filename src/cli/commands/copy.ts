@@ -2,16 +2,22 @@ import type { Command } from 'commander';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatDuration } from '../format.js';
+import { IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { sideOptions, type TwoSidedOptions } from '../side-options.js';
+
+interface CopyCliOptions extends TwoSidedOptions {
+  platform?: string;
+}
 
 /** `rafter copy SOURCE TARGET` */
 export function defineCopy(program: Command, setExitCode: (code: number) => void): void {
   const command = program
     .command('copy')
     .description('copy an image of any kind: push, pull, or from registry to registry')
-    .argument('<source>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
-    .argument('<target>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<source>', IMAGE_FORMS)
+    .argument('<target>', IMAGE_FORMS)
+    .option('--platform <os/arch>', 'only the image of an index for this platform (default: everything)')
     .option('--src-creds <user:password>', 'credentials for the registry of SOURCE')
     .option('--dest-creds <user:password>', 'credentials for the registry of TARGET')
     .addHelpText(
@@ -19,10 +25,11 @@ export function defineCopy(program: Command, setExitCode: (code: number) => void
       `
 Examples:
   rafter copy oci:images:python-nydus registry.example.com/python:nydus     (push)
-  rafter copy registry.example.com/python:nydus oci:images:python-nydus     (pull)`,
+  rafter copy registry.example.com/python:nydus oci:images:python-nydus     (pull)
+  rafter copy --platform linux/amd64 docker.io/library/python:3.12 docker-archive:python.tar:python:3.12`,
     );
   addRegistryOptions(addCommonOptions(command)).action(
-    async (source: string, target: string, options: TwoSidedOptions) =>
+    async (source: string, target: string, options: CopyCliOptions) =>
       setExitCode(await withContext(command, (context) => copy(context, source, target, options))),
   );
 }
@@ -31,7 +38,7 @@ async function copy(
   { output, signal }: CommandContext,
   sourceText: string,
   targetText: string,
-  options: TwoSidedOptions,
+  options: CopyCliOptions,
 ): Promise<number> {
   const [{ copyImage }, { openSource, openTarget }, { parseReference }] = await Promise.all([
     import('../../transports/copy.js'),
@@ -45,6 +52,7 @@ async function copy(
   const startedAt = performance.now();
   try {
     const summary = await copyImage(source, target, {
+      platform: options.platform,
       signal,
       onProgress: (event) => progress.update(sourceText, event.done, event.total),
     });

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Change } from '../../inspect/compare.js';
 import { type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
+import { IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { escapeName, jsonName } from '../names.js';
 
@@ -13,8 +14,8 @@ export function defineDiff(program: Command, setExitCode: (code: number) => void
   const command = program
     .command('diff')
     .description('show in which files two images, converted or not, are different')
-    .argument('<before>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
-    .argument('<after>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<before>', IMAGE_FORMS)
+    .argument('<after>', IMAGE_FORMS)
     .addHelpText(
       'after',
       `

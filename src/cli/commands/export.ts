@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatDuration } from '../format.js';
+import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { sideOptions, type TwoSidedOptions } from '../side-options.js';
 
@@ -14,8 +15,8 @@ export function defineExport(program: Command, setExitCode: (code: number) => vo
   const command = program
     .command('export')
     .description('make an ordinary OCI image of a converted one')
-    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
-    .argument('<target>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<image>', NYDUS_IMAGE_FORMS)
+    .argument('<target>', IMAGE_FORMS)
     .option('--platform <os/arch>', 'which image of an index (default: this machine)')
     .option('--src-creds <user:password>', 'credentials for the registry of IMAGE')
     .option('--dest-creds <user:password>', 'credentials for the registry of TARGET')

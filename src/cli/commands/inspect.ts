@@ -3,6 +3,7 @@ import type { ImageDescription, IndexDescription } from '../../inspect/describe.
 import { type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatTable } from '../format.js';
+import { IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { escapeName } from '../names.js';
 import { writeStdout } from '../stdout.js';
@@ -20,7 +21,7 @@ export function defineInspect(program: Command, setExitCode: (code: number) => v
   const command = program
     .command('inspect')
     .description('say what an image is: an index, an ordinary image or a converted one')
-    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<image>', IMAGE_FORMS)
     .addOption(new Option('--raw', 'print the bytes of the manifest or index').conflicts('config'))
     .option('--config', 'print the bytes of the configuration')
     .addHelpText(

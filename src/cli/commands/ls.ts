@@ -3,6 +3,7 @@ import type { ListEntry } from '../../inspect/list.js';
 import type { Bootstrap } from '../../rafs/bootstrap.js';
 import { type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
+import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { formatMode, formatTime } from '../inode-format.js';
 import { jsonName, showName } from '../names.js';
@@ -21,7 +22,7 @@ export function defineLs(program: Command, setExitCode: (code: number) => void):
   const command = program
     .command('ls')
     .description('list the files of a converted image without mounting it')
-    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<image>', NYDUS_IMAGE_FORMS)
     .argument('[path]', 'a directory or file in the image', '/')
     .option('-l, --long', 'with mode, links, owner, size, time and target', false)
     .option('-R, --recursive', 'everything below the directory', false)

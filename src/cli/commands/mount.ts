@@ -10,6 +10,7 @@ import {
 import { daemonPlace } from '../daemon-place.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes } from '../format.js';
+import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 
 interface MountCliOptions extends RegistryCliOptions {
   platform?: string;
@@ -20,7 +21,7 @@ export function defineMount(program: Command, setExitCode: (code: number) => voi
   const command = program
     .command('mount')
     .description('mount a converted image; its data is fetched when it is read')
-    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<image>', NYDUS_IMAGE_FORMS)
     .argument('<dir>', 'an existing directory')
     .option('--platform <os/arch>', 'which image of an index (default: this machine)')
     .addHelpText(

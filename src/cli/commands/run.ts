@@ -10,6 +10,7 @@ import {
   withContext,
 } from '../context.js';
 import { daemonPlace } from '../daemon-place.js';
+import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 
 interface RunCliOptions extends RegistryCliOptions {
   env: string[];
@@ -30,7 +31,7 @@ export function defineRun(program: Command, setExitCode: (code: number) => void)
   const command = program
     .command('run')
     .description('run a container of a converted image at once; its data is fetched when it is read')
-    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<image>', NYDUS_IMAGE_FORMS)
     .argument('[command...]', 'instead of the command of the image; may stand behind --')
     .option('-e, --env <key[=value]>', 'set a variable, or pass it on from here', collect, [])
     .option('-w, --workdir <dir>', 'working directory in the container')

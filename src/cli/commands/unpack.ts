@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes } from '../format.js';
+import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { createProgress } from '../progress.js';
 
@@ -10,7 +11,7 @@ export function defineUnpack(program: Command, setExitCode: (code: number) => vo
   const command = program
     .command('unpack')
     .description('write the whole tree of a converted image to a directory')
-    .argument('<image>', 'REGISTRY/IMAGE[:TAG] or oci:DIR[:TAG]')
+    .argument('<image>', NYDUS_IMAGE_FORMS)
     .argument('<dir>', 'a directory that does not exist or is empty')
     .addHelpText(
       'after',
