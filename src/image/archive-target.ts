@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { archivePlace } from './archive-writer.js';
 import { LayoutSource } from './layout-source.js';
 import { LayoutTarget } from './layout-target.js';
-import { createStage } from './stage.js';
+import { createStage, type Stage } from './stage.js';
 import type { ImageKind, ImageTarget } from './target.js';
 
 /** What differs between kinds of archives. */
@@ -36,13 +36,15 @@ export function archiveTarget(format: ArchiveFormat): ImageTarget {
     const staged = await staging?.catch(() => undefined);
     if (staged === undefined) return;
     await staged.layout.abort();
-    await rm(staged.directory, { recursive: true, force: true });
+    await rm(staged.stage.path, { recursive: true, force: true });
+    staged.stage.release();
   };
   return {
     name: format.name,
     ...(format.checkKind && { checkKind: format.checkKind }),
     hasBlob: async (blob) => staging !== undefined && (await stage()).layout.hasBlob(blob),
     createBlob: async (signal, options) => (await stage()).layout.createBlob(signal, options),
+    stagedFile: async (digest) => (await staging)?.layout.stagedFile(digest),
     putManifest: async (bytes, mediaType, options) =>
       (await stage()).layout.putManifest(bytes, mediaType, options),
     async commit() {
@@ -61,7 +63,7 @@ export function archiveTarget(format: ArchiveFormat): ImageTarget {
 
 interface Staging {
   /** Everything is in here. */
-  directory: string;
+  stage: Stage;
   layoutDir: string;
   layout: LayoutTarget;
   /** Of the archive. */
@@ -70,8 +72,8 @@ interface Staging {
 
 async function openStaging({ path, tag }: ArchiveFormat): Promise<Staging> {
   const place = await archivePlace(path);
-  const directory = await createStage(dirname(place));
-  const layoutDir = join(directory, 'layout');
+  const stage = await createStage(dirname(place));
+  const layoutDir = join(stage.path, 'layout');
   const layout = new LayoutTarget({ transport: 'oci', path: layoutDir, tag });
-  return { directory, layoutDir, layout, place };
+  return { stage, layoutDir, layout, place };
 }

@@ -18,7 +18,7 @@ import {
 } from './layout-files.js';
 import { REF_NAME } from './media-types.js';
 import { formatReference, type LayoutReference } from './reference.js';
-import { createStage, isStage } from './stage.js';
+import { createStage, isStage, type Stage } from './stage.js';
 import type { BlobWriter, CreateBlobOptions, ImageTarget, PutManifestOptions } from './target.js';
 
 /**
@@ -32,7 +32,7 @@ export class LayoutTarget implements ImageTarget {
   readonly #root: string;
   readonly #tag: string | undefined;
   readonly #writers = new Set<BlobWriter>();
-  #stage: Promise<string> | undefined;
+  #stage: Promise<Stage> | undefined;
   #named: Descriptor | undefined;
   #ended = false;
 
@@ -50,11 +50,11 @@ export class LayoutTarget implements ImageTarget {
 
   async hasBlob({ digest, size }: Pick<Descriptor, 'digest' | 'size'>): Promise<boolean> {
     if ((await fileSize(blobPath(this.#root, digest))) === size) return true;
-    return this.#stage !== undefined && (await fileSize(blobPath(await this.#stage, digest))) === size;
+    return this.#stage !== undefined && (await fileSize(blobPath((await this.#stage).path, digest))) === size;
   }
 
   async createBlob(signal?: AbortSignal, options?: CreateBlobOptions): Promise<BlobWriter> {
-    const stage = await this.#openStage();
+    const { path: stage } = await this.#openStage();
     const temporary = join(stage, `blob-${randomBytes(8).toString('hex')}`);
     const handle = await open(temporary, 'wx', 0o644);
     const writer = new StagedBlob({
@@ -67,6 +67,12 @@ export class LayoutTarget implements ImageTarget {
     });
     this.#writers.add(writer);
     return writer;
+  }
+
+  async stagedFile(digest: Digest): Promise<string | undefined> {
+    if (this.#stage === undefined) return undefined;
+    const path = blobPath((await this.#stage).path, digest);
+    return (await fileSize(path)) === undefined ? undefined : path;
   }
 
   async putManifest(bytes: Buffer, mediaType: string, options: PutManifestOptions): Promise<Descriptor> {
@@ -84,7 +90,7 @@ export class LayoutTarget implements ImageTarget {
   async commit(): Promise<void> {
     if (this.#ended) return;
     if (this.#named === undefined) throw new Error('commit of a layout before its manifest was put');
-    const stage = await this.#openStage();
+    const { path: stage, release } = await this.#openStage();
     const entry: Descriptor =
       this.#tag === undefined ? this.#named : { ...this.#named, annotations: { [REF_NAME]: this.#tag } };
     await syncDirectory(join(stage, 'blobs', 'sha256'));
@@ -92,6 +98,7 @@ export class LayoutTarget implements ImageTarget {
       await this.#merge(stage, entry);
     }
     this.#ended = true;
+    release();
   }
 
   async abort(): Promise<void> {
@@ -99,19 +106,27 @@ export class LayoutTarget implements ImageTarget {
     this.#ended = true;
     await Promise.all([...this.#writers].map((writer) => writer.abort()));
     const stage = await this.#stage?.catch(() => undefined);
-    if (stage !== undefined) await rm(stage, { recursive: true, force: true });
+    if (stage === undefined) return;
+    await rm(stage.path, { recursive: true, force: true });
+    stage.release();
   }
 
-  #openStage(): Promise<string> {
+  #openStage(): Promise<Stage> {
     if (this.#ended) throw new Error('a layout target was used after commit or abort');
     this.#stage ??= this.#createStage();
     return this.#stage;
   }
 
-  async #createStage(): Promise<string> {
+  async #createStage(): Promise<Stage> {
     const stage = await createStage(await this.#stageParent());
-    await mkdir(join(stage, 'blobs', 'sha256'), { recursive: true });
-    return stage;
+    try {
+      await mkdir(join(stage.path, 'blobs', 'sha256'), { recursive: true });
+      return stage;
+    } catch (error) {
+      await rm(stage.path, { recursive: true, force: true });
+      stage.release();
+      throw error;
+    }
   }
 
   /** The layout itself if it exists, else the nearest directory above it: the same file system, for rename. */

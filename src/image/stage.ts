@@ -1,22 +1,49 @@
 import { randomBytes } from 'node:crypto';
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
+import { tryLock } from '../os/file-lock.js';
 
 /** Start of the name of the hidden directory that a writer stages in; the writer's process id follows. */
 const STAGE_PREFIX = '.rafter-stage-';
-/** How long a stage must have been idle before it counts as left behind. */
+/** How long a stage that cannot be locked must have been idle before it counts as left behind. */
 const DEAD_STAGE_MS = 24 * 3600 * 1000;
 
+/** A hidden directory for what a writer has not published yet. */
+export interface Stage {
+  path: string;
+  /** Ends the claim to it: to be called when it has been removed or published by renaming it. */
+  release(): void;
+}
+
 /**
- * Makes a hidden directory in `parent` for what a writer has not published yet, and returns its path. Those of writers that
- * were killed are removed.
+ * Makes a stage in `parent`. As long as this process lives, and until `release`, it holds the directory's lock (flock(2)).
+ * The stages of writers that were killed, which nobody holds any more, are removed.
  */
-export async function createStage(parent: string): Promise<string> {
+export async function createStage(parent: string): Promise<Stage> {
   await removeDeadStages(parent);
-  const stage = join(parent, `${STAGE_PREFIX}${process.pid}-${randomBytes(8).toString('hex')}`);
-  await mkdir(stage);
-  return stage;
+  for (;;) {
+    const path = join(parent, `${STAGE_PREFIX}${process.pid}-${randomBytes(8).toString('hex')}`);
+    await mkdir(path);
+    // Somebody in another pid namespace may take a stage for dead before it is locked, and remove it.
+    const fd = claim(path);
+    if (fd !== 'gone') return { path, release: () => fd !== 'unlockable' && closeSync(fd) };
+  }
+}
+
+/** The open directory with its lock; or that it is somebody's or gone, or that nothing can be locked there. */
+function claim(path: string): number | 'gone' | 'unlockable' {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, 'r');
+    if (tryLock(fd, path) && statSync(path).ino === fstatSync(fd).ino) return fd;
+    closeSync(fd);
+    return 'gone';
+  } catch (error) {
+    if (fd !== undefined) closeSync(fd);
+    return errnoOf(error) === 'ENOENT' ? 'gone' : 'unlockable';
+  }
 }
 
 /** True for the name of a directory that some writer stages in. */
@@ -25,17 +52,25 @@ export function isStage(name: string): boolean {
 }
 
 /**
- * Removes what killed writers left behind: stages that have been idle for a day and whose process does not exist. The day is for
- * process ids that mean something else here, in another pid namespace or on another machine.
+ * Removes what killed writers left behind: stages whose process does not exist and that nobody has locked. Where directories
+ * cannot be locked they must have been idle for a day, as a process id may mean something else here than in another pid
+ * namespace or on another machine.
  */
 async function removeDeadStages(parent: string): Promise<void> {
   for (const name of await readdir(parent)) {
     const pid = /^(\d+)-[0-9a-f]{16}$/.exec(name.slice(STAGE_PREFIX.length))?.[1];
     if (!isStage(name) || pid === undefined || isAlive(Number(pid))) continue;
-    const info = await stat(join(parent, name)).catch(() => undefined);
-    if (info === undefined || Date.now() - info.mtimeMs < DEAD_STAGE_MS) continue;
-    await rm(join(parent, name), { recursive: true, force: true });
+    const path = join(parent, name);
+    const fd = claim(path);
+    if (fd === 'gone' || (fd === 'unlockable' && !(await isIdle(path)))) continue;
+    await rm(path, { recursive: true, force: true });
+    if (fd !== 'unlockable') closeSync(fd);
   }
+}
+
+async function isIdle(path: string): Promise<boolean> {
+  const info = await stat(path).catch(() => undefined);
+  return info !== undefined && Date.now() - info.mtimeMs > DEAD_STAGE_MS;
 }
 
 function isAlive(pid: number): boolean {

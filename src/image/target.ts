@@ -33,6 +33,11 @@ export interface ImageTarget {
   /** Starts a blob whose digest is known only at its end. */
   createBlob(signal?: AbortSignal, options?: CreateBlobOptions): Promise<BlobWriter>;
   /**
+   * The file of a finished blob that `abort` would remove, undefined if there is none; it must not be changed. Absent: finished
+   * blobs outlast an abort.
+   */
+  stagedFile?(digest: Digest): Promise<string | undefined>;
+  /**
    * Stores a manifest or index under its digest; with `tag` also as what the target's reference names. Everything that it
    * refers to must be there before.
    */

@@ -8,11 +8,10 @@ import {
   readFileSync,
   rmSync,
   truncateSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
@@ -177,21 +176,31 @@ describe('writing', () => {
     expect(JSON.parse(readFileSync(join(root, 'index.json'), 'utf8')).manifests).toHaveLength(1);
   });
 
-  it('removes the stage of a writer that is long dead, and no other', async () => {
+  it('removes the stages of dead writers at once, and no others', async () => {
     await writeImage('x', 'x');
     const random = '0123456789abcdef';
-    const names = [`4194304-${random}`, `4194303-${random}`, `${process.pid}-${random}`].map(
-      (end) => `.rafter-stage-${end}`,
+    const [dead, elsewhere, own] = [4194304, 4194303, process.pid].map((pid) =>
+      join(root, `.rafter-stage-${pid}-${random}`),
     );
-    for (const name of names) mkdirSync(join(root, name, 'blobs'), { recursive: true });
-    const longAgo = Date.now() / 1000 - 2 * 24 * 3600;
-    for (const name of [names[0]!, names[2]!]) utimesSync(join(root, name), longAgo, longAgo);
-    await writeImage('y', 'y');
-    expect(
-      readdirSync(root)
-        .filter((name) => name.startsWith('.rafter'))
-        .sort(),
-    ).toEqual(names.slice(1).sort());
+    for (const path of [dead!, elsewhere!, own!]) mkdirSync(join(path, 'blobs'), { recursive: true });
+    const stages = () => readdirSync(root).filter((name) => name.startsWith('.rafter'));
+    // As a living writer of another pid namespace has it.
+    await withDirectoryLock(elsewhere!, () => writeImage('y', 'y'));
+    expect(stages().sort()).toEqual([elsewhere, own].map((path) => basename(path!)).sort());
+    await writeImage('z', 'z');
+    expect(stages()).toEqual([basename(own!)]);
+  });
+
+  it('gives the files of finished blobs until they are published', async () => {
+    const target = targetOf('x');
+    const unknown = `sha256:${'0'.repeat(64)}`;
+    expect(await target.stagedFile(unknown)).toBeUndefined();
+    const { digest } = await storeBlob(target, 'a/b', Buffer.from('abc'));
+    expect(readFileSync((await target.stagedFile(digest))!, 'utf8')).toBe('abc');
+    expect(await target.stagedFile(unknown)).toBeUndefined();
+    await storeImage(target, {}, { tag: true });
+    await target.commit();
+    expect(await target.stagedFile(digest)).toBeUndefined();
   });
 });
 
