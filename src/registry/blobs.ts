@@ -5,8 +5,8 @@ import { verifiedStream } from '../image/verified-stream.js';
 import type { Access } from './endpoint-client.js';
 import { networkError } from './error.js';
 import { countFailures } from './retry.js';
-import type { Session } from './session.js';
-import { discardBody, type HttpResponse } from './transport.js';
+import type { Session, SessionResponse } from './session.js';
+import { discardBody } from './transport.js';
 
 /** Most answers that one range may come in. */
 const MAX_PIECES = 64;
@@ -83,11 +83,13 @@ export async function readBlobRange(
           if (done === length) break;
         }
       } catch (error) {
-        throw networkError(error, name, response.url);
+        throw response.fault(networkError(error, name, response.url));
       } finally {
         response.body.destroy();
       }
-      if (done === before) throw new RafterError('TRUNCATED', `${name}: nothing after byte ${offset + done}`);
+      if (done === before) {
+        throw response.fault(new RafterError('TRUNCATED', `${name}: nothing after byte ${offset + done}`));
+      }
     }
   }, signal);
   return target;
@@ -96,11 +98,11 @@ export async function readBlobRange(
 async function* resumingBytes(
   session: Session,
   { digest, size }: Blob,
-  first: HttpResponse,
+  first: SessionResponse,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer> {
   const name = `${session.name}@${digest}`;
-  let response: HttpResponse | undefined = first;
+  let response: SessionResponse | undefined = first;
   let done = 0;
   const { policy } = session;
   const failures = countFailures({ policy, signal, name, progress: () => done });
@@ -113,7 +115,8 @@ async function* resumingBytes(
       }
       return;
     } catch (error) {
-      const failure = response === undefined ? error : networkError(error, name, response.url);
+      const failure =
+        response === undefined ? error : response.fault(networkError(error, name, response.url));
       // All bytes are there; whether they are the right ones is judged by their digest.
       if (done >= size && response !== undefined) return;
       await failures.wait(failure);
@@ -134,7 +137,7 @@ async function requestFrom(
   start: number,
   signal: AbortSignal | undefined,
   end = size,
-): Promise<HttpResponse> {
+): Promise<SessionResponse> {
   const isRange = start > 0 || end < size;
   const response = await session.send({
     method: 'GET',
@@ -154,7 +157,7 @@ async function requestFrom(
 
 /** Bytes that belong elsewhere would be taken for those asked for: only an exact Content-Range will do. */
 async function checkContentRange(
-  response: HttpResponse,
+  response: SessionResponse,
   { start, end }: { start: number; end: number },
   name: string,
 ): Promise<void> {
@@ -162,14 +165,16 @@ async function checkContentRange(
   const [, first, last] = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/i.exec(header.trim()) ?? [];
   if (Number(first) === start && Number(last) >= start && Number(last) < end) return;
   response.body.destroy();
-  throw new RafterError(
-    'MALFORMED',
-    `${name}: asked for bytes ${start}-${end - 1}, the answer's Content-Range is ${JSON.stringify(header.slice(0, 100))}`,
+  throw response.fault(
+    new RafterError(
+      'MALFORMED',
+      `${name}: asked for bytes ${start}-${end - 1}, the answer's Content-Range is ${JSON.stringify(header.slice(0, 100))}`,
+    ),
   );
 }
 
 /** The body of a server that ignored the range, without the bytes before it. */
-async function* withoutFirst({ body }: HttpResponse, count: number): AsyncGenerator<Buffer> {
+async function* withoutFirst({ body }: SessionResponse, count: number): AsyncGenerator<Buffer> {
   let skip = count;
   try {
     for await (const piece of body as AsyncIterable<Buffer>) {

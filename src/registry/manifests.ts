@@ -41,12 +41,16 @@ export async function getManifest(
       signal,
     });
     const { request: what } = response;
-    const bytes = await readBody(response, MAX_MANIFEST_SIZE, what);
-    const expected = isDigest(reference) ? reference : saidDigest(response);
-    if (expected !== undefined) verifyDigest(bytes, expected, what);
-    const digest = isDigest(reference) ? reference : ociDigest(bytes);
-    const { mediaType } = parseManifest(bytes, what, manifestTypeOf(response));
-    return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
+    try {
+      const bytes = await readBody(response, MAX_MANIFEST_SIZE, what);
+      const expected = isDigest(reference) ? reference : saidDigest(response);
+      if (expected !== undefined) verifyDigest(bytes, expected, what);
+      const digest = isDigest(reference) ? reference : ociDigest(bytes);
+      const { mediaType } = parseManifest(bytes, what, manifestTypeOf(response));
+      return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
+    } catch (error) {
+      throw response.fault(error);
+    }
   }, signal);
 }
 

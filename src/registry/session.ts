@@ -19,7 +19,7 @@ type SessionRequest = RepositoryRequest & {
 };
 
 /** An answer of the registry or of one of its mirrors. Whoever finds it wrong throws what its `fault` returns. */
-type SessionResponse = HttpResponse & Omit<ServerAnswer, 'response'>;
+export type SessionResponse = HttpResponse & Omit<ServerAnswer, 'response'>;
 
 /** Requests to one repository, authenticated. Blobs and manifests are built on it. */
 export interface Session {
