@@ -1,15 +1,16 @@
 import { setMaxListeners } from 'node:events';
-import type { Bitmap } from './bitmap.js';
 import type { BlobBytes } from './blob-bytes.js';
 import type { BlobStorage } from './blob-storage.js';
+import { ChunkPlaces } from './chunk-places.js';
 import type { Fetcher } from './fetcher.js';
 import { interrupted } from './flight.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
+import type { SharedBlob, SharedTrust } from './shared-trust.js';
 import type { CacheStats } from './stats.js';
 import { isChunk } from './unit.js';
 
 /** What all views of one blob in this process have in common. */
-export interface SharedBlob {
+export interface BlobFiles {
   /** Undefined if the cache directory does not take files: everything is then fetched each time. */
   storage: BlobStorage | undefined;
   fetcher: Fetcher;
@@ -23,15 +24,15 @@ export interface SharedBlob {
 export class BlobCache {
   readonly layout: BlobLayout;
   readonly #bytes: BlobBytes;
-  readonly #shared: SharedBlob;
+  readonly #shared: BlobFiles;
   /** Chunks known to be in the storage and to match `layout`. */
-  readonly #trust: Bitmap | undefined;
+  readonly #trust: SharedTrust | undefined;
   readonly #cancellable = new Set<AbortController>();
   #running = 0;
   #onIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(shared: SharedBlob, layout: BlobLayout, bytes: BlobBytes) {
+  constructor(shared: BlobFiles, layout: BlobLayout, bytes: BlobBytes) {
     this.#shared = shared;
     this.layout = layout;
     this.#bytes = bytes;
@@ -40,7 +41,38 @@ export class BlobCache {
 
   /** Counters of the blob, of all its views together. */
   get stats(): Readonly<CacheStats> {
+    this.noteHits();
     return this.#shared.stats;
+  }
+
+  /** Counts what other threads have read meanwhile. */
+  noteHits(): void {
+    this.#shared.stats.hits += this.#trust?.takeHits() ?? 0;
+  }
+
+  /**
+   * Looks which chunks are here and verified, all at once. True if that is every chunk that the image uses. The store
+   * calls it, so that other threads can read them from the beginning.
+   */
+  async findLocal(): Promise<boolean> {
+    const { storage } = this.#shared;
+    if (!storage || !this.#trust) return false;
+    const held = await storage.findHeld((index) => this.layout.chunkDigest(index));
+    for (const index of held) this.#trust.give(index);
+    return this.isComplete;
+  }
+
+  /** True if every chunk that the image uses is in the data file, verified. */
+  get isComplete(): boolean {
+    const { chunkCount } = this.layout;
+    for (let index = 0; index < chunkCount; index++)
+      if (!this.#trust?.has(index) && this.layout.chunkDigest(index) !== undefined) return false;
+    return this.#trust !== undefined;
+  }
+
+  /** What other threads need to read what is here; undefined if nothing is kept on disk. */
+  share(): SharedBlob | undefined {
+    return this.#trust && this.#shared.storage?.share(this.#trust, ChunkPlaces.describe(this.layout));
   }
 
   /**
@@ -94,6 +126,7 @@ export class BlobCache {
         this.#onIdle = resolve;
       });
     }
+    this.noteHits();
     if (this.#trust) this.#shared.storage?.closeTrust(this.#trust);
   }
 
@@ -197,7 +230,7 @@ export class BlobCache {
     if (this.#trust?.has(index)) return true;
     const digest = this.layout.chunkDigest(index);
     if (!digest || !this.#shared.storage?.holds(index, digest)) return false;
-    this.#trust?.set(index);
+    this.#trust?.give(index);
     return true;
   }
 

@@ -1,11 +1,13 @@
 import { constants, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DIGEST_SIZE } from '../codec/digest.js';
 import { Bitmap } from './bitmap.js';
 import type { DataStamp, MapIdentity } from './chunk-map.js';
 import { readFull, writeFull } from './file-io.js';
 import type { ChunkInfo } from './layout.js';
 import { type LoadedMap, MapFile } from './map-file.js';
+import { type SharedBlob, SharedTrust } from './shared-trust.js';
 import type { CacheStats } from './stats.js';
 
 /** How long a new bit may stay in memory only, in milliseconds. A crash in between costs a fetch, nothing else. */
@@ -43,7 +45,7 @@ export class BlobStorage {
   readonly #records = new Map<number, Buffer>();
   readonly #writing = new Set<number>();
   readonly #rechecks = new Map<number, Promise<void>>();
-  readonly #trusts = new Set<Bitmap>();
+  readonly #trusts = new Set<SharedTrust>();
   readonly #chunkCount: number;
   readonly #onError: (error: unknown) => void;
   readonly #stats: CacheStats;
@@ -86,20 +88,42 @@ export class BlobStorage {
     }
   }
 
-  /** A bitmap for one reader to note in which chunks it trusts. Kept up to date when a chunk goes. */
-  openTrust(): Bitmap {
-    const trust = new Bitmap(this.#chunkCount);
+  /** A place for one reader to note in which chunks it trusts. Kept up to date when a chunk goes. */
+  openTrust(): SharedTrust {
+    const trust = new SharedTrust(this.#chunkCount);
     this.#trusts.add(trust);
     return trust;
   }
 
-  closeTrust(trust: Bitmap): void {
+  closeTrust(trust: SharedTrust): void {
     this.#trusts.delete(trust);
   }
 
   /** True if the data file holds chunk `index` and its bytes were verified against `digest`. */
   holds(index: number, digest: Buffer): boolean {
     return this.#present.has(index) && !this.#suspect.has(index) && this.#recordOf(index).equals(digest);
+  }
+
+  /**
+   * As `holds` for all chunks at once, with one read of the map: the numbers of those that the file holds as `digestOf`
+   * says. Chunks without a digest are left out.
+   */
+  async findHeld(digestOf: (index: number) => Buffer | undefined): Promise<number[]> {
+    const records = await this.#map.readRecords();
+    const held: number[] = [];
+    for (let index = 0; index < this.#chunkCount; index++) {
+      if (!this.#present.has(index) || this.#suspect.has(index)) continue;
+      const digest = digestOf(index);
+      const record =
+        this.#records.get(index) ?? records?.subarray(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE);
+      if (digest !== undefined && record?.equals(digest)) held.push(index);
+    }
+    return held;
+  }
+
+  /** What other threads need to read the chunks that `trust` knows, which lie at `places`. */
+  share(trust: SharedTrust, places: SharedArrayBuffer): SharedBlob {
+    return trust.share(this.#data.fd, places);
   }
 
   isSuspect(index: number): boolean {
@@ -125,7 +149,7 @@ export class BlobStorage {
     this.#present.clear(index);
     this.#suspect.clear(index);
     this.#records.delete(index);
-    for (const trust of this.#trusts) trust.clear(index);
+    for (const trust of this.#trusts) trust.withdraw(index);
     this.#noteChange();
   }
 

@@ -103,6 +103,13 @@ export class MapFile {
     return record;
   }
 
+  /** All records, one behind the other; undefined if they cannot be read. */
+  async readRecords(): Promise<Buffer | undefined> {
+    const bytes = Buffer.allocUnsafe(this.#identity.chunkCount * DIGEST_SIZE);
+    const whole = await readFull(this.#handle, bytes, this.#places.records).catch(() => false);
+    return whole ? bytes : undefined;
+  }
+
   /** Writes digests, then bits: a bit on disk always has its digest. Takes a picture of `changes` before it waits. */
   async write({ present, suspect, records }: MapChanges): Promise<void> {
     const bitmaps = Buffer.concat([present.bytes, suspect.bytes]);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { messageOf, RafterError } from '../errors.js';
 import type { FileLock } from '../os/file-lock.js';
 import type { BlobBytes } from './blob-bytes.js';
-import { BlobCache, type SharedBlob } from './blob-cache.js';
+import { BlobCache, type BlobFiles } from './blob-cache.js';
 import { BlobStorage } from './blob-storage.js';
 import { decodeMapHeader, MAP_HEADER_SIZE, type MapIdentity, sameIdentity } from './chunk-map.js';
 import { lockDirectory } from './directory-lock.js';
@@ -23,7 +23,7 @@ export interface CacheStoreOptions {
 
 interface OpenBlob {
   identity: MapIdentity;
-  shared: SharedBlob;
+  shared: BlobFiles;
   views: Set<BlobCache>;
 }
 
@@ -77,6 +77,7 @@ export class CacheStore {
       const entry = this.#open.get(stem) ?? (await this.#openBlob(stem, identity));
       const view = new BlobCache(entry.shared, layout, bytes);
       entry.views.add(view);
+      await view.findLocal();
       return view;
     });
   }
@@ -97,7 +98,10 @@ export class CacheStore {
   /** Counters of all blobs since the store was opened. */
   get stats(): CacheStats {
     const sum = { ...this.#closedStats };
-    for (const { shared } of this.#open.values()) addStats(sum, shared.stats);
+    for (const { shared, views } of this.#open.values()) {
+      for (const view of views) view.noteHits();
+      addStats(sum, shared.stats);
+    }
     return sum;
   }
 

@@ -77,8 +77,8 @@ it('writes neighbours and strangers to their own places, zeros between', async (
 it('a chunk that is dropped is gone for everybody who trusted it', async () => {
   await storage.store([verified(0), verified(1)]);
   const trust = storage.openTrust();
-  trust.set(0);
-  trust.set(1);
+  trust.give(0);
+  trust.give(1);
   const before = stats.dropped;
   storage.drop(0);
   storage.drop(0);
@@ -91,7 +91,7 @@ it('other bytes for a chunk wait until nobody trusts the first ones', async () =
   const other = verified(0, Buffer.alloc(5000, 'x'));
   await storage.store([verified(0)]);
   const trust = storage.openTrust();
-  trust.set(0);
+  trust.give(0);
   await storage.store([other]);
   expect((await stored(0)).equals(bytesOf(0))).toBe(true);
   expect(storage.holds(0, blob.digests[0]!)).toBe(true);

@@ -1,0 +1,52 @@
+import type { BlobLayout } from './layout.js';
+
+/** Bytes for one chunk: its decoded offset as a double, its size as an unsigned 32-bit number. */
+const OFFSET_BYTES = 8;
+const SIZE_BYTES = 4;
+
+/** Where the chunks of a blob lie in decoded space, ascending, in memory that threads can share: 12 bytes a chunk. */
+export class ChunkPlaces {
+  readonly count: number;
+  readonly #offsets: Float64Array;
+  readonly #sizes: Uint32Array;
+
+  /** Reads what `describe` made. */
+  constructor(memory: SharedArrayBuffer) {
+    this.count = memory.byteLength / (OFFSET_BYTES + SIZE_BYTES);
+    this.#offsets = new Float64Array(memory, 0, this.count);
+    this.#sizes = new Uint32Array(memory, this.count * OFFSET_BYTES, this.count);
+  }
+
+  /** The places of the chunks of `layout`. */
+  static describe(layout: BlobLayout): SharedArrayBuffer {
+    const { chunkCount } = layout;
+    const memory = new SharedArrayBuffer(chunkCount * (OFFSET_BYTES + SIZE_BYTES));
+    const places = new ChunkPlaces(memory);
+    for (let index = 0; index < chunkCount; index++) {
+      const { decodedOffset, size } = layout.chunk(index);
+      places.#offsets[index] = decodedOffset;
+      places.#sizes[index] = size;
+    }
+    return memory;
+  }
+
+  offset(index: number): number {
+    return this.#offsets[index]!;
+  }
+
+  size(index: number): number {
+    return this.#sizes[index]!;
+  }
+
+  /** The chunk that holds decoded byte `offset`, or the next one behind a gap, or `count`. */
+  find(offset: number): number {
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#offsets[middle]! + this.#sizes[middle]! <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
