@@ -7,6 +7,8 @@ import type { Descriptor } from './descriptor.js';
 export interface ImageSource {
   /** The reference, for messages. */
   readonly name: string;
+  /** Where in which registry the image is; undefined if it is in none. */
+  readonly place?: { registry: string; repository: string } | undefined;
   /** The descriptor that the reference names. Reads no blob. NOT_FOUND if there is none. */
   resolve(signal?: AbortSignal): Promise<Descriptor>;
   /** A manifest or index, whole (at most MAX_MANIFEST_SIZE bytes), verified against digest and size. Not for a configuration: that is a blob. */

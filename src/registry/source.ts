@@ -12,6 +12,7 @@ import { openSession, type Session } from './session.js';
 /** An image in a registry. Opens connections when they are first needed. */
 export class RegistrySource implements ImageSource {
   readonly name: string;
+  readonly place: { registry: string; repository: string };
   readonly #reference: RegistryReference;
   readonly #session: Session;
   /** `resolve` has to fetch the manifest to be sure of its digest; `readManifest` need not do it again. */
@@ -19,6 +20,7 @@ export class RegistrySource implements ImageSource {
 
   constructor(reference: RegistryReference, options: RegistryOptions = {}) {
     this.name = reference.name;
+    this.place = { registry: reference.registry, repository: reference.repository };
     this.#reference = reference;
     this.#session = openSession(reference, options);
   }

@@ -1,8 +1,15 @@
 import { ociDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
-import type { Descriptor } from '../image/descriptor.js';
+import type { Descriptor, Digest } from '../image/descriptor.js';
 import type { RegistryReference } from '../image/reference.js';
-import type { BlobWriter, CreateBlobOptions, ImageTarget, PutManifestOptions } from '../image/target.js';
+import type { ImageSource } from '../image/source.js';
+import type {
+  BlobWriter,
+  CreateBlobOptions,
+  ImageTarget,
+  PutBlobOptions,
+  PutManifestOptions,
+} from '../image/target.js';
 import { RegistryBlob } from './blob-writer.js';
 import { headBlob } from './blobs.js';
 import { headManifest, putManifest } from './manifests.js';
@@ -10,9 +17,13 @@ import type { RegistryOptions } from './options.js';
 import { profileByHost } from './profiles/index.js';
 import type { Profile } from './profiles/profile.js';
 import { openSession, type Session } from './session.js';
+import { sourceBodies } from './source-body.js';
 import { createSpool } from './spool.js';
 import { uploadBlob } from './upload.js';
 import type { UploadBlob } from './upload-ways.js';
+
+/** Bytes from which on it is worth asking a registry whether any of its repositories has a blob. */
+const ANONYMOUS_MOUNT_FROM = 1 << 20;
 
 /**
  * An image in a registry as target. Large blobs are sent while they are written, and kept in a nameless file in `tempDir`
@@ -24,6 +35,7 @@ export class RegistryTarget implements ImageTarget {
   readonly #session: Session;
   readonly #profile: Profile;
   readonly #tempDir: string | undefined;
+  readonly #sending = new Map<Digest, Promise<boolean>>();
   readonly #open = new Set<BlobWriter>();
 
   constructor(
@@ -43,6 +55,19 @@ export class RegistryTarget implements ImageTarget {
   ): Promise<boolean> {
     const found = await headBlob(this.#session, digest, { access: 'push', signal });
     return found !== undefined && (found.size === undefined || found.size === size);
+  }
+
+  putBlob(blob: Descriptor, source: ImageSource, options: PutBlobOptions): Promise<boolean> {
+    const { digest, size } = blob;
+    const { signal } = options;
+    return this.#once(digest, async () => {
+      const how = await uploadBlob(
+        this.#session,
+        { digest, size, body: sourceBodies(source, blob, options) },
+        { profile: this.#profile, mount: this.#mountFor(blob, source), signal },
+      );
+      return how === 'uploaded';
+    });
   }
 
   async createBlob(signal?: AbortSignal, options?: CreateBlobOptions): Promise<BlobWriter> {
@@ -88,9 +113,37 @@ export class RegistryTarget implements ImageTarget {
     await this.#session.close();
   }
 
-  /** Sends a blob unless the registry has it; one that is being sent is waited for. */
+  /** Sends a blob unless the registry has it. */
   async #store(blob: UploadBlob, signal: AbortSignal | undefined): Promise<void> {
-    if (await this.hasBlob(blob, signal)) return;
-    await uploadBlob(this.#session, blob, { profile: this.#profile, signal });
+    await this.#once(blob.digest, async () => {
+      if (await this.hasBlob(blob, signal)) return false;
+      await uploadBlob(this.#session, blob, { profile: this.#profile, signal });
+      return true;
+    });
+  }
+
+  /** One blob is sent once: whoever else wants it stored waits for that, and sends it only if that fails. */
+  async #once(digest: Digest, send: () => Promise<boolean>): Promise<boolean> {
+    for (;;) {
+      const running = this.#sending.get(digest);
+      if (running === undefined) break;
+      const isStored = await running.then(
+        () => true,
+        () => false,
+      );
+      if (isStored) return false;
+    }
+    const sending = send().finally(() => this.#sending.delete(digest));
+    this.#sending.set(digest, sending);
+    return sending;
+  }
+
+  /** How to ask for the blob to be taken over from another repository; undefined if that cannot save anything. */
+  #mountFor({ size }: Descriptor, { place }: ImageSource): { from?: string } | undefined {
+    const { registry, repository } = this.#reference;
+    if (place?.registry === registry) {
+      return place.repository === repository ? undefined : { from: place.repository };
+    }
+    return this.#profile.mount?.anonymous !== false && size >= ANONYMOUS_MOUNT_FROM ? {} : undefined;
   }
 }

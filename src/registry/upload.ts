@@ -1,6 +1,6 @@
 import { isRafterError } from '../errors.js';
 import { isRefusedConnection, RegistryError } from './error.js';
-import { profileByHeaders } from './profiles/index.js';
+import { refineProfile } from './profiles/index.js';
 import type { Profile } from './profiles/profile.js';
 import type { Session } from './session.js';
 import { beginUpload, type UploadPlace } from './upload-session.js';
@@ -32,7 +32,7 @@ export async function uploadBlob(
   const begun = await beginOrMount(session, blob, options);
   if (begun === 'mounted') return begun;
   let place: UploadPlace | undefined = begun;
-  const profile = profileByHeaders(place.headers) ?? options.profile;
+  const profile = refineProfile(options.profile, place.headers);
   let failure: unknown;
   for (const way of waysFor(profile, blob.size)) {
     try {

@@ -8,22 +8,22 @@ export interface Profile {
   headers?: Record<string, RegExp>;
   upload?: UploadProfile;
   mount?: MountProfile;
-  /** Whether it lists referrers. Default `ask`: it is asked, and the tag schema is used if it has no such API. */
-  referrers?: 'ask' | 'tag';
-  /** What to tell users who get this error code (or status) from it. */
-  hints?: Record<string, string>;
+  /** False: it is known to have no API for referrers and may answer with anything; the tag schema is used. Default true: it is asked. */
+  referrers?: boolean;
+  /** What to tell users who get this error code or status from it, in order. */
+  hints?: [code: string | number, hint: string][];
 }
 
 interface UploadProfile {
   /** False if a blob cannot be sent by one PATCH without a length, as docker does. Default true. */
   stream?: boolean;
-  /** False if a second PATCH loses or replaces the first. Default true. */
+  /** False if a second PATCH is refused, or loses or replaces what the first one sent. Default true. */
   pieces?: boolean;
-  /** Bytes above which one request for a whole blob is likely to be refused. Default: no limit. */
+  /** Bytes above which one request with a whole blob is likely to be refused. Default: no limit. */
   largestPut?: number;
 }
 
 interface MountProfile {
-  /** False if a mount that names no repository is an error instead of an ordinary upload. Default true. */
+  /** False if a mount that names no repository is an error, or never works, instead of an ordinary upload. Default true. */
   anonymous?: boolean;
 }

@@ -1,0 +1,39 @@
+import type { Descriptor } from '../image/descriptor.js';
+import type { ImageSource } from '../image/source.js';
+import type { ImageTarget } from '../image/target.js';
+
+export interface CopyBlobOptions {
+  signal: AbortSignal;
+  /** Hears of bytes on their way, each once. */
+  onBytes(count: number): void;
+}
+
+/**
+ * Copies one blob that the target does not have, verified on its way; DIGEST_MISMATCH or TRUNCATED leaves nothing at the target.
+ * True if its bytes were sent, false if the target got it otherwise.
+ */
+export async function copyBlob(
+  source: ImageSource,
+  target: ImageTarget,
+  blob: Descriptor,
+  options: CopyBlobOptions,
+): Promise<boolean> {
+  const { signal, onBytes } = options;
+  if (target.putBlob !== undefined) return target.putBlob(blob, source, { signal, onBytes });
+  const stream = await source.openBlob(blob, signal);
+  try {
+    const writer = await target.createBlob(signal);
+    try {
+      for await (const piece of stream as AsyncIterable<Buffer>) {
+        await writer.write(piece);
+        onBytes(piece.length);
+      }
+      await writer.commit(blob.digest);
+      return true;
+    } finally {
+      await writer.abort();
+    }
+  } finally {
+    stream.destroy();
+  }
+}
