@@ -9,7 +9,7 @@ import type { Descriptor } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
 import { BlobFeature, hasFeature } from '../rafs/blob-features.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
-import type { Bootstrap, RafsBlob } from '../rafs/bootstrap.js';
+import type { Bootstrap, ChunkMap, RafsBlob } from '../rafs/bootstrap.js';
 import { ChunkFlag } from '../rafs/chunk-table.js';
 import type { TocEntry } from '../rafs/toc-entry.js';
 import type { ChunkTable } from './check-chunk-table.js';
@@ -79,10 +79,11 @@ export async function checkUnusedBlob(
   return bytes;
 }
 
-/** The blob's own chunk map, compared with the one that the bootstrap layer brings along. */
-async function readMap(check: BlobCheck, blob: RafsBlob, faults: FaultList): Promise<BlobMeta | undefined> {
-  const { source, descriptor, supplied, signal } = check;
+/** The bootstrap's or the blob's own chunk map, the latter compared with the one that the bootstrap layer brings along. */
+async function readMap(check: BlobCheck, blob: RafsBlob, faults: FaultList): Promise<ChunkMap | undefined> {
+  const { source, descriptor, bootstrap, blobIndex, supplied, signal } = check;
   const place = { blob: blob.id };
+  if (bootstrap.version === 5) return faults.guard('bootstrap', () => bootstrap.chunkMap(blobIndex), place);
   const map = await faults.guard(
     'blob',
     async () => BlobMeta.parseStored(await readStoredMap(source, { descriptor, blob, signal }), blob),
@@ -113,7 +114,7 @@ async function readMap(check: BlobCheck, blob: RafsBlob, faults: FaultList): Pro
 /** Compares the rows that the bootstrap has for the blob's chunks with the chunk map. Batches have no places in the table. */
 function compareWithTable(
   { table, blobIndex, bootstrap }: BlobCheck,
-  map: BlobMeta,
+  map: ChunkMap,
   faults: FaultList,
 ): void {
   const { id } = bootstrap.blobs[blobIndex]!;

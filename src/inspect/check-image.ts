@@ -9,10 +9,12 @@ import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { requireReadable } from '../rafs/blob-forms.js';
 import { type Bootstrap, parseBootstrap } from '../rafs/bootstrap.js';
+import { BootstrapV5 } from '../rafs/v5/bootstrap-v5.js';
 import { checkBlob, checkUnusedBlob } from './check-blob.js';
 import { type ChunkTable, checkChunkTable, openChunkTable } from './check-chunk-table.js';
 import { checkDiffIds, checkManifest } from './check-manifest.js';
 import { checkTree } from './check-tree.js';
+import { checkInodesV5, chunkTableOfV5 } from './check-v5.js';
 import { checkAgainstSource } from './diff-images.js';
 import { createFaultList, type Fault, type FaultList } from './faults.js';
 import { type FoundManifest, openManifest } from './open-image.js';
@@ -101,9 +103,10 @@ async function checkFound(
     layer && faults.guard('bootstrap', () => parseBootstrap(layer.bootstrap, `${name}: bootstrap`));
   const layers = blobLayers(manifest);
   const used = new Set<string>();
-  if (layer && bootstrap) {
-    bootstrap.blobs.forEach(requireReadable);
-    const table = openChunkTable(layer.bootstrap, bootstrap.name);
+  bootstrap?.blobs.forEach(requireReadable);
+  const table =
+    layer && bootstrap && faults.guard('bootstrap', () => chunkTableOf(bootstrap, layer.bootstrap));
+  if (layer && bootstrap && table) {
     const damaged = createFaultList();
     counts.names = checkStructure(bootstrap, table, faults);
     for (const [blobIndex, blob] of bootstrap.blobs.entries()) {
@@ -134,9 +137,14 @@ async function checkFound(
   }
 }
 
+function chunkTableOf(bootstrap: Bootstrap, bytes: Buffer): ChunkTable {
+  return bootstrap instanceof BootstrapV5 ? chunkTableOfV5(bootstrap) : openChunkTable(bytes, bootstrap.name);
+}
+
 function checkStructure(bootstrap: Bootstrap, table: ChunkTable, faults: FaultList): number {
   const { blobs } = bootstrap;
-  checkChunkTable(table, blobs, faults);
+  if (bootstrap instanceof BootstrapV5) checkInodesV5(bootstrap, faults);
+  else checkChunkTable(table, blobs, faults);
   return checkTree(bootstrap, faults, ({ path, k, size, blobIndex, chunkIndex, decodedOffset }) => {
     const place = { path, blob: blobs[blobIndex]!.id, chunk: chunkIndex };
     const row = table.find(blobIndex, chunkIndex);

@@ -1,9 +1,10 @@
+import type { DigestAlgorithm } from '../../codec/digest.js';
 import { RafterError } from '../../errors.js';
 import { malformed } from '../binary.js';
 import { BlobFeature } from '../blob-features.js';
 import { checkChunks } from '../blob-meta-check.js';
 import type { Bootstrap, ChunkAddress, RafsBlob } from '../bootstrap.js';
-import { CHUNK_TABLE_ENTRY_SIZE, decodeChunkTableEntry } from '../chunk-table.js';
+import { CHUNK_TABLE_ENTRY_SIZE, type ChunkTableEntry, decodeChunkTableEntry } from '../chunk-table.js';
 import type { DirectoryEntry } from '../directory.js';
 import type { DiskInode } from '../disk-inode.js';
 import { BLOCK_SIZE } from '../limits.js';
@@ -77,6 +78,16 @@ export class BootstrapV5 implements Bootstrap {
     return this.#image.superblock.inodesCount;
   }
 
+  /** Of chunks and inodes. */
+  get digester(): DigestAlgorithm {
+    return this.#image.superblock.choice.digester;
+  }
+
+  /** Whether chunks have numbers that mean something: old images have none. */
+  get numbersChunks(): boolean {
+    return this.#image.superblock.extBlobTable.size > 0;
+  }
+
   get blocks(): number {
     return this.blobs.reduce(
       (sum, { uncompressedSize }) => sum + Math.ceil(uncompressedSize / BLOCK_SIZE),
@@ -123,7 +134,7 @@ export class BootstrapV5 implements Bootstrap {
     if (!(Number.isInteger(k) && k >= 0 && k < inode.chunkCount))
       throw new Error(`chunk ${k} of a file of ${inode.chunkCount}`);
     const at = inode.dataOffset + k * CHUNK_TABLE_ENTRY_SIZE;
-    const { blobIndex, decodedOffset, fileOffset, size } = decodeChunkTableEntry(this.#image.bytes, at);
+    const { blobIndex, decodedOffset, fileOffset, size } = this.chunkEntry(inode, k);
     const wrong = (problem: string) => malformed(this.name, `chunk ${k} of inode ${inode.nid}`, at, problem);
     const blob = this.blobs[blobIndex];
     if (!blob) throw wrong(`blob ${blobIndex} of ${this.blobs.length}`);
@@ -136,6 +147,11 @@ export class BootstrapV5 implements Bootstrap {
     const chunkIndex = this.chunkList(blobIndex).chunkNumber(decodedOffset);
     if (chunkIndex === undefined) throw wrong('is in no file that has a name of its own');
     return { blobIndex, chunkIndex, decodedOffset };
+  }
+
+  /** What a file says of its chunk `k`, 0 to chunkCount - 1, unchecked. */
+  chunkEntry(inode: DiskInode, k: number): ChunkTableEntry {
+    return decodeChunkTableEntry(this.#image.bytes, inode.dataOffset + k * CHUNK_TABLE_ENTRY_SIZE);
   }
 
   chunkDigest(blobIndex: number, chunkIndex: number): Buffer | undefined {
