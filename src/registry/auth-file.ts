@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
-import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { errnoOf, hideSecret, messageOf, RafterError } from '../errors.js';
 import { askCredentialHelper } from './credential-helper.js';
 
 /** What authenticates: a user name with password, or a token of an earlier log-in. */
@@ -115,6 +115,7 @@ function entryKeys(hosts: string[], repository: string): string[] {
 }
 
 function readEntry(entry: AuthEntry, path: string, key: string): Login | undefined {
+  for (const token of [entry.identitytoken, entry.registrytoken, entry.auth]) if (token) hideSecret(token);
   if (entry.identitytoken) return { kind: 'identity-token', token: entry.identitytoken };
   if (entry.registrytoken) return { kind: 'registry-token', token: entry.registrytoken };
   if (entry.username && entry.password !== undefined) return password(entry.username, entry.password);
@@ -134,5 +135,6 @@ async function askHelper(helper: string, server: string): Promise<Login | undefi
 }
 
 function password(username: string, secret: string): Login {
+  hideSecret(secret);
   return { kind: 'password', username, password: secret };
 }

@@ -1,21 +1,22 @@
-import { isIP } from 'node:net';
 import { RafterError } from '../errors.js';
 import type { Login } from './auth-file.js';
 import { type Challenge, parseChallenges } from './challenge.js';
 import type { CredentialLookup } from './credentials.js';
-import { basicHeader, fetchToken, type Token } from './token.js';
+import { isInside } from './hosts/origin.js';
+import { mergeScopes } from './scopes.js';
+import { basicHeader, fetchToken } from './token.js';
 import type { Transport } from './transport.js';
 
-/** Finds the Authorization header for requests to one registry. A `scope` is one or more scopes with spaces between them. */
+/** Finds the Authorization header for requests to one registry. */
 export interface Authenticator {
-  /** The header that is known to work for `scope`; undefined before the registry has asked for any, or when anonymous. */
-  header(scope: string, signal?: AbortSignal): Promise<string | undefined>;
+  /** The header that is known to work for `scopes`; undefined before the registry has asked for any, or when anonymous. */
+  header(scopes: string[], signal?: AbortSignal): Promise<string | undefined>;
   /**
    * The header to repeat a request with that was answered 401 with `challenge` (WWW-Authenticate) when it was sent with
    * `refused`. Many requests may ask at once: one asks the token server. undefined if there is nothing better to send.
    */
   renew(
-    scope: string,
+    scopes: string[],
     challenge: string | string[] | undefined,
     refused: string | undefined,
     signal?: AbortSignal,
@@ -23,7 +24,11 @@ export interface Authenticator {
 }
 
 /** Renews a token this long before it ends, so that no request starts with one that ends on the way. */
-const EARLY_MS = 5_000;
+const EARLY_MS = 10_000;
+/** Most scopes of a challenge that are asked for together with our own. */
+const MAX_CHALLENGE_SCOPES = 16;
+/** Most sets of scopes whose tokens are kept; the one that was got first gives way. */
+const MAX_GRANTS = 256;
 
 interface Grant {
   header: string;
@@ -44,46 +49,58 @@ export function createAuthenticator({ registry, transport, lookup }: Authenticat
   /** What the registry asked for last; it lets tokens be renewed before they expire. */
   let known: Challenge | undefined;
 
-  async function obtain(scope: string, challenge: Challenge): Promise<Grant | undefined> {
+  async function obtain(scopes: string[], challenge: Challenge): Promise<Grant | undefined> {
     const login = await lookup();
     if (login?.kind === 'registry-token') return forever(`Bearer ${login.token}`);
     if (challenge.scheme === 'basic') {
       return login?.kind === 'password' ? forever(basicHeader(login)) : undefined;
     }
-    const token = await fetchToken(transport, tokenRequest(registry, scope, challenge, login));
-    return { header: `Bearer ${token.value}`, expires: expiryOf(token) };
+    const { value, lifetimeMs } = await fetchToken(
+      transport,
+      tokenRequest(registry, scopes, challenge, login),
+    );
+    return { header: `Bearer ${value}`, expires: Date.now() + lifetimeMs };
   }
 
-  /** One request to the token server per scope at a time. It is not tied to any caller's signal: others wait for it too. */
-  function obtainOnce(scope: string, challenge: Challenge): Promise<Grant | undefined> {
-    let pending = running.get(scope);
+  /** One request to the token server per set of scopes at a time. It is not tied to any caller's signal: others wait for it too. */
+  function obtainOnce(key: string, challenge: Challenge): Promise<Grant | undefined> {
+    let pending = running.get(key);
     if (pending === undefined) {
-      pending = obtain(scope, challenge)
+      pending = obtain(key.split(' '), challenge)
         .then((grant) => {
-          if (grant === undefined) grants.delete(scope);
-          else grants.set(scope, grant);
+          grants.delete(key);
+          if (grant !== undefined) grants.set(key, grant);
+          if (grants.size > MAX_GRANTS) grants.delete(grants.keys().next().value!);
           return grant;
         })
-        .finally(() => running.delete(scope));
-      running.set(scope, pending);
+        .finally(() => running.delete(key));
+      running.set(key, pending);
     }
     return pending;
   }
 
   return {
-    async header(scope, signal) {
-      const grant = grants.get(scope);
+    async header(scopes, signal) {
+      const key = mergeScopes(scopes).join(' ');
+      const grant = grants.get(key);
       if (grant !== undefined && grant.expires - EARLY_MS > Date.now()) return grant.header;
       if (known === undefined) return undefined;
-      return (await orAborted(obtainOnce(scope, known), signal))?.header;
+      try {
+        return (await orAborted(obtainOnce(key, known), signal))?.header;
+      } catch (error) {
+        // The token server has some seconds left to answer another request.
+        if (grant === undefined || grant.expires <= Date.now() || signal?.aborted) throw error;
+        return grant.header;
+      }
     },
-    async renew(scope, challenge, refused, signal) {
+    async renew(scopes, challenge, refused, signal) {
       const offered = chooseChallenge(parseChallenges(challenge));
       if (offered === undefined) return undefined;
       known = offered;
-      const current = grants.get(scope);
+      const key = mergeScopes(scopes).join(' ');
+      const current = grants.get(key);
       if (current !== undefined && current.header !== refused) return current.header;
-      const grant = await orAborted(obtainOnce(scope, offered), signal);
+      const grant = await orAborted(obtainOnce(key, offered), signal);
       return grant?.header === refused ? undefined : grant?.header;
     },
   };
@@ -96,28 +113,16 @@ function chooseChallenge(challenges: Challenge[]): Challenge | undefined {
   );
 }
 
-function tokenRequest(registry: URL, scope: string, { params }: Challenge, login: Login | undefined) {
-  // Our own scope first: some servers read only one, and the challenge may ask for less than is about to be done.
-  const asked = (params.get('scope') ?? '').split(' ').filter((text) => text !== '');
-  const ours = scope.split(' ');
-  const more = asked.filter((text) => !ours.some((have) => covers(have, text)));
+function tokenRequest(registry: URL, scopes: string[], { params }: Challenge, login: Login | undefined) {
+  // Ours first: the challenge may ask for less than is about to be done.
+  const asked = (params.get('scope') ?? '').split(/\s+/).slice(0, MAX_CHALLENGE_SCOPES);
   const service = params.get('service');
   return {
     realm: checkRealm(params.get('realm')!, registry),
-    scopes: [...ours, ...more],
+    scopes: mergeScopes([...scopes, ...asked]),
     ...(service === undefined ? {} : { service }),
     login,
   };
-}
-
-/** True if scope `have` (resource and comma-separated actions) includes `wanted`. */
-function covers(have: string, wanted: string): boolean {
-  const split = (text: string) => {
-    const colon = text.lastIndexOf(':');
-    return { resource: text.slice(0, colon), actions: text.slice(colon + 1).split(',') };
-  };
-  const [ours, theirs] = [split(have), split(wanted)];
-  return ours.resource === theirs.resource && theirs.actions.every((action) => ours.actions.includes(action));
 }
 
 /**
@@ -142,18 +147,6 @@ function checkRealm(realm: string, registry: URL): URL {
     'DENIED',
     `${registry.host}: its token server ${url.origin} ${refusal}; nothing was sent there`,
   );
-}
-
-/** True for loopback, private and link-local addresses and for localhost. Names are not looked up. */
-function isInside({ hostname }: URL): boolean {
-  const host = hostname.replace(/^\[|\]$/g, '');
-  if (host === 'localhost' || host.endsWith('.localhost')) return true;
-  if (isIP(host) === 4) return /^(?:0|10|127|169\.254|172\.(?:1[6-9]|2\d|3[01])|192\.168)\./.test(host);
-  return isIP(host) === 6 && /^(?:::1?$|::ffff:|f[cd]|fe[89ab])/i.test(host);
-}
-
-function expiryOf({ lifetimeMs }: Token): number {
-  return Date.now() + lifetimeMs;
 }
 
 function forever(header: string): Grant {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { errnoOf, RafterError } from '../errors.js';
+import { errnoOf, hideSecret, RafterError } from '../errors.js';
 
 /** How long a helper may take: it may ask a keychain that asks the user. */
 const HELPER_TIMEOUT_MS = 60_000;
@@ -44,7 +44,9 @@ export async function askCredentialHelper(name: string, server: string): Promise
 function parseAnswer(output: string): HelperAnswer | undefined {
   try {
     const { Username: username, Secret: secret } = JSON.parse(output) as Record<string, unknown>;
-    return typeof username === 'string' && typeof secret === 'string' ? { username, secret } : undefined;
+    if (typeof username !== 'string' || typeof secret !== 'string') return undefined;
+    hideSecret(secret);
+    return { username, secret };
   } catch {
     return undefined;
   }

@@ -69,7 +69,7 @@ export function createEndpointClient(
       const scopes = [
         `repository:${repository}:${ACTIONS[request.access]}`,
         ...(request.reads ?? []).map((name) => `repository:${name}:pull`),
-      ].join(' ');
+      ];
       const authorization = isHome ? await authenticator.header(scopes, request.signal) : undefined;
       const response = await attempt(authorization);
       if (response.status !== 401 || response.url.origin !== api.origin) return response;

@@ -5,6 +5,7 @@ import { messageOf, RafterError } from '../errors.js';
 import { createDispatchers, type Dispatchers } from './dispatchers.js';
 import { networkError } from './error.js';
 import type { Endpoint } from './hosts/endpoint.js';
+import { isInside, isOnlyHere } from './hosts/origin.js';
 import { tlsSettingsFor } from './hosts/tls-settings.js';
 import { DEFAULT_TIMEOUTS, type RegistryOptions, type Timeouts } from './options.js';
 
@@ -33,6 +34,8 @@ export interface HttpRequest {
   /** Sent to the origin of `url` alone; where a redirect leads elsewhere, they stay behind. */
   privateHeaders?: Record<string, string> | undefined;
   body?: RequestBody | undefined;
+  /** The body must not reach another origin, whatever a redirect says. */
+  isBodySecret?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -48,7 +51,7 @@ export interface HttpResponse {
 /** Sends single HTTP requests: no authentication, no repetition. */
 export interface Transport {
   /**
-   * Sends `message` and follows redirects: at most MAX_REDIRECTS, never from https to http, and without
+   * Sends `message` and follows redirects: at most MAX_REDIRECTS, never from https to http or from elsewhere to this machine, and without
    * private headers, Authorization and cookies from the first other origin on. Any status is an answer. Errors: UNAVAILABLE, INTERRUPTED.
    */
   send(message: HttpRequest): Promise<HttpResponse>;
@@ -123,6 +126,9 @@ async function sendFollowing(
       });
     }
     const next = redirectTarget(response, what);
+    if (next.origin !== url.origin && message.isBodySecret) {
+      throw new RafterError('DENIED', `${what}: a redirect to ${next.origin} is not followed with secrets`);
+    }
     if (next.origin !== url.origin) headers = withoutCredentials(message.headers ?? {});
     url = next;
   }
@@ -137,6 +143,9 @@ function redirectTarget({ headers, url }: HttpResponse, what: string): URL {
   }
   if (url.protocol === 'https:' && next.protocol === 'http:') {
     throw new RafterError('DENIED', `${what}: a redirect from https to http (${next.host}) is not followed`);
+  }
+  if (isOnlyHere(next.hostname) && !isInside(url)) {
+    throw new RafterError('DENIED', `${what}: a redirect to this machine (${next.host}) is not followed`);
   }
   // A URL with a user name in it would send it as credentials.
   next.username = '';

@@ -21,3 +21,19 @@ export function isLoopback(registry: string): boolean {
   if (host === 'localhost' || host.endsWith('.localhost')) return true;
   return isIP(host) === 4 ? host.startsWith('127.') : host === '::1';
 }
+
+/** True for addresses of this machine, of private networks and of the link, and for localhost. Names are not looked up. */
+export function isInside({ hostname }: URL): boolean {
+  const host = hostname.replace(/^\[|\]$/g, '');
+  if (isOnlyHere(host)) return true;
+  if (isIP(host) === 4) return /^(?:10|172\.(?:1[6-9]|2\d|3[01])|192\.168)\./.test(host);
+  return isIP(host) === 6 && /^(?:::ffff:|f[cd])/i.test(host);
+}
+
+/** True for addresses of this machine and its link, where clouds serve secrets to whoever asks. Names are not looked up. */
+export function isOnlyHere(host: string): boolean {
+  const name = host.replace(/^\[|\]$/g, '');
+  if (isLoopback(name)) return true;
+  if (isIP(name) === 4) return /^(?:0|127|169\.254)\./.test(name);
+  return isIP(name) === 6 && /^(?:::1?$|fe[89ab])/i.test(name);
+}
