@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { RafterError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { verifiedStream } from '../image/verified-stream.js';
+import { forgetRedirect, requestBlob } from './blob-request.js';
 import type { Access } from './endpoint-client.js';
 import { networkError } from './error.js';
 import { countFailures } from './retry.js';
@@ -25,14 +26,38 @@ export async function headBlob(
       method: 'HEAD',
       path: `blobs/${digest}`,
       access,
-      expect: [200, 404],
+      expect: [200, 403, 404, 405],
       signal,
     });
     await discardBody(response);
     if (response.status === 404) return undefined;
+    // If the registry itself refuses, it does so again, and its answer then has a text.
+    if (response.status !== 200) return probeBlob(session, digest, { access, signal });
     const length = response.headers['content-length'];
     return { size: length === undefined ? undefined : Number(length) };
   }, signal);
+}
+
+/** As `headBlob`, by GET: an object storage refuses HEAD with a URL that is signed for GET. */
+async function probeBlob(
+  session: Session,
+  digest: string,
+  { access, signal }: { access: Access; signal?: AbortSignal | undefined },
+): Promise<{ size: number | undefined } | undefined> {
+  const response = await session.send({
+    method: 'GET',
+    path: `blobs/${digest}`,
+    headers: { range: 'bytes=0-0' },
+    access,
+    expect: [200, 206, 404, 416],
+    signal,
+  });
+  response.body.destroy();
+  if (response.status === 404) return undefined;
+  const { headers, status } = response;
+  const total =
+    status === 200 ? headers['content-length'] : /\/(\d+)$/.exec(headers['content-range'] ?? '')?.[1];
+  return { size: total === undefined ? undefined : Number(total) };
 }
 
 /**
@@ -41,7 +66,7 @@ export async function headBlob(
  */
 export async function openBlob(session: Session, blob: Blob, signal?: AbortSignal): Promise<Readable> {
   const name = `${session.name}@${blob.digest}`;
-  const first = await session.retry(() => requestFrom(session, blob, 0, signal), signal);
+  const first = await session.retry(() => requestBlob(session, blob, { start: 0, signal }), signal);
   const bytes = Readable.from(resumingBytes(session, blob, first, signal), {
     objectMode: false,
     highWaterMark: 1 << 20,
@@ -76,13 +101,18 @@ export async function readBlobRange(
         );
       }
       const before = done;
-      const response = await requestFrom(session, blob, offset + done, signal, offset + length);
+      const response = await requestBlob(session, blob, {
+        start: offset + done,
+        end: offset + length,
+        signal,
+      });
       try {
         for await (const piece of response.body as AsyncIterable<Buffer>) {
           done += piece.copy(target, done, 0, Math.min(piece.length, length - done));
           if (done === length) break;
         }
       } catch (error) {
+        forgetRedirect(session, blob.digest);
         throw response.fault(networkError(error, name, response.url));
       } finally {
         response.body.destroy();
@@ -108,7 +138,7 @@ async function* resumingBytes(
   const failures = countFailures({ policy, signal, name, progress: () => done });
   for (;;) {
     try {
-      response ??= await requestFrom(session, { digest, size }, done, signal);
+      response ??= await requestBlob(session, { digest, size }, { start: done, signal });
       for await (const piece of response.body as AsyncIterable<Buffer>) {
         done += piece.length;
         yield piece;
@@ -117,6 +147,7 @@ async function* resumingBytes(
     } catch (error) {
       const failure =
         response === undefined ? error : response.fault(networkError(error, name, response.url));
+      forgetRedirect(session, digest);
       // All bytes are there; whether they are the right ones is judged by their digest.
       if (done >= size && response !== undefined) return;
       await failures.wait(failure);
@@ -124,68 +155,5 @@ async function* resumingBytes(
       response?.body.destroy();
     }
     response = undefined;
-  }
-}
-
-/**
- * The answer to a GET of the bytes from `start` to before `end` (default: the blob's end), with a body that really begins at
- * `start`, whether the server knows ranges or not.
- */
-async function requestFrom(
-  session: Session,
-  { digest, size }: Blob,
-  start: number,
-  signal: AbortSignal | undefined,
-  end = size,
-): Promise<SessionResponse> {
-  const isRange = start > 0 || end < size;
-  const response = await session.send({
-    method: 'GET',
-    path: `blobs/${digest}`,
-    headers: isRange ? { range: `bytes=${start}-${end - 1}` } : {},
-    access: 'pull',
-    expect: isRange ? [200, 206] : [200],
-    signal,
-  });
-  if (response.status === 206) {
-    await checkContentRange(response, { start, end }, `${session.name}@${digest}`);
-    return response;
-  }
-  if (start === 0) return response;
-  return { ...response, body: Readable.from(withoutFirst(response, start), { objectMode: false }) };
-}
-
-/** Bytes that belong elsewhere would be taken for those asked for: only an exact Content-Range will do. */
-async function checkContentRange(
-  response: SessionResponse,
-  { start, end }: { start: number; end: number },
-  name: string,
-): Promise<void> {
-  const header = String(response.headers['content-range'] ?? '');
-  const [, first, last] = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/i.exec(header.trim()) ?? [];
-  if (Number(first) === start && Number(last) >= start && Number(last) < end) return;
-  response.body.destroy();
-  throw response.fault(
-    new RafterError(
-      'MALFORMED',
-      `${name}: asked for bytes ${start}-${end - 1}, the answer's Content-Range is ${JSON.stringify(header.slice(0, 100))}`,
-    ),
-  );
-}
-
-/** The body of a server that ignored the range, without the bytes before it. */
-async function* withoutFirst({ body }: SessionResponse, count: number): AsyncGenerator<Buffer> {
-  let skip = count;
-  try {
-    for await (const piece of body as AsyncIterable<Buffer>) {
-      if (skip >= piece.length) {
-        skip -= piece.length;
-        continue;
-      }
-      yield piece.subarray(skip);
-      skip = 0;
-    }
-  } finally {
-    body.destroy();
   }
 }
