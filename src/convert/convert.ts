@@ -1,5 +1,5 @@
 import { PackPool } from '../codec/pack-pool.js';
-import { RafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { buildNydusIndex } from '../image/nydus-index.js';
 import { formatPlatform, hostPlatform, parsePlatform } from '../image/platform.js';
@@ -30,7 +30,10 @@ export interface ConvertRequest {
    * them. They are trusted as a base image is. The same images in the same order give the same bytes. Default none.
    */
   dictionaries?: readonly ImageSource[];
-  /** Directory with records of the layers that were converted before, to be used and added to. Default: none. */
+  /**
+   * Directory with records of the layers that were converted before, to be used and added to. Blobs that an interruption would
+   * take away are kept in it, too, for some days or until the conversion has been begun again. Default: none.
+   */
   cacheDir?: string | undefined;
   options?: ConvertOptions;
   onProgress?: (event: ProgressEvent) => void;
@@ -48,22 +51,37 @@ export async function convertImage(request: ConvertRequest): Promise<ConvertSumm
   const choice = choosePlatforms(request.platforms);
   const { target } = request;
   const pool = new PackPool({ threads: options.jobs });
+  const cache = request.cacheDir === undefined ? undefined : new LayerCache(request.cacheDir);
   try {
-    return await convert(request, { options, choice, pool });
+    await cache?.sweep();
+    const summary = await convert(request, { options, choice, pool, cache });
+    await cache?.blobs.release();
+    return summary;
   } catch (error) {
     await target.abort();
+    // What is linked would keep the disk full.
+    if (isRafterError(error, 'NO_SPACE')) await cache?.blobs.release({ linkedOnly: true });
     if (!options.signal?.aborted) throw error;
     throw new RafterError('INTERRUPTED', `converting ${request.source.name} was interrupted`, {
       cause: error,
+      ...(cache && { hint: 'layers that were finished are kept: the same command goes on from there' }),
     });
   } finally {
     await pool.close();
   }
 }
 
+/** What `convertImage` makes of its request. */
+interface Preparation {
+  options: CheckedOptions;
+  choice: PlatformChoice;
+  pool: PackPool;
+  cache: LayerCache | undefined;
+}
+
 async function convert(
   request: ConvertRequest,
-  { options, choice, pool }: { options: CheckedOptions; choice: PlatformChoice; pool: PackPool },
+  { options, choice, pool, cache }: Preparation,
 ): Promise<ConvertSummary> {
   const { source, target, mergeIndex = false } = request;
   target.checkKind?.('nydus');
@@ -73,9 +91,8 @@ async function convert(
 
   const asIndex = mergeIndex || becomesIndex(from, choice);
   const context: ConversionContext = {
-    ...{ source, target, options, pool, clock, mergeIndex },
+    ...{ source, target, options, pool, clock, mergeIndex, cache },
     sourceReference: publicReference(request.sourceReference),
-    cache: request.cacheDir === undefined ? undefined : new LayerCache(request.cacheDir),
     withReferrer: request.withReferrer ?? false,
     dictionaries: request.dictionaries ?? [],
     onProgress: request.onProgress,

@@ -4,11 +4,15 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { DIGEST_SIZE, sha256 } from '../codec/digest.js';
+import { KeptBlobs } from './kept-blobs.js';
 
 /** Most bytes of all records together; the ones that were used longest ago go first. */
 const DEFAULT_MAX_SIZE = 1 << 30;
 /** Most bytes of one record, unpacked: a layer of some millions of files. */
 const MAX_RECORD_SIZE = 1 << 30;
+/** A record that is not written after so long belongs to nobody any more. */
+const ABANDONED_MS = 3600 * 1000;
+const TEMPORARY_PREFIX = 'new-';
 const RECORD_NAME = /^[0-9a-f]{64}$/;
 
 /**
@@ -17,12 +21,26 @@ const RECORD_NAME = /^[0-9a-f]{64}$/;
  * there, and one that cannot be written is not kept.
  */
 export class LayerCache {
+  /** Blobs that records speak of and that only an interrupted conversion has. */
+  readonly blobs: KeptBlobs;
   readonly #dir: string;
   readonly #maxSize: number;
 
   constructor(dir: string, { maxSize = DEFAULT_MAX_SIZE }: { maxSize?: number } = {}) {
+    this.blobs = new KeptBlobs(join(dir, 'blobs'));
     this.#dir = dir;
     this.#maxSize = maxSize;
+  }
+
+  /** Removes what conversions that were killed left behind and nobody came back for. */
+  async sweep(): Promise<void> {
+    await this.blobs.sweep();
+    for (const name of await readdir(this.#dir).catch(() => [])) {
+      if (!name.startsWith(TEMPORARY_PREFIX)) continue;
+      const path = join(this.#dir, name);
+      const info = await stat(path).catch(() => undefined);
+      if (info && Date.now() - info.mtimeMs > ABANDONED_MS) await rm(path, { force: true }).catch(() => {});
+    }
   }
 
   /** The record under `key` (64 hexadecimal digits), or undefined. */
@@ -46,7 +64,7 @@ export class LayerCache {
 
   /** Keeps a record, and removes others if there are too many. */
   async write(key: string, record: Buffer): Promise<void> {
-    const temporary = join(this.#dir, `new-${process.pid}-${randomBytes(8).toString('hex')}`);
+    const temporary = join(this.#dir, `${TEMPORARY_PREFIX}${randomBytes(8).toString('hex')}`);
     try {
       const packed = await promisify(gzip)(record, { level: 1 });
       if (DIGEST_SIZE + packed.length > this.#maxSize) return;

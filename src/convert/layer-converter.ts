@@ -46,6 +46,14 @@ export interface LayerInput {
   onBytes?: ((bytes: number) => void) | undefined;
   /** Told of each entry, and of the file that it became, whose chunks come later. */
   onEntry?: ((head: TarEntryHead, file: FileInode | undefined) => void) | undefined;
+  /** Told when the target has the blob, before anything is committed there. */
+  onStored?: ((blob: StoredBlob) => Promise<void>) | undefined;
+}
+
+/** A blob at the target; size in bytes. */
+export interface StoredBlob {
+  digest: Digest;
+  size: number;
 }
 
 export interface LayerResult {
@@ -95,7 +103,7 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
     await measured.verify();
     overlay.finish();
     await packer.finish();
-    const blob = builder.isEmpty ? undefined : await finishBlob(builder, output, image.storing);
+    const blob = builder.isEmpty ? undefined : await finishBlob(image, layer, { builder, output });
     return { blob, entries, tarBytes: measured.size(), stats: packer.stats };
   } catch (error) {
     compressed.destroy();
@@ -127,15 +135,19 @@ async function findDamage(
 
 /** Writes the end of the blob and leaves it to `storing`. */
 async function finishBlob(
-  builder: BlobBuilder,
-  output: LazyBlob,
-  storing: BackgroundWork,
+  { storing }: ImageUnderConstruction,
+  { onStored }: LayerInput,
+  { builder, output }: { builder: BlobBuilder; output: LazyBlob },
 ): Promise<LayerResult['blob']> {
   const { bytes, meta } = builder.finish();
   await output.write(bytes);
   const digest: Digest = `sha256:${builder.ref.id}`;
-  await storing.begin(() => output.commit(digest));
-  return { ref: builder.ref, digest, size: output.size, meta };
+  const { size } = output;
+  await storing.begin(async () => {
+    await output.commit(digest);
+    await onStored?.({ digest, size });
+  });
+  return { ref: builder.ref, digest, size, meta };
 }
 
 /** Passes a layer's tar on while it is counted, and hashed in another thread. */

@@ -9,6 +9,7 @@ import {
   type ImageUnderConstruction,
   type LayerInput,
   type LayerResult,
+  type StoredBlob,
 } from './layer-converter.js';
 import { type LayerRecord, LayerRecorder, readLayerRecord } from './layer-record.js';
 import { LayerOverlay } from './overlay.js';
@@ -19,7 +20,7 @@ const FORMAT = 2;
 
 /**
  * Converts the layers of one image, lowest first, and leaves out those whose records are in the cache and whose blobs the
- * target has. As chunks are shared across layers, what becomes of a layer depends on those below it: a record counts only
+ * target has or an interrupted conversion left. As chunks are shared across layers, what becomes of a layer depends on those below it: a record counts only
  * for the same layers, in the same order, with the same options and dictionaries. The result is the same with and without records.
  */
 export function createLayerConverter(
@@ -42,7 +43,8 @@ export function createLayerConverter(
     else {
       const recorder = new LayerRecorder();
       const onEntry = (head: TarEntryHead, file: FileInode | undefined) => recorder.add(head, file);
-      result = await convertLayer(image, { ...layer, onEntry });
+      const onStored = (blob: StoredBlob) => cache!.blobs.keep(image.target, blob);
+      result = await convertLayer(image, { ...layer, onEntry, onStored });
       const { blob, ...facts } = result;
       const kept = blob && { digest: blob.digest, size: blob.size, fields: blob.ref.fields, meta: blob.meta };
       await cache!.write(key, recorder.finish({ ...facts, blob: kept }));
@@ -74,8 +76,9 @@ async function findRecord(
   if (record === undefined) return undefined;
   const own = record.blob?.fields.id;
   if (!record.blobIds.every((id) => id === own || blobs.has(id))) return undefined;
-  if (record.blob && !(await target.hasBlob(record.blob, options.signal))) return undefined;
-  return record;
+  const { blob } = record;
+  if (!blob || (await target.hasBlob(blob, options.signal))) return record;
+  return (await cache.blobs.restore(target, blob, options.signal)) ? record : undefined;
 }
 
 /** Applies the entries of a record to the tree, as converting the layer did. */

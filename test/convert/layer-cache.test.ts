@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -40,4 +40,14 @@ it('does not keep one record that alone is too much', async () => {
   await cache.write(key('a'), randomBytes(1000));
   await cache.write(key('b'), randomBytes(4000));
   expect(readdirSync(dir)).toEqual([key('a')]);
+});
+
+it('removes records that were never finished, and no others', async () => {
+  const cache = new LayerCache(dir);
+  await cache.sweep();
+  await cache.write(key('a'), randomBytes(10));
+  for (const name of ['new-1', 'new-2', key('b')]) writeFileSync(join(dir, name), '');
+  for (const name of ['new-1', key('b')]) utimesSync(join(dir, name), 1000, 1000);
+  await cache.sweep();
+  expect(readdirSync(dir).sort()).toEqual([key('a'), key('b'), 'new-2']);
 });

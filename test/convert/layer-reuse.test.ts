@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import type { ConvertOptions } from '../../src/convert/options.js';
@@ -47,8 +47,12 @@ function prepare(layers: Buffer[] = shared) {
     const target = new LayoutTarget({ transport: 'oci', path: join(root, to), tag: 'out' });
     return convertLayout(sourceDir, rest, { target, cacheDir });
   };
-  const records = () => readdirSync(cacheDir).map((name) => join(cacheDir, name));
-  return { source, root, cacheDir, convert, records };
+  const records = () =>
+    readdirSync(cacheDir)
+      .filter((name) => name !== 'blobs')
+      .map((name) => join(cacheDir, name));
+  const kept = () => readdirSync(join(cacheDir, 'blobs'));
+  return { source, root, cacheDir, convert, records, kept };
 }
 const reused = ({ summary }: Awaited<ReturnType<typeof convertLayout>>) =>
   summary.layers.map((layer) => layer.reused);
@@ -147,12 +151,9 @@ describe('records', () => {
     expect(without.summary.target).toEqual(first.summary.target);
   });
 
-  it('are there for every layer that was finished before an interruption', async () => {
-    const { source, root, cacheDir, convert } = prepare();
+  it('are there for every layer that was finished before an interruption, with its blob', async () => {
+    const { source, root, cacheDir, convert, kept } = prepare();
     const whole = await convertLayout(source);
-    // The target has the blobs, as a registry has those that were sent before the end.
-    mkdirSync(join(root, 'target'));
-    cpSync(whole.dir, join(root, 'target'), { recursive: true });
     const stop = new AbortController();
     const target = new LayoutTarget({ transport: 'oci', path: join(root, 'target'), tag: 'out' });
     const interrupted = convertLayout(
@@ -161,13 +162,33 @@ describe('records', () => {
       {
         target,
         cacheDir,
-        onProgress: ({ kind, label }) => kind === 'finished' && label === 'layer 2 of 4' && stop.abort(),
+        onProgress: ({ kind, label }) => kind === 'finished' && label === 'layer 3 of 4' && stop.abort(),
       },
     );
-    await expect(interrupted).rejects.toMatchObject({ code: 'INTERRUPTED' });
+    await expect(interrupted).rejects.toMatchObject({
+      code: 'INTERRUPTED',
+      hint: expect.stringContaining('the same command'),
+    });
+    expect(readdirSync(root).sort()).toEqual(['records', 'source']);
+    // The second layer has no blob.
+    const blobs = [0, 2].map((i) => hexOf(whole.summary.layers[i]!.blobDigest!));
+    expect(kept().sort()).toEqual(blobs.sort());
     const again = await convert('target');
-    expect(reused(again)).toEqual([true, true, false, false]);
+    expect(reused(again)).toEqual([true, true, true, false]);
     expect(again.summary.target).toEqual(whole.summary.target);
+    expect(kept()).toEqual([]);
+    expect((await readImage(join(root, 'target'))).rows).toEqual((await readImage(whole.dir)).rows);
+  });
+
+  it('go without their blobs where no cache is wanted', async () => {
+    const { source, root } = prepare();
+    const stop = new AbortController();
+    const target = new LayoutTarget({ transport: 'oci', path: join(root, 'target'), tag: 'out' });
+    const onProgress = () => stop.abort();
+    await expect(
+      convertLayout(source, { signal: stop.signal }, { target, onProgress }),
+    ).rejects.toMatchObject({ code: 'INTERRUPTED', hint: undefined });
+    expect(readdirSync(root)).toEqual(['source']);
   });
 
   it('leave no temporary files', async () => {
