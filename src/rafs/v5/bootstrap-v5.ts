@@ -17,7 +17,7 @@ import { type InodeV5, ROOT_INO, readInodeV5, recordCount, type V5Image } from '
 import { readSuperblockV5 } from './superblock.js';
 import { decodeXattrsV5 } from './xattr.js';
 
-/** Forms of blobs that RAFS v5 does not have; one that claims them cannot be read. */
+/** Forms of blobs for which RAFS v5 has no place: of encrypted ones, which nydus-image writes, the key is nowhere. */
 const FORMS_OF_V6 =
   BlobFeature.ZRAN |
   BlobFeature.SEPARATE |
@@ -163,11 +163,13 @@ export class BootstrapV5 implements Bootstrap {
   chunkMap(blobIndex: number): ChunkList {
     const blob = this.blobs[blobIndex]!;
     const list = this.chunkList(blobIndex);
-    if ((blob.features & FORMS_OF_V6) !== 0) {
-      throw new RafterError(
-        'UNSUPPORTED',
-        `${this.name}: blob ${blob.id} has features 0x${blob.features.toString(16)}, which RAFS v5 does not have`,
-      );
+    const forms = blob.features & FORMS_OF_V6;
+    if (forms !== 0) {
+      const what =
+        forms === BlobFeature.ENCRYPTED
+          ? 'is encrypted, and RAFS v5 has no place for its key'
+          : `has features 0x${forms.toString(16)}, which RAFS v5 does not have`;
+      throw new RafterError('UNSUPPORTED', `${this.name}: blob ${blob.id} ${what}`);
     }
     checkChunks(list.chunks(), blob, `${this.name}: blob ${blob.id}`);
     return list;

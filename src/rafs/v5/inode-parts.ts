@@ -14,8 +14,8 @@ const SYMLINK_SIZE = 102;
 
 const SLASH = 0x2f;
 
-/** Flag bits of an inode. */
-export const InodeFlag = { SYMLINK: 0x1, HARDLINK: 0x2, XATTR: 0x4, HAS_HOLE: 0x8 } as const;
+/** Flag bits of an inode. Bit 1, HARDLINK, says nothing that number and links do not say. */
+export const InodeFlag = { SYMLINK: 0x1, XATTR: 0x4, HAS_HOLE: 0x8 } as const;
 
 /** The parts of variable size of an inode. Offsets are bytes in the bootstrap, sizes are without padding. */
 export interface InodeParts {

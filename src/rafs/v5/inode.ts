@@ -5,6 +5,7 @@ import { CHUNK_TABLE_ENTRY_SIZE } from '../chunk-table.js';
 import { decodeDeviceNumber } from '../device-number.js';
 import type { DiskInode } from '../disk-inode.js';
 import { typeOfMode } from '../inode-type.js';
+import type { InodeType } from '../tree.js';
 import { INODE_SIZE, InodeFlag, placeParts } from './inode-parts.js';
 import { SUPERBLOCK_V5_SIZE, type SuperblockV5, TABLE_ENTRY_SIZE, V5_ALIGNMENT } from './superblock.js';
 
@@ -89,8 +90,7 @@ export function readInodeV5(image: V5Image, index: number): InodeV5 {
   const type = typeOfMode(mode);
   if (type === undefined) throw wrong('i_mode', MODE, `0${mode.toString(8)} names no file type`);
   const flags = u32(FLAGS);
-  const { nid, parent } = readNumbers(image, { index, offset, flags }, wrong);
-  if (u32(NLINK) === 0) throw wrong('i_nlink', NLINK, '0');
+  const { nid, parent } = readNumbers(image, { index, offset, type }, wrong);
   const size = readU64(bytes, offset + SIZE);
   if (!Number.isSafeInteger(size)) throw wrong('i_size', SIZE, 'is beyond 2^53');
   const mtimeSec = readI64(bytes, offset + MTIME);
@@ -137,19 +137,23 @@ export function readInodeV5(image: V5Image, index: number): InodeV5 {
   };
 }
 
-/** The number and the parent's, by the rules of nydusd; what has two names says so. */
+/** The number and the parent's. Builders do not always set the flag HARDLINK on what has two names, so it means nothing here. */
 function readNumbers(
   image: V5Image,
-  { index, offset, flags }: { index: number; offset: number; flags: number },
+  { index, offset, type }: { index: number; offset: number; type: InodeType },
   wrong: Wrong,
 ): { nid: number; parent: number } {
-  const nid = readU64(image.bytes, offset + INO);
-  const parent = readU64(image.bytes, offset + PARENT);
-  const isHardlink = (flags & InodeFlag.HARDLINK) !== 0;
+  const { bytes } = image;
+  const nid = readU64(bytes, offset + INO);
+  const parent = readU64(bytes, offset + PARENT);
+  const nlink = bytes.readUInt32LE(offset + NLINK);
+  if (nlink === 0) throw wrong('i_nlink', NLINK, '0');
   if (nid === 0 || nid > recordCount(image)) throw wrong('i_ino', INO, `${nid}`);
-  if (nid !== index && !isHardlink) throw wrong('i_ino', INO, `${nid}, but it is no hard link`);
+  const isSecondName = nid !== index;
+  if (isSecondName && (nlink < 2 || type === 'dir'))
+    throw wrong('i_ino', INO, `${nid}, which a ${type} with ${nlink} links cannot be a name of`);
   if ((index === ROOT_INO) !== (parent === 0)) throw wrong('i_parent', PARENT, `${parent}`);
-  const limit = isHardlink ? recordCount(image) + 1 : nid;
+  const limit = isSecondName ? recordCount(image) + 1 : nid;
   if (parent >= limit) throw wrong('i_parent', PARENT, `${parent} is not below ${limit}`);
   return { nid, parent };
 }

@@ -63,7 +63,7 @@ test('names, links, targets, xattrs and chunks', () => {
         xattrPair('user.b', Buffer.alloc(0)),
       ]),
     }),
-    { ...file('again', { chunks, nlink: 2, ino: 2 }), parent: 3 },
+    { ...file('again', { chunks, nlink: 2, ino: 2, flags: 0 }), parent: 3 },
   ]);
   const { bytes } = buildSample(sample);
   const first =
@@ -213,7 +213,7 @@ describe('what cannot be is refused, with its place', () => {
 
   test.each<[string, string, number, number]>([
     ['no number', 'i_ino', 40, 0],
-    ['number of another', 'it is no hard link', 40, 1],
+    ['number of another', 'a file with 1 links', 40, 1],
     ['number beyond the table', 'i_ino', 40, 3],
     ['no parent', 'i_parent', 32, 0],
     ['itself as parent', 'i_parent', 32, 2],
@@ -344,12 +344,21 @@ describe('what cannot be is refused, with its place', () => {
 
   test('a blob in a form that RAFS v5 does not have', () => {
     const chunks = [{ size: 10, decodedOffset: 0 }];
-    for (const features of [0x8, 0x10, 0x40, 0x80, 0x100, 0x800])
+    for (const features of [0x8, 0x10, 0x40, 0x80, 0x800])
       expectError(
         tree([file('a', { chunks })], { ext: [{ features }] }),
         'UNSUPPORTED',
         `0x${features.toString(16)}`,
       );
+  });
+
+  test('an encrypted blob, whose key is nowhere', () => {
+    const chunks = [{ size: 10, decodedOffset: 0 }];
+    expectError(
+      tree([file('a', { chunks })], { ext: [{ features: 0x40000104 }] }),
+      'UNSUPPORTED',
+      'is encrypted',
+    );
   });
 
   test('xattrs that leave their inode or have no known name', () => {
