@@ -24,6 +24,14 @@ export interface DecodedUnit {
   bad: Map<number, RafterError>;
 }
 
+/** Where the unit that holds `chunk` is stored. Cheaper than `unitOf`, which looks at all chunks of the unit. */
+export function unitPlaceOf({ storedOffset, storedSize, batch }: ChunkInfo): {
+  storedOffset: number;
+  storedSize: number;
+} {
+  return { storedOffset, storedSize: batch ? batch.storedSize : storedSize };
+}
+
 /** The unit that holds `chunk`, with the neighbours that share it. */
 export function unitOf(layout: BlobLayout, chunk: ChunkInfo): Unit {
   const { storedOffset, compressed, encrypted = false, batch, inflate } = chunk;

@@ -1,6 +1,6 @@
 import type { BlobBytes } from '../cache/blob-bytes.js';
 import type { BlobLayout, ChunkInfo } from '../cache/layout.js';
-import { type DecodedUnit, decodeUnit, type Unit, unitOf } from '../cache/unit.js';
+import { type DecodedUnit, decodeUnit, unitOf, unitPlaceOf } from '../cache/unit.js';
 import { RafterError } from '../errors.js';
 import type { DiskInode } from '../rafs/bootstrap.js';
 import type { OpenImage } from './open-image.js';
@@ -29,7 +29,9 @@ interface PlacedChunk {
   blobIndex: number;
   layout: BlobLayout;
   chunk: ChunkInfo;
-  unit: Unit;
+  /** Stored bytes of its unit. */
+  start: number;
+  end: number;
 }
 
 /** Makes a reader of `image`'s files; it fetches the units that hold their chunks and nothing else. */
@@ -59,22 +61,21 @@ export function createContentReader(image: OpenImage, options: ContentOptions = 
           `has ${chunk.size} at ${chunk.decodedOffset} as chunk ${chunkIndex}`,
       );
     }
-    return { blobIndex, layout, chunk, unit: unitOf(layout, chunk) };
+    const { storedOffset, storedSize } = unitPlaceOf(chunk);
+    return { blobIndex, layout, chunk, start: storedOffset, end: storedOffset + storedSize };
   }
 
   /** Chunks of the file from `k` on that one request can bring: their units lie behind each other in one blob. */
   async function nextRun(inode: DiskInode, k: number): Promise<PlacedChunk[]> {
     const first = await place(inode, k);
     const run = [first];
-    const start = first.unit.storedOffset;
-    let end = start + first.unit.storedSize;
+    let { end } = first;
     for (let next = k + 1; next < inode.chunkCount; next++) {
-      const { blobIndex, layout, chunk, unit } = await place(inode, next);
-      const newEnd = unit.storedOffset + unit.storedSize;
-      if (blobIndex !== first.blobIndex || unit.storedOffset !== end || newEnd - start > MAX_REQUEST_SIZE)
-        break;
-      run.push({ blobIndex, layout, chunk, unit });
-      end = newEnd;
+      const placed = await place(inode, next);
+      if (placed.blobIndex !== first.blobIndex || placed.start !== end) break;
+      if (placed.end - first.start > MAX_REQUEST_SIZE) break;
+      run.push(placed);
+      end = placed.end;
     }
     return run;
   }
@@ -85,28 +86,21 @@ export function createContentReader(image: OpenImage, options: ContentOptions = 
         signal?.throwIfAborted();
         const run = await nextRun(inode, k);
         k += run.length;
-        const start = run[0]!.unit.storedOffset;
-        const { unit: lastUnit, blobIndex } = run.at(-1)!;
+        const { start, blobIndex } = run[0]!;
         const isKept =
           run.length === 1 &&
           last?.blobIndex === blobIndex &&
           last.storedOffset === start &&
           last.decoded.good.has(run[0]!.chunk.index);
-        const stored = isKept
-          ? undefined
-          : await sources[blobIndex]!.read(
-              start,
-              lastUnit.storedOffset + lastUnit.storedSize - start,
-              signal,
-            );
-        for (const { layout, chunk, unit } of run) {
-          const from = unit.storedOffset - start;
+        const size = run.at(-1)!.end - start;
+        const stored = isKept ? undefined : await sources[blobIndex]!.read(start, size, signal);
+        for (const { layout, chunk, start: from, end } of run) {
           const decoded = isKept
             ? last!.decoded
-            : decodeUnit(layout, unit, stored?.subarray(from, from + unit.storedSize));
+            : decodeUnit(layout, unitOf(layout, chunk), stored?.subarray(from - start, end - start));
           const bytes = decoded.good.get(chunk.index);
           if (bytes === undefined) throw decoded.bad.get(chunk.index) ?? missingChunk(layout, chunk);
-          last = { blobIndex, storedOffset: unit.storedOffset, decoded };
+          last = { blobIndex, storedOffset: from, decoded };
           yield bytes;
         }
       }

@@ -128,23 +128,10 @@ export class BlobMeta {
     const { decodedOffset, size, storedOffset, storedSize, flags, dataHigh, dataLow } = info;
     const common = { index, decodedOffset, size, encrypted: (flags & ChunkInfoFlag.ENCRYPTED) !== 0 };
     if ((flags & ChunkInfoFlag.ZRAN) !== 0) {
-      const { inOffset, ...slice } = this.#slice(index, dataHigh);
-      const batch = {
-        index: dataHigh,
-        offset: dataLow,
-        storedSize: slice.inSize,
-        decodedSize: slice.outSize,
-      };
-      const { inflate } = slice;
-      return {
-        ...common,
-        storedOffset: inOffset,
-        storedSize: 0,
-        compressed: true,
-        crc: undefined,
-        batch,
-        inflate,
-      };
+      const { inOffset, inSize, outSize, inflate } = this.#slice(index, dataHigh);
+      const batch = { index: dataHigh, offset: dataLow, storedSize: inSize, decodedSize: outSize };
+      const place = { storedOffset: inOffset, storedSize: 0, compressed: true };
+      return { ...common, ...place, crc: undefined, batch, inflate };
     }
     if ((flags & ChunkInfoFlag.BATCH) !== 0) {
       const batch = { index: dataHigh, offset: dataLow, ...this.#batchContext(dataHigh) };

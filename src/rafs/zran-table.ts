@@ -15,6 +15,8 @@ export class ZranTable {
   readonly #bytes: Buffer;
   readonly #count: number;
   readonly #source: string;
+  /** The slice that was asked for last: chunks that follow each other share it. */
+  #last: { index: number; slice: ZranSlice } | undefined;
 
   /** `bytes` begin with `count` contexts; they are kept. Throws MALFORMED naming the context. */
   constructor(bytes: Buffer, count: number, source: string) {
@@ -28,6 +30,11 @@ export class ZranTable {
 
   /** Slice `index`; its dictionary is a view. MALFORMED if there is none. */
   slice(index: number): ZranSlice {
+    if (this.#last?.index !== index) this.#last = { index, slice: this.#decode(index) };
+    return this.#last.slice;
+  }
+
+  #decode(index: number): ZranSlice {
     if (index >= this.#count)
       throw new RafterError('MALFORMED', `${this.#source}: gzip slice ${index} does not exist`);
     const { inOffset, inSize, outSize, dictOffset, dictSize, byte, bits } = this.#context(index);
