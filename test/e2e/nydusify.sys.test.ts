@@ -52,6 +52,7 @@ describe.skipIf(missingPrograms('docker-registry'))('beside nydusify, with one r
     ['batches', ['--batch-size', '0x10000']],
     ['small-chunks', ['--chunk-size', '0x10000']],
     ['lz4', ['--compressor', 'lz4_block']],
+    ['rafs-v5', ['--fs-version', '5']],
   ] as const)('mounts what nydusify converted (%s) as nydusd does', async ([name, options], ctx) => {
     const program = peerOrSkip(ctx, 'nydusify');
     const image = `${registry.host}/odd:${name}`;
