@@ -41,7 +41,7 @@ export async function openArchive(
   try {
     handle = await plainFile(handle, path, tempDir);
     const { size } = await handle.stat();
-    const index = await indexTar(handle, size, path);
+    const index = await indexTar(handle, { size, name: path });
     return {
       path,
       ...index,

@@ -9,8 +9,10 @@ import { parsePaxNumber } from './tar-numbers.js';
 import { TAR_BLOCK } from './ustar.js';
 
 /** Most entries of an archive, and most bytes of one extended header (as Go's archive/tar has it). */
-export const MAX_ARCHIVE_ENTRIES = 1 << 18;
+const MAX_ARCHIVE_ENTRIES = 1 << 16;
 export const MAX_EXTENSION_SIZE = 1 << 20;
+/** Bytes that are read with a header: those of small files come along. */
+const WINDOW_SIZE = 32 << 10;
 /** Most links from one name to the next. */
 const MAX_LINKS = 16;
 
@@ -35,22 +37,26 @@ export interface TarIndex {
  * Finds the entries of a tar (V7, ustar, PAX, GNU) without reading the files in it. `size` is the tar's, in bytes. Errors name
  * `name` and the offset: MALFORMED, LIMIT_EXCEEDED, and TRUNCATED for a tar that ends inside an entry.
  */
-export async function indexTar(handle: FileHandle, size: number, name: string): Promise<TarIndex> {
+export async function indexTar(
+  handle: FileHandle,
+  { size, name, maxEntries = MAX_ARCHIVE_ENTRIES }: { size: number; name: string; maxEntries?: number },
+): Promise<TarIndex> {
   const members = new Map<string, Member>();
+  const nextBlock = blockReader(handle, size);
   let zeroBlocks = 0;
   let extension: Extension = {};
   let entries = 0;
   for (let at = 0; at < size && zeroBlocks < 2; ) {
     const what = `${name}: the tar entry at offset ${at}`;
-    const block = await readPart(handle, { offset: at, size: TAR_BLOCK }, { size, what });
+    const block = await nextBlock(at, what);
     at += TAR_BLOCK;
     if (block.every((byte) => byte === 0)) {
       zeroBlocks++;
       continue;
     }
     zeroBlocks = 0;
-    if (++entries > MAX_ARCHIVE_ENTRIES) {
-      throw new RafterError('LIMIT_EXCEEDED', `${name}: more than ${MAX_ARCHIVE_ENTRIES} tar entries`);
+    if (++entries > maxEntries) {
+      throw new RafterError('LIMIT_EXCEEDED', `${name}: more than ${maxEntries} tar entries`);
     }
     const header = readTarHeader(block, what);
     const content = { offset: at, size: contentSize(header, extension, what) };
@@ -150,6 +156,20 @@ function follow(members: Map<string, Member>, name: string, archive: string): Fi
     path = member.link;
   }
   return undefined;
+}
+
+/** Reads single blocks, in the order of their offsets. */
+function blockReader(handle: FileHandle, size: number): (at: number, what: string) => Promise<Buffer> {
+  let window: Buffer = Buffer.alloc(0);
+  let start = 0;
+  return async (at, what) => {
+    if (at + TAR_BLOCK > size) throw cutShort(what);
+    if (at + TAR_BLOCK > start + window.length) {
+      start = at;
+      window = await readExactly(handle, { offset: at, size: Math.min(WINDOW_SIZE, size - at) }, what);
+    }
+    return window.subarray(at - start, at - start + TAR_BLOCK);
+  };
 }
 
 async function readPart(

@@ -16,8 +16,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
 import { withDirectoryLock } from '../../src/image/file-lock.js';
+import { MAX_MARKER_SIZE } from '../../src/image/layout-files.js';
 import { LayoutSource } from '../../src/image/layout-source.js';
 import { LayoutTarget } from '../../src/image/layout-target.js';
+import { MAX_MANIFEST_SIZE } from '../../src/image/manifest.js';
 import { OCI_MANIFEST } from '../../src/image/media-types.js';
 import { storeBlob, storeImage, writeIndexLayout } from '../support/layout-image.js';
 
@@ -335,4 +337,21 @@ it('lets one work under the lock at a time, and says when that takes too long', 
       code: 'BUSY',
     });
   });
+});
+
+it('takes documents of the size and length of the limits, and none larger', async () => {
+  const entry = await writeImage('x', 'hello');
+  const index = (count: number) =>
+    JSON.stringify({ schemaVersion: 2, manifests: Array.from({ length: count }, () => entry) });
+  const resolve = (digest: string) => sourceOf(undefined, digest).resolve();
+  const write = (name: string, text: string) => writeFileSync(join(root, name), text);
+  write('index.json', index(1).padEnd(MAX_MANIFEST_SIZE));
+  expect(await resolve(entry.digest)).toMatchObject({ digest: entry.digest });
+  write('index.json', index(1).padEnd(MAX_MANIFEST_SIZE + 1));
+  await expect(resolve(entry.digest)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+  write('index.json', index(1));
+  write('oci-layout', '{"imageLayoutVersion":"1.0.0"}'.padEnd(MAX_MARKER_SIZE));
+  expect(await resolve(entry.digest)).toMatchObject({ digest: entry.digest });
+  write('oci-layout', '{"imageLayoutVersion":"1.0.0"}'.padEnd(MAX_MARKER_SIZE + 1));
+  await expect(resolve(entry.digest)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
 });
