@@ -1,5 +1,5 @@
 import type { PackPool } from '../codec/pack-pool.js';
-import { packBootstrapLayer } from '../image/bootstrap-layer.js';
+import { writeBootstrapLayer } from '../image/bootstrap-layer.js';
 import { type Descriptor, type Digest, hexOf } from '../image/descriptor.js';
 import { buildNydusManifest } from '../image/nydus-manifest.js';
 import { formatPlatform } from '../image/platform.js';
@@ -125,7 +125,7 @@ async function convertAndStore(
     withReferrer: context.withReferrer,
     merged: context.mergeIndex,
   });
-  await storeBytes(target, nydus.config.bytes, options.signal);
+  await storeBlob(target, options.signal, (write) => write(nydus.config.bytes));
   const { bytes, mediaType } = nydus.manifest;
   const manifest = await target.putManifest(bytes, mediaType, { tag: place.tag, signal: options.signal });
   clock.lap('publish');
@@ -160,15 +160,14 @@ async function storeBootstrap(
     prefetch: prefetch.map((path) => Buffer.from(path)),
   });
   const dictionaryBlobs = dictionary.usedBy(bootstrap);
-  const { bytes, diffId } = await packBootstrapLayer({
-    bootstrap,
-    blobMetas: [
-      ...blobs.map(({ digest, meta }) => ({ layerHex: hexOf(digest), bytes: meta })),
-      ...dictionaryBlobs.flatMap(({ ref, meta }) => (meta ? [{ layerHex: ref.id!, bytes: meta }] : [])),
-    ],
-  });
-  const stored = await storeBytes(target, bytes, signal);
-  return { ...stored, diffId, rawSize: bootstrap.length, dictionaryBlobs };
+  const blobMetas = [
+    ...blobs.map(({ digest, meta }) => ({ layerHex: hexOf(digest), bytes: meta })),
+    ...dictionaryBlobs.flatMap(({ ref, meta }) => (meta ? [{ layerHex: ref.id!, bytes: meta }] : [])),
+  ];
+  const { stored, result } = await storeBlob(target, signal, (write) =>
+    writeBootstrapLayer({ bootstrap, blobMetas }, write),
+  );
+  return { ...stored, ...result, rawSize: bootstrap.length, dictionaryBlobs };
 }
 
 /** Brings to the target what it lacks of the dictionary's blobs. Bytes that were copied. */
@@ -191,15 +190,16 @@ async function copyDictionaryBlobs(
   return bytes;
 }
 
-async function storeBytes(
+/** Stores what `produce` writes as a blob. */
+async function storeBlob<T>(
   target: ImageTarget,
-  bytes: Buffer,
   signal: AbortSignal | undefined,
-): Promise<{ digest: Digest; size: number }> {
+  produce: (write: (bytes: Buffer) => Promise<void>) => Promise<T>,
+): Promise<{ stored: { digest: Digest; size: number }; result: T }> {
   const writer = await target.createBlob(signal);
   try {
-    await writer.write(bytes);
-    return await writer.commit();
+    const result = await produce((bytes) => writer.write(bytes));
+    return { stored: await writer.commit(), result };
   } catch (error) {
     await writer.abort();
     throw error;

@@ -1,8 +1,8 @@
-import type { Readable } from 'node:stream';
-import { promisify } from 'node:util';
-import { constants, gzip } from 'node:zlib';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { constants, createGzip } from 'node:zlib';
 import { decompressLayer } from '../codec/decompress-stream.js';
-import { ociDigest, sha256Stream } from '../codec/digest.js';
+import { sha256Stream } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import type { Digest } from './descriptor.js';
 import { printable } from './printable.js';
@@ -25,6 +25,9 @@ const BLOB_META_NAME = /^(?:\.\/)?(?:image\/)?([0-9a-f]{64})\.blob\.meta$/;
 
 /** Header byte in which zlib names the operating system; 255 is "unknown", so that the bytes are the same everywhere. */
 const GZIP_OS_OFFSET = 9;
+/** Bytes that go into and come out of gzip at once. */
+const TAR_PIECE_SIZE = 1 << 20;
+const GZIP_PIECE_SIZE = 256 << 10;
 
 /** Chunk map of one blob, as nydusd keeps it beside its cache (`.blob.meta`). */
 export interface BlobMetaFile {
@@ -33,31 +36,64 @@ export interface BlobMetaFile {
   bytes: Buffer;
 }
 
-/**
- * Makes the bootstrap layer: a gzip'd tar of `image/image.boot` and one `image/<layer>.blob.meta` per blob, in the order
- * given. Same input, same bytes. `diffId` is the digest of the tar, which ends with exactly two zero blocks, as
- * nydusify's check wants it.
- */
-export async function packBootstrapLayer(content: {
+/** What a bootstrap layer is made of. */
+export interface BootstrapLayerContent {
   bootstrap: Buffer;
-  blobMetas: BlobMetaFile[];
-}): Promise<{ bytes: Buffer; diffId: Digest }> {
-  const tar = Buffer.concat([
-    encodeTarHeader({ name: DIRECTORY, type: 'dir', mode: 0o755, size: 0 }),
-    ...encodeFile(`${DIRECTORY}/image.boot`, content.bootstrap),
-    ...content.blobMetas.flatMap(({ layerHex, bytes }) =>
-      encodeFile(`${DIRECTORY}/${layerHex}.blob.meta`, bytes),
-    ),
-    Buffer.alloc(2 * TAR_BLOCK),
-  ]);
-  const bytes = await promisify(gzip)(tar, { level: constants.Z_BEST_COMPRESSION });
-  bytes[GZIP_OS_OFFSET] = 255;
-  return { bytes, diffId: ociDigest(tar) };
+  /** In the order in which they are to stand. */
+  blobMetas: readonly BlobMetaFile[];
 }
 
-function encodeFile(name: string, bytes: Buffer): Buffer[] {
-  const header = encodeTarHeader({ name, type: 'file', mode: 0o444, size: bytes.length });
-  return [header, bytes, Buffer.alloc(-bytes.length & (TAR_BLOCK - 1))];
+/**
+ * Makes the bootstrap layer: a gzip'd tar of `image/image.boot` and one `image/<layer>.blob.meta` per blob, in the order
+ * given. Same input, same bytes, which `write` is given as they come. `diffId` is the digest of the tar, which ends with exactly two
+ * zero blocks, as nydusify's check wants it.
+ */
+export async function writeBootstrapLayer(
+  content: BootstrapLayerContent,
+  write: (bytes: Buffer) => Promise<void>,
+): Promise<{ diffId: Digest }> {
+  const hash = sha256Stream();
+  function* hashed(): Generator<Buffer> {
+    for (const piece of tarPieces(content)) {
+      hash.update(piece);
+      yield piece;
+    }
+  }
+  await pipeline(
+    Readable.from(hashed(), { highWaterMark: 1 }),
+    createGzip({ level: constants.Z_BEST_COMPRESSION, chunkSize: GZIP_PIECE_SIZE }),
+    async (pieces: AsyncIterable<Buffer>) => {
+      let isFirst = true;
+      for await (const piece of pieces) {
+        if (isFirst) piece[GZIP_OS_OFFSET] = 255;
+        isFirst = false;
+        await write(piece);
+      }
+    },
+  );
+  return { diffId: `sha256:${hash.hex()}` };
+}
+
+/** As `writeBootstrapLayer`, in one buffer. */
+export async function packBootstrapLayer(
+  content: BootstrapLayerContent,
+): Promise<{ bytes: Buffer; diffId: Digest }> {
+  const pieces: Buffer[] = [];
+  const { diffId } = await writeBootstrapLayer(content, async (piece) => void pieces.push(piece));
+  return { bytes: Buffer.concat(pieces), diffId };
+}
+
+function* tarPieces({ bootstrap, blobMetas }: BootstrapLayerContent): Generator<Buffer> {
+  yield encodeTarHeader({ name: DIRECTORY, type: 'dir', mode: 0o755, size: 0 });
+  yield* filePieces(`${DIRECTORY}/image.boot`, bootstrap);
+  for (const { layerHex, bytes } of blobMetas) yield* filePieces(`${DIRECTORY}/${layerHex}.blob.meta`, bytes);
+  yield Buffer.alloc(2 * TAR_BLOCK);
+}
+
+function* filePieces(name: string, bytes: Buffer): Generator<Buffer> {
+  yield encodeTarHeader({ name, type: 'file', mode: 0o444, size: bytes.length });
+  for (let at = 0; at < bytes.length; at += TAR_PIECE_SIZE) yield bytes.subarray(at, at + TAR_PIECE_SIZE);
+  yield Buffer.alloc(-bytes.length & (TAR_BLOCK - 1));
 }
 
 /** What a bootstrap layer holds. */

@@ -18,6 +18,7 @@ import {
   MAX_DECODED_SIZE,
   MAX_STORED_SIZE,
 } from './limits.js';
+import { PlacedChunks } from './placed-chunks.js';
 import { encodeTarFooter, TAR_FOOTER_SIZE } from './tar-footer.js';
 import { encodeToc } from './toc.js';
 import { TocName } from './toc-entry.js';
@@ -54,9 +55,8 @@ export class BlobBuilder {
   readonly #digester: DigestAlgorithm;
   readonly #infos = new GrowingBuffer();
   readonly #batches = new GrowingBuffer();
-  readonly #digests = new GrowingBuffer();
+  readonly #chunks = new PlacedChunks(this.ref);
   readonly #hash = createHash('sha256');
-  #chunkCount = 0;
   #batchCount = 0;
   #storedSize = 0;
   #decodedSize = 0;
@@ -70,7 +70,7 @@ export class BlobBuilder {
 
   /** True while there are no chunks. An empty blob must not be written; nothing refers to it. */
   get isEmpty(): boolean {
-    return this.#chunkCount === 0;
+    return this.#chunks.count === 0;
   }
 
   /**
@@ -144,7 +144,7 @@ export class BlobBuilder {
     if (this.isEmpty) throw new Error('an empty blob must not be written');
     const dataFooter = this.#end(TocName.DATA, this.#storedSize);
     const dataDigest = this.#hash.copy().digest();
-    const array = Buffer.concat([this.#infos.bytes, this.#batches.bytes]);
+    const array = Buffer.concat([...this.#infos.pieces, ...this.#batches.pieces]);
     const packed = compress(this.#compressor, array);
     const raw = packed.length >= array.length;
     const ci = {
@@ -158,7 +158,7 @@ export class BlobBuilder {
     const stored = raw ? array : packed;
     this.#hash.update(stored).update(header);
     const metaFooter = this.#end(TocName.CHUNK_INFOS, stored.length + header.length);
-    const digests = this.#digests.bytes;
+    const digests = this.#chunks.digests();
     this.#hash.update(digests);
     const digestFooter = this.#end(TocName.DIGESTS, digests.length);
 
@@ -192,7 +192,7 @@ export class BlobBuilder {
     this.#hash.update(toc);
     this.ref.finish({
       chunkSize: this.#chunkSize,
-      chunkCount: this.#chunkCount,
+      chunkCount: this.#chunks.count,
       compressor: this.#compressor,
       digester: this.#digester,
       features,
@@ -219,8 +219,8 @@ export class BlobBuilder {
     if (storedSize === 0 || (expected !== undefined && storedSize !== expected)) {
       throw new Error(`a chunk of ${size} bytes cannot be stored as ${storedSize}`);
     }
-    if (this.#chunkCount >= MAX_CHUNKS_PER_BLOB)
-      throw limit('chunks of a blob', this.#chunkCount + 1, MAX_CHUNKS_PER_BLOB);
+    if (this.#chunks.count >= MAX_CHUNKS_PER_BLOB)
+      throw limit('chunks of a blob', this.#chunks.count + 1, MAX_CHUNKS_PER_BLOB);
     const end = this.#storedSize + storedSize;
     if (end > MAX_STORED_SIZE) throw limit('stored bytes of a blob', end, MAX_STORED_SIZE);
     const decodedEnd = this.#decodedSize + size;
@@ -237,7 +237,6 @@ export class BlobBuilder {
     listed: { storedOffset: number; storedSize: number; flags: number },
   ): Chunk {
     const decodedOffset = this.#decodedSize;
-    const index = this.#chunkCount;
     this.#infos.append(CHUNK_INFO_V2_SIZE, (target, offset) => {
       const { flags, storedOffset, storedSize, dataLow, dataHigh } = info;
       encodeChunkInfoV2(
@@ -246,13 +245,8 @@ export class BlobBuilder {
         offset,
       );
     });
-    this.#digests.append(digest.length, (target, offset) => {
-      digest.copy(target, offset);
-    });
-    this.#chunkCount++;
     this.#decodedSize = alignUp(decodedOffset + size, BLOCK_SIZE);
-    const { storedOffset, storedSize, flags } = listed;
-    return { blob: this.ref, index, digest, crc, size, decodedOffset, storedOffset, storedSize, flags };
+    return this.#chunks.add({ digest, crc, size, decodedOffset, ...listed });
   }
 
   #append(stored: Buffer): void {
@@ -278,12 +272,12 @@ export class BlobBuilder {
         magic: CONTEXT_MAGIC,
         features,
         ciCompressor: compressorId(ci.compressor),
-        ciEntries: this.#chunkCount,
+        ciEntries: this.#chunks.count,
         ciOffset: ci.offset,
         ciCompressedSize: ci.compressedSize,
         ciUncompressedSize: ci.uncompressedSize,
-        contextsOffset: batched ? this.#infos.bytes.length : 0,
-        contextsSize: this.#batches.bytes.length,
+        contextsOffset: batched ? this.#infos.length : 0,
+        contextsSize: this.#batches.length,
         contextsCount: this.#batchCount,
         magicEnd: CONTEXT_MAGIC,
       },

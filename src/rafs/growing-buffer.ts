@@ -1,23 +1,31 @@
-const FIRST_SIZE = 4096;
+const SLAB_SIZE = 64 << 10;
 
-/** Bytes that are appended piece by piece; takes at most twice the room. */
+/** Bytes that are appended piece by piece. It never copies what it has, and takes at most one slab more than that. */
 export class GrowingBuffer {
-  #bytes = Buffer.alloc(FIRST_SIZE);
+  readonly #full: Buffer[] = [];
+  #slab = Buffer.alloc(0);
+  #used = 0;
   #length = 0;
 
-  /** Makes room for `size` zero bytes at the end and lets `write` fill them in. */
+  /** Bytes that have been appended. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Makes room for `size` zero bytes at the end, at most 64 KiB, and lets `write` fill them in. */
   append(size: number, write: (target: Buffer, offset: number) => void): void {
-    if (this.#length + size > this.#bytes.length) {
-      const larger = Buffer.alloc(Math.max(2 * this.#bytes.length, this.#length + size));
-      this.#bytes.copy(larger, 0, 0, this.#length);
-      this.#bytes = larger;
+    if (this.#used + size > this.#slab.length) {
+      this.#full.push(this.#slab.subarray(0, this.#used));
+      this.#slab = Buffer.alloc(SLAB_SIZE);
+      this.#used = 0;
     }
-    write(this.#bytes, this.#length);
+    write(this.#slab, this.#used);
+    this.#used += size;
     this.#length += size;
   }
 
-  /** What has been appended. A view: valid until the next `append`. */
-  get bytes(): Buffer {
-    return this.#bytes.subarray(0, this.#length);
+  /** What has been appended, in pieces. Views: valid until the next `append`. */
+  get pieces(): Buffer[] {
+    return [...this.#full, this.#slab.subarray(0, this.#used)];
   }
 }

@@ -8,7 +8,7 @@ import { checkInode, checkName } from './tree-check.js';
 import { xattrAreaSize } from './xattr.js';
 
 /** Names and targets of a placed directory. */
-export interface PlacedDirectory {
+interface PlacedDirectory {
   /** With "." and "..", in byte order; bytes as latin1 text. */
   names: string[];
   /** For each name the inode's position in the layout. */
