@@ -1,5 +1,5 @@
 import { ociDigest } from '../codec/digest.js';
-import { isRafterError, RafterError } from '../errors.js';
+import { isRafterError, messageOf, RafterError } from '../errors.js';
 import { type Descriptor, type Digest, isDigest, verifyDigest } from '../image/descriptor.js';
 import { MAX_MANIFEST_SIZE, parseManifest } from '../image/manifest.js';
 import {
@@ -11,7 +11,8 @@ import {
   OCI_MANIFEST,
 } from '../image/media-types.js';
 import type { Access } from './endpoint-client.js';
-import type { Session } from './session.js';
+import { RegistryError } from './error.js';
+import type { Session, SessionResponse } from './session.js';
 import { discardBody, type HttpResponse, readBody } from './transport.js';
 
 const ACCEPT = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX].join(', ');
@@ -96,32 +97,80 @@ export async function headManifest(
   }
 }
 
+/** What the registry did with a manifest. */
+interface PutAnswer {
+  /** It lists the manifest as a referrer of its subject (OCI-Subject). */
+  listsSubject: boolean;
+}
+
+/** How often a manifest is sent again because the registry does not know of blobs that it was just sent. */
+const MAX_UNKNOWN_BLOBS = 3;
+
 /** Stores a manifest under a tag or its digest. DIGEST_MISMATCH if the registry understood other bytes. */
 export async function putManifest(
   session: Session,
   reference: string,
   manifest: StoredManifest,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<PutAnswer> {
   const { bytes, descriptor } = manifest;
-  await session.retry(async () => {
-    const response = await session.send({
-      method: 'PUT',
-      path: `manifests/${reference}`,
-      headers: { 'content-type': descriptor.mediaType },
-      body: { size: bytes.length, open: () => bytes },
-      access: 'push',
-      expect: [200, 201, 202],
-      signal,
-    });
+  let unknown = 0;
+  return session.retry(async () => {
+    let response: SessionResponse;
+    try {
+      response = await session.send({
+        method: 'PUT',
+        path: `manifests/${reference}`,
+        headers: { 'content-type': descriptor.mediaType },
+        body: { size: bytes.length, open: () => bytes },
+        access: 'push',
+        expect: [200, 201, 202],
+        signal,
+      });
+    } catch (error) {
+      // Storage behind a registry may take a moment to show what it took.
+      if (!isUnknownBlob(error) || ++unknown === MAX_UNKNOWN_BLOBS) throw error;
+      throw new RafterError('UNAVAILABLE', messageOf(error), { cause: error });
+    }
     await discardBody(response);
     const said = saidDigest(response);
-    if (said === undefined || said === descriptor.digest) return;
+    if (said === undefined || said === descriptor.digest) {
+      return { listsSubject: response.headers['oci-subject'] !== undefined };
+    }
     throw new RafterError(
       'DIGEST_MISMATCH',
       `${session.name}: the registry stored the manifest as ${said} instead of ${descriptor.digest}`,
     );
   }, signal);
+}
+
+/**
+ * Removes a manifest by its digest, with all tags that name it, or one tag. False if there is none. UNSUPPORTED where the registry does
+ * not offer that.
+ */
+export async function deleteManifest(
+  session: Session,
+  reference: string,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  return session.retry(async () => {
+    const response = await session.send({
+      method: 'DELETE',
+      path: `manifests/${reference}`,
+      access: 'delete',
+      expect: [200, 202, 204, 404],
+      signal,
+    });
+    await discardBody(response);
+    return response.status !== 404;
+  }, signal);
+}
+
+function isUnknownBlob(error: unknown): boolean {
+  return (
+    error instanceof RegistryError &&
+    error.errors.some(({ code }) => code === 'MANIFEST_BLOB_UNKNOWN' || code === 'BLOB_UNKNOWN')
+  );
 }
 
 function saidDigest({ headers }: HttpResponse): Digest | undefined {

@@ -1,11 +1,12 @@
 import type { RegistryReference } from '../image/reference.js';
 import type { CredentialLookup } from './credentials.js';
 import type { EndpointClient, RepositoryRequest } from './endpoint-client.js';
-import { RegistryError } from './error.js';
+import { parseErrors, RegistryError } from './error.js';
 import { findEndpoints } from './hosts/find-endpoints.js';
 import { originApi } from './hosts/origin.js';
 import { familiarHost } from './hosts/server-name.js';
 import type { RegistryOptions } from './options.js';
+import { profileByHost, profileHint, refineProfile } from './profiles/index.js';
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.js';
 import { createServers, type ServerAnswer, type Servers } from './servers.js';
 import { createTransport, type HttpResponse, readBody, type Transport } from './transport.js';
@@ -77,8 +78,12 @@ async function refusal(
 ): Promise<RegistryError> {
   const body = await readBody(response, MAX_ERROR_BODY, what).catch(() => Buffer.alloc(0));
   const { status, headers } = response;
-  const hint = status === 401 || status === 403 ? await denialHint(endpoint.api.host, lookup) : undefined;
-  return new RegistryError(what, { status, headers, body: body.toString('utf8') }, hint);
+  const text = body.toString('utf8');
+  const denial = status === 401 || status === 403 ? await denialHint(endpoint.api.host, lookup) : undefined;
+  const profile = refineProfile(profileByHost(endpoint.api.host), headers);
+  const known = profileHint(profile, { status, codes: parseErrors(text).map(({ code }) => code) });
+  const hint = [denial, known].filter((one) => one !== undefined).join('; ');
+  return new RegistryError(what, { status, headers, body: text }, hint || undefined);
 }
 
 async function denialHint(host: string, lookup: CredentialLookup): Promise<string> {

@@ -1,6 +1,7 @@
 import { ociDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
+import { parseManifest } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
 import type { ImageSource } from '../image/source.js';
 import type {
@@ -16,6 +17,7 @@ import { headManifest, putManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
 import { profileByHost } from './profiles/index.js';
 import type { Profile } from './profiles/profile.js';
+import { addToReferrersTag, referrerDescriptor } from './referrers-tag.js';
 import { openSession, type Session } from './session.js';
 import { sourceBodies } from './source-body.js';
 import { createSpool } from './spool.js';
@@ -95,12 +97,18 @@ export class RegistryTarget implements ImageTarget {
         { hint: 'name the target by a tag only' },
       );
     }
+    const manifest = parseManifest(bytes, this.name, mediaType);
+    const { subject } = manifest;
     const place = options.tag && tag !== undefined ? tag : descriptor.digest;
-    if (place === descriptor.digest) {
+    if (place === descriptor.digest && subject === undefined) {
       const found = await headManifest(this.#session, place, { access: 'push', signal });
       if (found?.digest === descriptor.digest) return descriptor;
     }
-    await putManifest(this.#session, place, { bytes, descriptor }, signal);
+    const { listsSubject } = await putManifest(this.#session, place, { bytes, descriptor }, signal);
+    if (subject !== undefined && !listsSubject) {
+      const referrer = referrerDescriptor(manifest, descriptor);
+      await addToReferrersTag(this.#session, subject.digest, referrer, signal);
+    }
     return descriptor;
   }
 

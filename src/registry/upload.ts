@@ -40,7 +40,7 @@ export async function uploadBlob(
       return 'uploaded';
     } catch (error) {
       failure ??= error;
-      if (!isRefusedWay(error, blob.size)) break;
+      if (!isRefusedWay(error, { way, size: blob.size })) break;
     }
     place = undefined;
   }
@@ -75,11 +75,13 @@ async function beginOrMount(
 }
 
 /** True for an error that another way of sending the same bytes may not have. */
-function isRefusedWay(error: unknown, size: number): boolean {
+function isRefusedWay(error: unknown, { way, size }: { way: Way; size: number }): boolean {
   if (error instanceof RegistryError) {
     const { status, errors } = error;
     if (status === 400) {
-      return !errors.some(({ code }) => ['DIGEST_INVALID', 'SIZE_INVALID', 'NAME_INVALID'].includes(code));
+      // Sent whole, these are final; after PATCH they come from a registry that kept only some of what it was sent.
+      const isDigest = errors.some(({ code }) => code === 'DIGEST_INVALID' || code === 'SIZE_INVALID');
+      return !isDigest || way !== putWhole;
     }
     return [404, 405, 408, 411, 413, 415, 416, 501, 504].includes(status);
   }

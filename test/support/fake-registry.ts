@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ociDigest } from '../../src/codec/digest.js';
+import { OCI_INDEX } from '../../src/image/media-types.js';
 import { parseReference, type RegistryReference } from '../../src/image/reference.js';
 import { FakeUploads } from './fake-uploads.js';
 
@@ -29,6 +30,13 @@ export interface FakeRegistry {
   manifests: Map<string, { mediaType: string; bytes: Buffer }>;
   /** Uploads under way, and how this registry takes them. */
   uploads: FakeUploads;
+  /** What it offers beyond blobs and manifests; nothing by default. */
+  traits: {
+    referrers?: boolean;
+    referrersPerPage?: number;
+    deletes?: boolean;
+    headers?: Record<string, string>;
+  };
   /** Lets `handler` answer the next `times` requests whose `METHOD URL` matches. Later ones come before earlier ones. */
   intercept(match: RegExp, handler: Handler, times?: number): void;
   addBlob(bytes: Buffer): { mediaType: string; digest: string; size: number };
@@ -43,6 +51,7 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
   const manifests: FakeRegistry['manifests'] = new Map();
   const requests: FakeRequest[] = [];
   const uploads = new FakeUploads(blobs);
+  const traits: FakeRegistry['traits'] = {};
   const rules: { match: RegExp; handler: Handler; left: number }[] = [];
   let host = '';
 
@@ -57,6 +66,7 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
     const { method = '', url = '', headers } = incoming;
     const request: FakeRequest = { method, url, headers, body: Buffer.concat(pieces), incoming };
     requests.push(request);
+    for (const [name, value] of Object.entries(traits.headers ?? {})) response.setHeader(name, value);
     const applicable = rules
       .filter(({ match, left }) => left > 0 && match.test(`${method} ${url}`))
       .reverse();
@@ -74,11 +84,22 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
     const [, kind, name = ''] = /^\/v2\/.+?\/(blobs|manifests)\/(.*)$/.exec(url.pathname) ?? [];
     if (kind === 'blobs' && name.startsWith('uploads/')) return uploads.serve(request, response, host);
     if (kind === 'blobs') return serveBlob(request, response, blobs.get(name));
+    if (url.pathname === '/v2/') return void response.end('{}');
+    if (url.pathname.includes('/referrers/') && traits.referrers) return serveReferrers(url, response);
+    if (request.method === 'DELETE' && kind === 'manifests') {
+      if (!traits.deletes) return answerError(response, 405, 'UNSUPPORTED');
+      const bytes = manifests.get(name)?.bytes;
+      for (const [key, { bytes: other }] of manifests)
+        if (key === name || other === bytes) manifests.delete(key);
+      return void response.writeHead(bytes ? 202 : 404).end();
+    }
     if (kind === 'manifests' && request.method === 'PUT') {
       const manifest = { mediaType: request.headers['content-type'] ?? '', bytes: request.body };
       const digest = ociDigest(request.body);
       manifests.set(name, manifest).set(digest, manifest);
-      response.writeHead(201, { 'docker-content-digest': digest }).end();
+      const { subject } = JSON.parse(request.body.toString());
+      const listed = traits.referrers && subject ? { 'oci-subject': subject.digest } : {};
+      response.writeHead(201, { 'docker-content-digest': digest, ...listed }).end();
       return;
     }
     if (kind === 'manifests') {
@@ -95,6 +116,25 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
     answerError(response, 404, 'NAME_UNKNOWN');
   }
 
+  function serveReferrers(url: URL, response: ServerResponse) {
+    const digest = /[^/]*$/.exec(url.pathname)![0];
+    const [from, wanted] = [Number(url.searchParams.get('from')), url.searchParams.get('artifactType')];
+    const all = [...manifests].flatMap(([key, { mediaType, bytes }]) => {
+      const { subject, artifactType, annotations } = JSON.parse(bytes.toString());
+      const isOne = key.startsWith('sha256:') && subject?.digest === digest;
+      if (!isOne || (wanted !== null && artifactType !== wanted)) return [];
+      return [{ mediaType, digest: key, size: bytes.length, artifactType, annotations }];
+    });
+    const { referrersPerPage: count = all.length } = traits;
+    const next = `<${url.pathname}?from=${from + count}>; rel="next"`;
+    response.writeHead(200, {
+      'content-type': OCI_INDEX,
+      ...(from + count < all.length ? { link: next } : {}),
+    });
+    const page = all.slice(from, from + count);
+    response.end(JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: page }));
+  }
+
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -104,6 +144,7 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
     blobs,
     manifests,
     uploads,
+    traits,
     intercept: (match, handler, times = 1) => void rules.push({ match, handler, left: times }),
     addBlob(bytes) {
       const digest = ociDigest(bytes);

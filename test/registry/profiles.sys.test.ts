@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ociDigest } from '../../src/codec/digest.js';
+import type { ImageSource } from '../../src/image/source.js';
+import { profileByHost, profileHint, refineProfile } from '../../src/registry/profiles/index.js';
+import type { Profile } from '../../src/registry/profiles/profile.js';
+import { openSession, type Session } from '../../src/registry/session.js';
+import { sourceBodies } from '../../src/registry/source-body.js';
+import { uploadBlob } from '../../src/registry/upload.js';
+import { type FakeRegistry, quickly, startFakeRegistry } from '../support/fake-registry.js';
+import type { UploadTraits } from '../support/fake-uploads.js';
+
+let registry: FakeRegistry;
+let session: Session;
+beforeEach(async () => {
+  registry = await startFakeRegistry();
+  session = openSession(registry.reference(), { dockerConfig: '/nonexistent', retry: quickly });
+});
+afterEach(async () => {
+  await session.close();
+  await registry.stop();
+});
+
+/** Sends `bytes` as to a registry of that profile. */
+async function upload(profile: Profile, bytes: Buffer, mount?: { from?: string }) {
+  const digest = ociDigest(bytes);
+  const blob = { mediaType: 'a/b', digest, size: bytes.length };
+  const source = {
+    name: 'memory',
+    openBlob: async () => Readable.from([bytes]),
+    readBlobRange: async (_, offset, length) => bytes.subarray(offset, offset + length),
+  } as Partial<ImageSource> as ImageSource;
+  const how = await uploadBlob(
+    session,
+    { digest, size: bytes.length, body: sourceBodies(source, blob, {}) },
+    { profile, mount },
+  );
+  expect(registry.blobs.get(digest)?.equals(bytes)).toBe(true);
+  return how;
+}
+
+const requests = () => registry.requests.map(({ method }) => method).join(' ');
+
+it.each([
+  ['docker.io', 'Docker Hub'],
+  ['registry-1.docker.io', 'Docker Hub'],
+  ['quay.io', 'Quay'],
+  ['123456789012.dkr.ecr.eu-central-1.amazonaws.com', 'Amazon ECR'],
+  ['public.ecr.aws', 'Amazon ECR'],
+  ['europe-west3-docker.pkg.dev', 'Google Artifact Registry'],
+  ['eu.gcr.io', 'Google Artifact Registry'],
+  ['ghcr.io', 'GitHub Container Registry'],
+  ['example.azurecr.io', 'Azure Container Registry'],
+  ['example.com:5000', 'OCI registry'],
+  ['notdocker.io', 'OCI registry'],
+  ['ghcr.io.example.com', 'OCI registry'],
+])('%s is %s', (host, name) => {
+  expect(profileByHost(host).name).toBe(name);
+});
+
+it.each([
+  [{ 'x-harbor-csrf-token': 'x', 'docker-distribution-api-version': 'registry/2.0' }, 'Harbor'],
+  [{ 'access-control-allow-headers': 'Authorization,content-type,X-ZOT-API-CLIENT' }, 'zot'],
+  [{ 'docker-distribution-api-version': 'registry/2.0' }, 'Distribution'],
+  [{ server: 'nginx' }, 'OCI registry'],
+])('an unknown host that answers with %o is %s', (headers, name) => {
+  expect(refineProfile(profileByHost('example.com'), headers).name).toBe(name);
+  expect(refineProfile(profileByHost('quay.io'), headers).name).toBe('Quay');
+});
+
+it('tells users what an error means at this registry', () => {
+  const ecr = profileByHost('public.ecr.aws');
+  expect(profileHint(ecr, { status: 404, codes: ['NAME_UNKNOWN'] })).toContain('create-repository');
+  expect(profileHint(ecr, { status: 404, codes: [] })).toBeUndefined();
+  expect(profileHint(profileByHost('docker.io'), { status: 429, codes: [] })).toContain('login');
+});
+
+describe.each<[host: string, traits: UploadTraits, requests: string]>([
+  // Both Distributions, and what is built on them: one PUT.
+  ['docker.io', { forgetsCut: true }, 'POST PUT'],
+  ['example.com', {}, 'POST PUT'],
+  // A mount without a repository to take from is an error there, so it is not tried.
+  ['quay.io', { mount: 'needs-from' }, 'POST PUT'],
+  ['123456789012.dkr.ecr.eu-central-1.amazonaws.com', { patch: 'lose-later', patchStatus: 201 }, 'POST PUT'],
+  ['eu.gcr.io', { patch: 'refuse' }, 'POST PUT'],
+  ['ghcr.io', { patch: 'keep-last', patchWithLength: false }, 'POST PUT'],
+])('%s', (host, traits, expected) => {
+  it('takes a small and a large blob', async () => {
+    Object.assign(registry.uploads.traits, traits);
+    for (const size of [0, 1000, 25 << 20]) {
+      registry.requests.length = 0;
+      await upload(profileByHost(host), randomBytes(size));
+      expect(requests()).toBe(expected);
+    }
+  });
+});
+
+describe('example.azurecr.io', () => {
+  it('gets large blobs in pieces, and small ones whole', async () => {
+    registry.uploads.traits.largestBody = 20 << 20;
+    const profile = profileByHost('example.azurecr.io');
+    await upload(profile, randomBytes(1000));
+    await upload(profile, randomBytes(33 << 20));
+    expect(requests()).toBe('POST PUT POST PATCH PATCH PATCH PUT');
+  });
+});
+
+describe('a registry with larger and smaller limits than known', () => {
+  it('that loses all but the first PATCH, gets the blob by one', async () => {
+    Object.assign(registry.uploads.traits, { patch: 'lose-later' });
+    const bytes = randomBytes(18 << 20);
+    await upload({ name: 'x', upload: { largestPut: 1 << 20 } }, bytes);
+    // In pieces, which the digest shows to be wrong; then in one.
+    expect(requests()).toBe('POST PATCH PATCH PUT POST PATCH PUT');
+  });
+});
+
+describe('mounting', () => {
+  const bytes = randomBytes(2_000_000);
+  const elsewhere = () => registry.uploads.elsewhere.set('team/base', new Map([[ociDigest(bytes), bytes]]));
+
+  it.each<[behaviour: UploadTraits['mount'], from: string | undefined, how: string, requests: string]>([
+    ['from', 'team/base', 'mounted', 'POST'],
+    ['from', 'team/other', 'uploaded', 'POST PUT'],
+    ['from', undefined, 'uploaded', 'POST PUT'],
+    ['anonymous', undefined, 'mounted', 'POST'],
+    ['never', 'team/base', 'uploaded', 'POST PUT'],
+    ['error', 'team/base', 'uploaded', 'POST POST PUT'],
+    ['needs-from', undefined, 'uploaded', 'POST POST PUT'],
+  ])('where it is "%s", from %s: %s', async (behaviour, from, how, expected) => {
+    elsewhere();
+    registry.uploads.traits.mount = behaviour;
+    expect(await upload({ name: 'x' }, bytes, from === undefined ? {} : { from })).toBe(how);
+    expect(requests()).toBe(expected);
+    const query = from === undefined ? '' : `&from=${encodeURIComponent(from)}`;
+    expect(registry.requests[0]!.url).toMatch(new RegExp(`\\?mount=sha256%3A[0-9a-f]{64}${query}$`));
+  });
+});
