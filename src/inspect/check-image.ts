@@ -12,7 +12,7 @@ import { type Bootstrap, parseBootstrap } from '../rafs/bootstrap.js';
 import { BootstrapV5 } from '../rafs/v5/bootstrap-v5.js';
 import { checkBlob, checkUnusedBlob } from './check-blob.js';
 import { type ChunkTable, checkChunkTable, openChunkTable } from './check-chunk-table.js';
-import { checkDiffIds, checkManifest } from './check-manifest.js';
+import { checkDiffIds, checkFsVersion, checkManifest } from './check-manifest.js';
 import { checkTree } from './check-tree.js';
 import { checkInodesV5, chunkTableOfV5 } from './check-v5.js';
 import { checkAgainstSource } from './diff-images.js';
@@ -103,6 +103,7 @@ async function checkFound(
     layer && faults.guard('bootstrap', () => parseBootstrap(layer.bootstrap, `${name}: bootstrap`));
   const layers = blobLayers(manifest);
   const used = new Set<string>();
+  if (bootstrap) checkFsVersion(manifest, bootstrap.version, faults);
   bootstrap?.blobs.forEach(requireReadable);
   const table =
     layer && bootstrap && faults.guard('bootstrap', () => chunkTableOf(bootstrap, layer.bootstrap));

@@ -30,9 +30,18 @@ export function checkManifest(manifest: Manifest, faults: FaultList): void {
     faults.add('manifest', `${name}: media type ${last.mediaType}, expected ${OCI_LAYER_GZIP}`);
   if (last.annotations?.[NYDUS_BOOTSTRAP] !== 'true')
     faults.add('manifest', `${name}: annotation ${NYDUS_BOOTSTRAP} is not "true"`);
-  const version = last.annotations?.[NYDUS_FS_VERSION];
-  if (version !== undefined && version !== '6')
-    faults.add('manifest', `${name}: annotation ${NYDUS_FS_VERSION} is "${version}", expected "6"`);
+}
+
+/** Compares the version that the manifest announces, if it does, with that of the bootstrap. */
+export function checkFsVersion(manifest: Manifest, version: number, faults: FaultList): void {
+  for (const { digest, annotations } of manifest.layers.slice(-1)) {
+    const announced = annotations?.[NYDUS_FS_VERSION] ?? `${version}`;
+    if (announced !== `${version}`)
+      faults.add(
+        'manifest',
+        `layer ${digest}: annotation ${NYDUS_FS_VERSION} is "${announced}", expected "${version}"`,
+      );
+  }
 }
 
 /** Checks the configuration's diff ids: the blobs' own digests, then that of the bootstrap layer's tar (undefined: unknown). */

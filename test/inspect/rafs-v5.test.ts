@@ -21,6 +21,7 @@ import { SampleSource } from '../cache/sample-blob.js';
 import { writeGoldenLayout } from '../mount/layouts.js';
 import { golden, goldenTree } from '../rafs/golden.js';
 import { putTogether } from '../support/nydus-layout.js';
+import { plant } from './planted-image.js';
 
 let dir: string;
 beforeAll(async () => {
@@ -119,6 +120,21 @@ describe('check', () => {
 
   it('finds nothing in a good image', async () => {
     expect(await check(await image())).toEqual({ faults: [], names: 30, chunks: 23 });
+  });
+
+  it.each([
+    ['5', 0],
+    ['6', 1],
+  ])('expects that the manifest announces the version: %s', async (announced, expected) => {
+    const changed = await plant(await image(), join(dir, `announced${announced}`), {
+      manifest: (json) => {
+        const { layers } = json as { layers: { annotations: Record<string, string> }[] };
+        layers.at(-1)!.annotations['containerd.io/snapshot/nydus-fs-version'] = announced;
+      },
+    });
+    const { faults } = await check(changed);
+    expect(faults).toHaveLength(expected);
+    for (const fault of faults) expect(fault).toMatch(/nydus-fs-version is "6", expected "5"/);
   });
 
   const nidOf = (bootstrap: BootstrapV5, type: string) =>
