@@ -17,6 +17,9 @@ import {
   OCI_LAYER_GZIP,
 } from './media-types.js';
 
+/** End of the media type of a layer that is encrypted as a whole (ocicrypt). */
+const ENCRYPTED_SUFFIX = '+encrypted';
+
 /** RAFS version that images are written in, as its annotation says it. */
 const FS_VERSION = '6';
 
@@ -100,9 +103,19 @@ export function isNydusManifest(manifest: Manifest): boolean {
   return manifest.layers.at(-1)?.annotations?.[NYDUS_BOOTSTRAP] !== undefined;
 }
 
-/** The bootstrap layer of a Nydus manifest; UNSUPPORTED, with a hint, if it is another image. `name` is the image's. */
+/**
+ * The bootstrap layer of a Nydus manifest; UNSUPPORTED, with a hint, if it is another image, or one whose bootstrap layer is
+ * encrypted. `name` is the image's.
+ */
 export function findBootstrapLayer(manifest: Manifest, name: string): Descriptor {
   const last = manifest.layers.at(-1);
+  if (last?.mediaType.endsWith(ENCRYPTED_SUFFIX) && isNydusManifest(manifest)) {
+    throw new RafterError(
+      'UNSUPPORTED',
+      `${name}: the bootstrap layer ${last.digest} is encrypted (ocicrypt), and with it the keys of all blobs`,
+      { hint: 'decrypt it first: skopeo copy --decryption-key PRIVATE_KEY' },
+    );
+  }
   if (last !== undefined && isNydusManifest(manifest)) return last;
   throw new RafterError('UNSUPPORTED', `${name}: not a Nydus image`, {
     hint: 'make one of it with rafter convert',

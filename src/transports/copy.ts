@@ -5,6 +5,7 @@ import { findManifest } from '../image/find-manifest.js';
 import { type Index, type Manifest, parseManifest } from '../image/manifest.js';
 import { isIndexType, isManifestType, isNondistributable } from '../image/media-types.js';
 import { isNydusManifest } from '../image/nydus-manifest.js';
+import { referredLayers } from '../image/referred-layers.js';
 import type { ImageSource } from '../image/source.js';
 import type { ImageKind, ImageTarget } from '../image/target.js';
 
@@ -55,7 +56,7 @@ interface Document {
 
 /**
  * Copies the image that `source` names, an index with everything below it, byte for byte to `target`, and commits it there. Blobs
- * that the target has are not sent. On any error the target is aborted, so that nothing appears.
+ * that the target has are not sent; layers that a Nydus image only refers to go along. On any error the target is aborted, so that nothing appears.
  */
 export async function copyImage(
   source: ImageSource,
@@ -190,6 +191,7 @@ async function collect(
     } else {
       addBlob(manifest.config);
       for (const layer of manifest.layers) addBlob(layer);
+      for (const layer of await referredLayers(source, manifest, signal)) addBlob(layer);
     }
     const { mediaType } = manifest;
     documents.set(descriptor.digest, {

@@ -123,6 +123,22 @@ describe('building', () => {
 });
 
 describe('reading', () => {
+  it('says that an encrypted bootstrap layer needs to be decrypted, and by what', () => {
+    const layers = theirs.layers.with(-1, {
+      ...theirs.layers.at(-1)!,
+      mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip+encrypted',
+    });
+    expect(() => findBootstrapLayer({ ...theirs, layers }, 'h.io/x:1')).toThrow(
+      expect.objectContaining({
+        code: 'UNSUPPORTED',
+        message: expect.stringMatching(
+          /^h\.io\/x:1: the bootstrap layer sha256:\w+ is encrypted \(ocicrypt\)/,
+        ),
+        hint: expect.stringContaining('--decryption-key'),
+      }),
+    );
+  });
+
   it('tells Nydus images from others', () => {
     expect(isNydusManifest(theirs)).toBe(true);
     expect(isNydusManifest(source)).toBe(false);

@@ -7,8 +7,10 @@ import { LayoutTarget } from '../../src/image/layout-target.js';
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { parseReference } from '../../src/image/reference.js';
 import type { ImageSource } from '../../src/image/source.js';
+import { checkImage } from '../../src/inspect/check-image.js';
 import { type CopyOptions, copyImage } from '../../src/transports/copy.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
+import { goldenLayout, writeReferenceLayout } from '../mount/layouts.js';
 import { storeBlob, storeImage, writeIndexLayout } from '../support/layout-image.js';
 
 // Everything is put on disk with fsync, which takes seconds on a busy machine.
@@ -127,4 +129,18 @@ it('says that it cannot write what sha512 names', async () => {
     layers: [{ mediaType: 'a/b', digest: `sha512:${'0'.repeat(128)}`, size: 1 }],
   }));
   await expect(copy(open('source', 'x'), 'target')).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+});
+
+it('takes the layers along that a Nydus image refers to, and says which one is missing', async () => {
+  const whole = await copy(writeReferenceLayout(at('source')), 'target');
+  expect(whole).toMatchObject({ manifests: 1, copiedBlobs: 6 });
+  const target = open('target', 'copy');
+  const { faults, chunks } = await checkImage(target, { platform: 'linux/amd64' });
+  expect(faults).toEqual([]);
+  expect(chunks).toBe(3);
+  expect(await copy(target, 'target')).toMatchObject({ copiedBlobs: 0, skippedBlobs: 6 });
+  await expect(copy(goldenLayout('tiny-ociref'), 'incomplete')).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+    message: expect.stringMatching(/sha256.[0-9a-f]{64}/),
+  });
 });
