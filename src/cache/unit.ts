@@ -1,6 +1,7 @@
 import { decompress } from '../codec/compressor.js';
 import { chunkDigest, crc32c } from '../codec/digest.js';
 import { type InflateStart, inflateSlice } from '../codec/inflate-slice.js';
+import type { Scratch } from '../codec/scratch.js';
 import { decryptUnit } from '../codec/unit-cipher.js';
 import { messageOf, RafterError } from '../errors.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
@@ -65,15 +66,21 @@ function batchMembers(
 
 /**
  * Decodes `stored` and checks every member: length, digest, and CRC if the layout has one. Takes about 1 ms per MiB and
- * touches nothing but its arguments. Undefined for `stored` means that the source gave bytes of another length.
+ * touches nothing but its arguments. Undefined for `stored` means that the source gave bytes of another length. With
+ * `scratch` the result may stand there.
  */
-export function decodeUnit(layout: BlobLayout, unit: Unit, stored: Buffer | undefined): DecodedUnit {
+export function decodeUnit(
+  layout: BlobLayout,
+  unit: Unit,
+  stored: Buffer | undefined,
+  scratch?: Scratch,
+): DecodedUnit {
   const result: DecodedUnit = { good: new Map(), bad: new Map() };
   let decoded: Buffer | undefined;
   let reason = 'the source gave another number of bytes';
   if (stored) {
     try {
-      decoded = decodeBytes(layout, unit, stored);
+      decoded = decodeBytes(layout, unit, { stored, scratch });
     } catch (error) {
       reason = messageOf(error);
     }
@@ -93,13 +100,18 @@ export function isChunk(layout: BlobLayout, chunk: ChunkInfo, bytes: Buffer): bo
   return wrongWith(layout, chunk, bytes) === undefined;
 }
 
-function decodeBytes(layout: BlobLayout, unit: Unit, stored: Buffer): Buffer {
+function decodeBytes(
+  layout: BlobLayout,
+  unit: Unit,
+  { stored, scratch }: { stored: Buffer; scratch: Scratch | undefined },
+): Buffer {
   const { decodedSize, inflate } = unit;
   if (inflate) return inflateSlice(stored, inflate, decodedSize);
   const clear = unit.encrypted ? decrypt(layout, stored) : stored;
   // A short batch is filled up before it is encrypted, so its sizes differ although it is raw.
   const isFilledUp = clear.length < stored.length && clear.length === decodedSize;
-  const decoded = unit.compressed && !isFilledUp ? decompress(layout.compressor, clear, decodedSize) : clear;
+  const decoded =
+    unit.compressed && !isFilledUp ? decompress(layout.compressor, clear, decodedSize, scratch) : clear;
   if (decoded.length !== decodedSize) {
     throw new RafterError('MALFORMED', `unit has ${decoded.length} bytes, not ${decodedSize}`);
   }

@@ -2,6 +2,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { compressSync as lz4Compress, uncompressSync as lz4Decompress } from 'lz4-napi';
 import zb from 'zstd-napi/binding.js';
 import { messageOf, RafterError } from '../errors.js';
+import type { Scratch } from './scratch.js';
 
 /** Compression of a chunk, a batch or a table, by the names that Nydus uses on its command line. */
 export type Compressor = 'none' | 'lz4_block' | 'gzip' | 'zstd';
@@ -43,10 +44,15 @@ export function compress(compressor: Compressor, raw: Buffer, level: number = DE
 
 /**
  * Decodes one unit made by `compress` or by the Nydus tools. `decodedSize` comes from the image's metadata, never from
- * the unit itself, and bounds what is allocated.
+ * the unit itself, and bounds what is allocated. With `scratch` the result may stand there.
  * Throws MALFORMED if the unit is damaged or decodes to another size.
  */
-export function decompress(compressor: Compressor, stored: Buffer, decodedSize: number): Buffer {
+export function decompress(
+  compressor: Compressor,
+  stored: Buffer,
+  decodedSize: number,
+  scratch?: Scratch,
+): Buffer {
   if (decodedSize > MAX_DECODED_SIZE) {
     throw new RafterError(
       'LIMIT_EXCEEDED',
@@ -55,7 +61,7 @@ export function decompress(compressor: Compressor, stored: Buffer, decodedSize: 
   }
   let decoded: Buffer;
   try {
-    decoded = decode(compressor, stored, decodedSize);
+    decoded = decode(compressor, stored, decodedSize, scratch);
   } catch (error) {
     throw new RafterError('MALFORMED', `${compressor} unit does not decode: ${messageOf(error)}`, {
       cause: error,
@@ -70,12 +76,17 @@ export function decompress(compressor: Compressor, stored: Buffer, decodedSize: 
   return decoded;
 }
 
-function decode(compressor: Compressor, stored: Buffer, decodedSize: number): Buffer {
+function decode(
+  compressor: Compressor,
+  stored: Buffer,
+  decodedSize: number,
+  scratch: Scratch | undefined,
+): Buffer {
   switch (compressor) {
     case 'none':
       return stored;
     case 'zstd': {
-      const target = Buffer.allocUnsafeSlow(decodedSize);
+      const target = scratch?.take(decodedSize) ?? Buffer.allocUnsafeSlow(decodedSize);
       return target.subarray(0, decompressContext.decompress(target, stored));
     }
     case 'lz4_block': {

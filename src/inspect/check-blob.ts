@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type BlobLayout, layoutOf } from '../cache/layout.js';
 import { decodeUnit, unitOf } from '../cache/unit.js';
 import { crc32c } from '../codec/digest.js';
+import { Scratch } from '../codec/scratch.js';
 import { isRafterError, messageOf } from '../errors.js';
 import { descriptorOfMap, mapNameOf, readStoredMap } from '../image/chunk-map.js';
 import type { Descriptor } from '../image/descriptor.js';
@@ -166,11 +167,13 @@ async function readChunks(
       try {
         const reader = createStoredReader(stream as AsyncIterable<Buffer>, onBytes);
         if (layout) {
+          const scratch = new Scratch();
           for (const index of storedOrder(layout)) {
             const chunk = layout.chunk(index);
             const unit = unitOf(layout, chunk);
             const stored = await reader.take(unit.storedOffset, unit.storedSize);
-            const decoded = decodeUnit(layout, unit, stored.length === unit.storedSize ? stored : undefined);
+            const whole = stored.length === unit.storedSize ? stored : undefined;
+            const decoded = decodeUnit(layout, unit, whole, scratch);
             for (const member of unit.members) {
               if (layout.chunkDigest(member.index) === undefined) continue;
               result.chunks++;
