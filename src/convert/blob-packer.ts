@@ -74,26 +74,38 @@ export class BlobPacker {
     this.#batchBuffers = new ChunkBuffers(batchSize);
   }
 
-  /** Reads `body`, which has `inode.size` bytes, and stores what is new of it. The inode has all its chunks after `finish`. */
-  async addFile(inode: FileInode, body: AsyncIterable<Buffer>): Promise<void> {
-    const { index, options } = this.#context;
-    const isMember = inode.size < options.chunkSize && inode.size <= options.batchSize;
-    const cut = { chunkSize: options.chunkSize, buffers: this.#chunkBuffers };
-    // Most files have one chunk; an array that grows to it has room for sixteen more.
-    if (inode.size > 0 && inode.size <= options.chunkSize) inode.chunks = new Array<Chunk>(1);
+  /**
+   * Stores what is new of a file of `inode.size` bytes. The inode has all its chunks after `finish`. A promise is to be awaited
+   * before anything else; undefined means that the file is taken: most files are small, and a promise for each would cost
+   * more than what is done with them.
+   */
+  addFile(inode: FileInode, { content, body }: FileContent): Promise<void> | undefined {
+    const { chunkSize } = this.#context.options;
+    if (inode.size === 0) return undefined;
+    if (inode.size > chunkSize) return this.#addPieces(inode, body);
+    // An array that grows to its one chunk has room for sixteen more.
+    inode.chunks = new Array<Chunk>(1);
+    return content ? this.#addChunk(inode, 0, content) : this.#addPieces(inode, body);
+  }
+
+  async #addPieces(inode: FileInode, body: AsyncIterable<Buffer>): Promise<void> {
+    const cut = { chunkSize: this.#context.options.chunkSize, buffers: this.#chunkBuffers };
     let at = 0;
-    for await (const raw of cutChunks(body, inode.size, cut)) {
-      const input = this.#describe(raw);
-      const pending = index.claim(input, inode.chunks, at++);
-      if (!(pending instanceof PendingChunk)) {
-        this.#count(pending, raw.length);
-        this.#chunkBuffers.give(raw);
-        continue;
-      }
-      input.digest = this.#digests.keep(input.digest);
-      if (isMember) await this.#addMember({ input, pending }, raw);
-      else await this.#addAlone({ input, pending }, raw);
+    for await (const raw of cutChunks(body, inode.size, cut)) await this.#addChunk(inode, at++, raw);
+  }
+
+  #addChunk(inode: FileInode, at: number, raw: Buffer): Promise<void> | undefined {
+    const { index, options } = this.#context;
+    const input = this.#describe(raw);
+    const pending = index.claim(input, inode.chunks, at);
+    if (!(pending instanceof PendingChunk)) {
+      this.#count(pending, raw.length);
+      this.#chunkBuffers.give(raw);
+      return undefined;
     }
+    input.digest = this.#digests.keep(input.digest);
+    const isMember = inode.size < options.chunkSize && inode.size <= options.batchSize;
+    return isMember ? this.#addMember({ input, pending }, raw) : this.#addAlone({ input, pending }, raw);
   }
 
   /** Writes out what is open; every file then has its chunks. */
@@ -129,14 +141,17 @@ export class BlobPacker {
     });
   }
 
-  async #addMember(member: Member, raw: Buffer): Promise<void> {
+  #addMember(member: Member, raw: Buffer): Promise<void> | undefined {
     const { batchSize } = this.#context.options;
-    if (this.#batch && this.#batch.used + raw.length > batchSize) await this.#closeBatch();
+    if (this.#batch && this.#batch.used + raw.length > batchSize) {
+      return this.#closeBatch().then(() => this.#addMember(member, raw));
+    }
     this.#batch ??= { bytes: this.#batchBuffers.take(), used: 0, members: [] };
     raw.copy(this.#batch.bytes, this.#batch.used);
     this.#chunkBuffers.give(raw);
     this.#batch.used += raw.length;
     this.#batch.members.push(member);
+    return undefined;
   }
 
   async #closeBatch(): Promise<void> {
@@ -173,6 +188,13 @@ export class BlobPacker {
     this.stats.storedBytes += bytes.length;
     await this.#context.write(bytes);
   }
+}
+
+/** The bytes of a file. */
+interface FileContent {
+  /** All of them, if they are at hand. */
+  content?: Buffer | undefined;
+  body: AsyncIterable<Buffer>;
 }
 
 /** What a packer works with. */

@@ -13,7 +13,7 @@ import type { Losses } from './losses.js';
 import type { CheckedOptions } from './options.js';
 import { LayerOverlay } from './overlay.js';
 import type { TarEntryHead } from './tar-entry.js';
-import { readTar } from './tar-reader.js';
+import { scanTar } from './tar-scan.js';
 
 /**
  * A layer may decode to so many times its size, and to MIN_DECODED_LIMIT bytes in any case. A tar of zeros shrinks a
@@ -91,11 +91,12 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
     measured = measure(tar, layer, image.pool);
     let entries = 0;
     try {
-      for await (const entry of readTar(measured.bytes, name)) {
+      for await (const entry of scanTar(measured.bytes, name)) {
         entries++;
         const file = overlay.apply(entry);
         layer.onEntry?.(entry, file);
-        if (file) await packer.addFile(file, entry.body);
+        const waiting = file && packer.addFile(file, entry);
+        if (waiting) await waiting;
       }
     } finally {
       tar.destroy();

@@ -9,8 +9,8 @@ import {
   type TarEntryHead,
   type TarEntryType,
 } from './tar-entry.js';
+import type { RawTarEntry } from './tar-headers.js';
 import { parseGnuSparse, parsePaxSparse, type SparseFile } from './tar-sparse.js';
-import type { RawTarEntry } from './tar-stream-shim.js';
 
 /** One entry as its headers say it. */
 export interface DecodedEntry {

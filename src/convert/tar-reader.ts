@@ -43,16 +43,13 @@ export async function* readTar(
     await feeding;
   } catch (error) {
     // What follows the end marker need not be whole blocks.
-    if (!tar.atEnd() || !isCutShort(error)) throw explain(error);
+    if (!tar.headers.atEnd || !isCutShort(error)) throw explain(error);
     await feeding;
   } finally {
     tar.extract.destroy();
     await feeding.catch(() => {});
   }
-  const missing = tar.pending();
-  if (missing !== undefined) {
-    throw new RafterError('TRUNCATED', `${name}: the tar ends in front of ${missing}`);
-  }
+  tar.headers.checkEnd();
 }
 
 /** Adds to the head itself: a copy of it would cost more than all else that is done for an entry. */
@@ -87,13 +84,13 @@ function readBody(
 }
 
 async function feed(
-  { extract, atEnd }: TarStream<DecodedEntry>,
+  { extract, headers }: TarStream<DecodedEntry>,
   source: AsyncIterable<Buffer>,
 ): Promise<void> {
   try {
     for await (const piece of source) {
       if (extract.destroying) return;
-      if (!atEnd() && !extract.write(piece)) await drained(extract);
+      if (!headers.atEnd && !extract.write(piece)) await drained(extract);
     }
     extract.end(null);
   } catch (error) {

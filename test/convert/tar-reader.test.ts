@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { readTar } from '../../src/convert/tar-reader.js';
 import { isRafterError } from '../../src/errors.js';
-import { inPieces, readAll } from './read-all.js';
+import { inPieces, READERS, type Reader, readAll } from './read-all.js';
 import { fixChecksum, makeTar, padded, paxRecord, type TarItem, tarEntry } from './tar-writer.js';
 
 const read = async (...items: TarItem[]) => (await readAll(makeTar(items)))[0]!;
@@ -181,7 +180,8 @@ describe('what an entry says', () => {
   });
 });
 
-describe('the stream', () => {
+describe.each<Reader>(['readTar', 'scanTar'])('the stream, with %s', (reader) => {
+  const read = READERS[reader];
   const tar = makeTar([
     { name: 'a', data: 'A'.repeat(1300), pax: [['mtime', '1.5']] },
     { name: 'n'.repeat(200), data: 'B'.repeat(512) },
@@ -195,7 +195,7 @@ describe('the stream', () => {
 
   it('passes over bodies that are not read, or not to their end', async () => {
     const names: string[] = [];
-    for await (const entry of readTar(inPieces(tar, 100), 'layer')) {
+    for await (const entry of read(inPieces(tar, 100), 'layer')) {
       names.push(entry.path.toString().slice(0, 5));
       if (names.length === 1) continue;
       for await (const _ of entry.body) break;
@@ -212,7 +212,7 @@ describe('the stream', () => {
       ended = true;
     }
     let count = 0;
-    for await (const _ of readTar(source(), 'layer')) count++;
+    for await (const _ of read(source(), 'layer')) count++;
     expect([count, ended]).toEqual([4, true]);
   });
 
@@ -223,7 +223,7 @@ describe('the stream', () => {
         throw new Error('the digest is wrong');
       }
       const reading = (async () => {
-        for await (const { body } of readTar(source(), 'layer')) for await (const _ of body);
+        for await (const { body } of read(source(), 'layer')) for await (const _ of body);
       })();
       await expect(reading).rejects.toThrow('the digest is wrong');
     }
@@ -238,7 +238,7 @@ describe('the stream', () => {
         ended = true;
       }
     }
-    for await (const _ of readTar(source(), 'layer')) break;
+    for await (const _ of read(source(), 'layer')) break;
     expect(ended).toBe(true);
   });
 
@@ -340,11 +340,13 @@ describe('damaged tars', () => {
 
   it('counts entries', async () => {
     const tar = makeTar([{ name: 'a' }, { name: 'b' }, { name: 'c' }]);
-    const read = async (maxEntries: number) => {
-      for await (const _ of readTar(inPieces(tar), 'layer', { maxEntries }));
-    };
-    await read(3);
-    await expect(read(2)).rejects.toThrow('layer: more than 2 entries');
+    for (const read of Object.values(READERS)) {
+      const count = async (maxEntries: number) => {
+        for await (const _ of read(inPieces(tar), 'layer', { maxEntries }));
+      };
+      await count(3);
+      await expect(count(2)).rejects.toThrow('layer: more than 2 entries');
+    }
   });
 
   it('a tar of random bytes is an error and nothing else', async () => {

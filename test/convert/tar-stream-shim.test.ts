@@ -1,6 +1,7 @@
 import { extract } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
-import { openTarStream, type RawTarEntry } from '../../src/convert/tar-stream-shim.js';
+import type { RawTarEntry } from '../../src/convert/tar-headers.js';
+import { openTarStream } from '../../src/convert/tar-stream-shim.js';
 import { inPieces } from './read-all.js';
 import { makeTar, type TarItem } from './tar-writer.js';
 

@@ -1,5 +1,4 @@
-import { readTar } from '../../src/convert/tar-reader.js';
-import { inPieces } from '../convert/read-all.js';
+import { inPieces, READERS, type Reader } from '../convert/read-all.js';
 import { fuzz } from '../support/fuzz.js';
 import { pick } from '../support/mutate.js';
 import {
@@ -14,13 +13,13 @@ import {
 /** Bytes of holes and content that are read of one entry. */
 const ENTRY_CAP = 1 << 20;
 
-function fuzzTars(title: string, samples: TarSample[]): void {
-  fuzz(title, {
+function fuzzTars(title: string, reader: Reader, samples: TarSample[]): void {
+  fuzz(`${title}, with ${reader}`, {
     name: 'layer 1',
     run: async (next) => {
       const tar = damagedTar(pick(samples, next), next);
       const reads = next(4) > 0;
-      for await (const { body, size } of readTar(inPieces(tar, pieceSize(next)), 'layer 1')) {
+      for await (const { body, size } of READERS[reader](inPieces(tar, pieceSize(next)), 'layer 1')) {
         if (reads) await readBody(body, size);
       }
     },
@@ -38,5 +37,7 @@ async function readBody(body: AsyncIterable<Buffer>, size: number): Promise<void
   if (read !== size) throw new Error(`${read} bytes of an entry of ${size}`);
 }
 
-fuzzTars('damaged tars of several tools', [...goldenTars(), layerTar()]);
-fuzzTars('damaged sparse maps, PAX records and long names', extendedTars());
+for (const reader of ['readTar', 'scanTar'] as const) {
+  fuzzTars('damaged tars of several tools', reader, [...goldenTars(), layerTar()]);
+  fuzzTars('damaged sparse maps, PAX records and long names', reader, extendedTars());
+}
