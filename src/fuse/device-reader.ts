@@ -14,13 +14,15 @@ export interface ReaderFileSystem {
   fs: FileSystem;
   /** Takes what the main thread has to say about the file system. */
   update?(update: unknown): void;
+  /** Gives back what it holds, once the mount has ended. */
+  close?(): void;
 }
 
 interface Served {
   connection: number;
   fd: number;
   answerer: Answerer | undefined;
-  update: ((update: unknown) => void) | undefined;
+  made: ReaderFileSystem | undefined;
 }
 
 /**
@@ -47,7 +49,7 @@ export function readDevices(
       connection,
       fd,
       answerer: made && createAnswerer(made.fs, { onError }),
-      update: made?.update?.bind(made),
+      made,
     });
     epoll.add(fd);
   }
@@ -60,8 +62,8 @@ export function readDevices(
       if (message.kind === 'stop') return false;
       if (message.kind === 'add') add(message);
       else
-        for (const { connection, update } of served.values())
-          if (connection === message.connection) update?.(message.update);
+        for (const { connection, made } of served.values())
+          if (connection === message.connection) made?.update?.(message.update);
     }
     return true;
   }
@@ -72,6 +74,7 @@ export function readDevices(
     if (length === undefined) {
       epoll.remove(one.fd);
       served.delete(one.fd);
+      one.made?.close?.();
       tell({ kind: 'ended', connection: one.connection });
       return;
     }

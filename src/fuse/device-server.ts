@@ -62,7 +62,7 @@ export class DeviceServer {
    */
   constructor(workerFile: string | URL, onFailed: (error: Error) => void) {
     const workerData: ReaderData = { wakeFd: this.#wakeFd };
-    this.#worker = new Worker(workerFile, { workerData, name: 'fuse reader' });
+    this.#worker = new Worker(workerFile, { workerData, name: 'fuse reader', execArgv: [] });
     this.#worker.on('message', (message: FromReader) => this.#take(message));
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', () => resolve());

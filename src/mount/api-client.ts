@@ -51,7 +51,8 @@ function callError(
 ): RafterError {
   if (signal?.aborted) return new RafterError('INTERRUPTED', 'interrupted', { cause: error });
   const errno = errnoOf(error);
-  if (errno === 'ENOENT' || errno === 'ECONNREFUSED')
+  // ECONNRESET: it died before it answered.
+  if (errno === 'ENOENT' || errno === 'ECONNREFUSED' || errno === 'ECONNRESET')
     return new DaemonGoneError(`no daemon answers at ${socket}`, error);
   if (errno === 'EACCES')
     return new RafterError('DENIED', `no right to speak to the daemon at ${socket}`, {

@@ -25,6 +25,10 @@ export const mountRequestSchema = v.strictObject({
   mountpoint: path,
   /** `linux/arm64`; default is the daemon's machine. */
   platform: v.optional(text(256)),
+  /** What serves the tree; default `auto`: the best that works here. */
+  driver: v.optional(v.picklist(['auto', 'fuse'])),
+  /** How the driver `fuse` speaks to the kernel; default `device` where this daemon may, else `libfuse`. */
+  transport: v.optional(v.picklist(['device', 'libfuse'])),
   /** How to reach the registry. File names must be absolute. Never written anywhere. */
   access: v.optional(
     v.strictObject({
@@ -58,6 +62,8 @@ export interface MountInfo {
   /** Absolute, without symbolic links. */
   mountpoint: string;
   driver: 'fuse';
+  /** How the driver speaks to the kernel. */
+  transport: 'device' | 'libfuse';
   /** ISO 8601, UTC. */
   mountedAt: string;
   /** Bytes of all layers as stored in the registry. */

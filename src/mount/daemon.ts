@@ -10,6 +10,7 @@ import type { DaemonStatus } from './api.js';
 import { callDaemon } from './api-client.js';
 import { createApiServer } from './api-server.js';
 import { type DaemonLog, openDaemonLog } from './daemon-log.js';
+import { createFuseDriver } from './fuse-driver.js';
 import { createIdleTimer } from './idle-timer.js';
 import { openImageStore } from './image-store.js';
 import { cleanUpDeadMounts } from './mount-state.js';
@@ -85,9 +86,13 @@ async function serve(
   { files, log, cache }: { files: RunFiles; log: DaemonLog; cache: CacheStore },
 ): Promise<void> {
   const store = openImageStore(join(dataRoot, 'images'));
-  const table = new MountTable({ store, cache, log }, files.state);
   const startedAt = new Date().toISOString();
   const stop = createStopSignal(log);
+  const fuse = createFuseDriver(log, (error) => {
+    log.error('the thread that reads the FUSE device failed', { error, stack: error.stack });
+    stop.request('nothing is served any more');
+  });
+  const table = new MountTable({ store, cache, log, fuse }, files.state);
   const idle = createIdleTimer(idleSeconds, () => stop.request('idle'));
   const status = (): DaemonStatus => ({
     pid: process.pid,
@@ -127,6 +132,7 @@ async function serve(
     await closed;
     // A request that was just about to succeed has made a mount meanwhile.
     await table.unmountAll();
+    await fuse.close();
     stop.close();
     log.info('stopped', { pid: process.pid });
   }

@@ -51,6 +51,16 @@ export function createImageView(options: ImageViewOptions): FileSystem {
     return inode;
   }
 
+  /** The part of `target` that the file fills from `offset` on, and where its bytes are. */
+  function locate(node: NodeId, offset: number, target: Buffer): { length: number; spans: Span[] } {
+    const inode = bootstrap.inode(node);
+    if (inode.type === 'dir') throw new FsError('EISDIR', `nid ${node} is a directory`);
+    if (inode.type !== 'file') throw new FsError('EINVAL', `nid ${node} is no regular file`);
+    const length = Math.max(Math.min(target.length, inode.size - offset), 0);
+    if (length === 0) return { length, spans: [] };
+    return { length, spans: spansOf(bootstrap, inode, { offset, target: target.subarray(0, length) }) };
+  }
+
   async function readSpan(span: Span, signal: AbortSignal): Promise<void> {
     const { blobIndex, chunkIndex, offset, target } = span;
     const where = () =>
@@ -91,23 +101,28 @@ export function createImageView(options: ImageViewOptions): FileSystem {
       return bootstrap.readlink(inode);
     },
 
-    async read(node: NodeId, offset: number, target: Buffer): Promise<number> {
-      const inode = bootstrap.inode(node);
-      if (inode.type === 'dir') throw new FsError('EISDIR', `nid ${node} is a directory`);
-      if (inode.type !== 'file') throw new FsError('EINVAL', `nid ${node} is no regular file`);
-      const length = Math.max(Math.min(target.length, inode.size - offset), 0);
+    async read(node: NodeId, offset: number, target: Buffer, signal?: AbortSignal): Promise<number> {
+      const { length, spans } = locate(node, offset, target);
       if (length === 0) return 0;
-      const spans = spansOf(bootstrap, inode, { offset, target: target.subarray(0, length) });
       const deadline = new AbortController();
       const timer = setTimeout(() => deadline.abort(), readDeadline);
+      const either = signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, signal]);
       try {
         // Settled, not raced: `target` belongs to the caller again when this returns, so no span may still fill it.
-        const results = await Promise.allSettled(spans.map((span) => readSpan(span, deadline.signal)));
+        const results = await Promise.allSettled(spans.map((span) => readSpan(span, either)));
+        if (signal?.aborted) throw new FsError('EINTR', 'the reader gave up');
         const failed = results.find((result) => result.status === 'rejected');
         if (failed !== undefined) throw failed.reason;
       } finally {
         clearTimeout(timer);
       }
+      return length;
+    },
+
+    readLocal(node: NodeId, offset: number, target: Buffer): number | undefined {
+      const { length, spans } = locate(node, offset, target);
+      for (const span of spans)
+        if (blobs[span.blobIndex]?.readLocal?.(span.offset, span.target) !== true) return undefined;
       return length;
     },
 

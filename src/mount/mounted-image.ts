@@ -1,11 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import type { BlobCache } from '../cache/blob-cache.js';
 import { layoutOf } from '../cache/layout.js';
 import type { CacheStore } from '../cache/store.js';
 import { RafterError } from '../errors.js';
 import type { FuseMount } from '../fuse/fuse-mount.js';
-import { mountLibfuse } from '../fuse/libfuse.js';
 import { formatReference, parseReference } from '../image/reference.js';
 import type { ImageSource } from '../image/source.js';
 import { findMount } from '../os/mountinfo.js';
@@ -13,14 +11,15 @@ import { openSource } from '../transports/open.js';
 import type { MountInfo, MountRequest } from './api.js';
 import { blobBytesOf } from './blob-bytes.js';
 import type { DaemonLog } from './daemon-log.js';
+import { defaultTransport, type FuseDriver } from './fuse-driver.js';
 import type { ImageStore } from './image-store.js';
-import { createImageView } from './image-view.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
 
 /** What all mounts of a daemon share. */
 export interface MountServices {
   store: ImageStore;
   cache: CacheStore;
+  fuse: FuseDriver;
   log: DaemonLog;
 }
 
@@ -67,13 +66,11 @@ export async function mountImage(
       platform: request.platform,
       signal,
     });
-    const info = describe(image, { reference: name, mountpoint });
+    const { transport = defaultTransport() } = request;
+    const info = describe(image, { reference: name, mountpoint, transport });
     const blobs = await acquireBlobs(image, { source, info, services, undo });
     signal?.throwIfAborted();
-    const view = createImageView({ bootstrap: image.bootstrap, blobs });
-    const onError = (operation: string, path: string, error: unknown) =>
-      services.log.error('a reader got EIO', { operation, file: join(mountpoint, path), error });
-    const fuse = await mountLibfuse(view, mountpoint, { onError });
+    const fuse = await services.fuse.mount(image, blobs, { mountpoint, transport: info.transport });
     const released = fuse.ended.then(release);
     const device = (await findMount(mountpoint))?.device ?? '';
     return { info, image, device, fuse, released };
@@ -87,13 +84,12 @@ export async function mountImage(
 
 function describe(
   image: NydusImage,
-  { reference, mountpoint }: { reference: string; mountpoint: string },
+  where: Pick<MountInfo, 'reference' | 'mountpoint' | 'transport'>,
 ): MountInfo {
   return {
     id: randomBytes(6).toString('hex'),
-    reference,
+    ...where,
     digest: image.digest,
-    mountpoint,
     driver: 'fuse',
     mountedAt: new Date().toISOString(),
     imageSize: image.imageSize,

@@ -32,6 +32,8 @@ export interface NydusImage {
   digest: Digest;
   config: ImageConfig;
   bootstrap: Bootstrap;
+  /** The bootstrap's bytes, for other threads. */
+  bootstrapBytes: SharedArrayBuffer;
   /** One per entry of the bootstrap's blob table, in its order. */
   blobs: { descriptor: Descriptor; map: ChunkMap }[];
   /** Bytes of all layers as stored in the registry. */
@@ -62,7 +64,9 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
     fetcher.blob(manifest.config),
     fetcher.bootstrapLayer(bootstrapLayer),
   ]);
-  const bootstrap = parseBootstrap(layer.bootstrap, `${source.name}: bootstrap`);
+  const bootstrapBytes = new SharedArrayBuffer(layer.bootstrap.length);
+  layer.bootstrap.copy(Buffer.from(bootstrapBytes));
+  const bootstrap = parseBootstrap(Buffer.from(bootstrapBytes), `${source.name}: bootstrap`);
   const layers = blobLayers(manifest);
   const blobs = bootstrap.blobs.map(async (blob, index) => {
     const descriptor = descriptorOfBlob(layers, blob);
@@ -74,6 +78,7 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
     digest: descriptor.digest,
     config: parseImageConfig(configBytes, `${source.name}: configuration`),
     bootstrap,
+    bootstrapBytes,
     blobs: await Promise.all(blobs),
     imageSize: manifest.layers.reduce((sum, { size }) => sum + size, 0),
     metadataBytes: fetcher.downloaded(),

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   accessOptions,
   addCommonOptions,
@@ -14,6 +14,7 @@ import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 
 interface MountCliOptions extends RegistryCliOptions {
   platform?: string;
+  transport?: 'device' | 'libfuse';
 }
 
 /** `rafter mount IMAGE DIR` */
@@ -24,6 +25,12 @@ export function defineMount(program: Command, setExitCode: (code: number) => voi
     .argument('<image>', NYDUS_IMAGE_FORMS)
     .argument('<dir>', 'an existing directory')
     .option('--platform <os/arch>', 'which image of an index (default: this machine)')
+    .addOption(
+      new Option(
+        '--transport <name>',
+        'how to speak to the kernel (default: device for root, else libfuse)',
+      ).choices(['device', 'libfuse']),
+    )
     .addHelpText(
       'after',
       `
@@ -49,6 +56,7 @@ async function mount(
     reference: image,
     mountpoint: directory,
     ...(options.platform !== undefined && { platform: options.platform }),
+    ...(options.transport !== undefined && { transport: options.transport }),
     access: accessOptions(options),
   });
   for (const warning of mounted.warnings) context.output.warn(warning);
