@@ -23,8 +23,17 @@ export interface ComparedEntry {
   content: Buffer;
 }
 
-/** The names of an image by path; paths are the bytes as latin1 text. */
-export type ComparedTree = Map<string, ComparedEntry>;
+/**
+ * The names of an image; paths are the bytes as latin1 text. Entries are made when they are asked for, as all of them together
+ * take several times the memory of the image's metadata.
+ */
+export interface ComparedTree {
+  /** Every path once, in an order that `get` is quick in. */
+  paths(): Iterable<string>;
+  /** The entry of a path, undefined if there is none. May read the content of a file. */
+  get(path: string): Promise<ComparedEntry | undefined>;
+  has(path: string): boolean;
+}
 
 /** How file contents are made comparable. */
 export interface ChunkForm {
@@ -53,17 +62,21 @@ export interface Change {
 }
 
 /** All names that are not the same in both trees, in the order of their bytes. */
-export function compareTrees(before: ComparedTree, after: ComparedTree, { chunkSize }: ChunkForm): Change[] {
+export async function compareTrees(
+  before: ComparedTree,
+  after: ComparedTree,
+  { chunkSize }: ChunkForm,
+): Promise<Change[]> {
   const changes: Change[] = [];
-  for (const [path, entry] of before) {
-    const other = after.get(path);
-    if (!other) changes.push({ path, kind: 'removed', differences: [] });
-    else {
-      const differences = compareEntries(entry, other, chunkSize);
-      if (differences.length > 0) changes.push({ path, kind: 'changed', differences });
+  for (const path of before.paths()) {
+    if (!after.has(path)) {
+      changes.push({ path, kind: 'removed', differences: [] });
+      continue;
     }
+    const differences = compareEntries((await before.get(path))!, (await after.get(path))!, chunkSize);
+    if (differences.length > 0) changes.push({ path, kind: 'changed', differences });
   }
-  for (const path of after.keys()) {
+  for (const path of after.paths()) {
     if (!before.has(path)) changes.push({ path, kind: 'added', differences: [] });
   }
   return changes.sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -121,12 +134,23 @@ export function comparable(inode: {
   };
 }
 
-/** Sets `link` of entries that share an inode to the first of their paths. `groups` holds the paths of each inode. */
-export function joinLinks(tree: ComparedTree, groups: Iterable<string[]>): void {
-  for (const paths of groups) {
-    const first = paths.reduce((least, path) => (path < least ? path : least));
-    for (const path of paths) tree.get(path)!.link = first;
+/**
+ * For everything that has several names, the first of them. `names` gives each name's path and what it names, and is called
+ * twice at most.
+ */
+export function firstNames<T>(names: () => Iterable<[path: string, named: T]>): Map<T, string> {
+  const seen = new Set<T>();
+  const first = new Map<T, string>();
+  for (const [path, named] of names()) {
+    if (seen.has(named)) first.set(named, path);
+    seen.add(named);
   }
+  if (first.size === 0) return first;
+  for (const [path, named] of names()) {
+    const known = first.get(named);
+    if (known !== undefined && path < known) first.set(named, path);
+  }
+  return first;
 }
 
 /** Longest text of one side that is shown. */

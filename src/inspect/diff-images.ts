@@ -3,7 +3,8 @@ import { parseManifest } from '../image/manifest.js';
 import { isNydusManifest } from '../image/nydus-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { type Change, type ChunkForm, type ComparedTree, compareTrees, differencesText } from './compare.js';
-import { compareLayers, compareNydus, formOf } from './compared-image.js';
+import { compareNydus, formOf } from './compared-image.js';
+import { compareLayers } from './compared-layers.js';
 import type { FaultList } from './faults.js';
 import { type FoundManifest, type OpenImage, openManifest } from './open-image.js';
 
@@ -49,9 +50,10 @@ export async function checkAgainstSource(
   const form = formOf(image);
   const { manifest } = await find(original, { platform, signal }, 'plain');
   const expected = await compareLayers(original, manifest, { form, signal });
-  const actual = await faults.guard('content', () => compareNydus(image, form, signal));
-  if (!actual) return;
-  for (const { path, kind, differences } of compareTrees(expected, actual, form)) {
+  const changes = await faults.guard('content', async () =>
+    compareTrees(expected, compareNydus(image, form, signal), form),
+  );
+  for (const { path, kind, differences } of changes ?? []) {
     const message = {
       removed: 'it is in the source, but not in the image',
       added: 'it is not in the source',
@@ -67,7 +69,7 @@ async function openEither(source: ImageSource, options: DiffOptions): Promise<Co
   const { digest } = found.descriptor;
   if (isNydusManifest(found.manifest)) {
     const image = await openManifest(source, found, signal);
-    return { digest, form: formOf(image), tree: (form) => compareNydus(image, form, signal) };
+    return { digest, form: formOf(image), tree: async (form) => compareNydus(image, form, signal) };
   }
   const tree = (form: ChunkForm) => compareLayers(source, found.manifest, { form, signal });
   return { digest, form: undefined, tree };
