@@ -6,8 +6,8 @@ const retry = 1;
 
 /**
  * `unit`: fast, no mounts, no servers, files in parallel.
- * `system` (`*.sys.test.ts`): mounts, servers, containers. One file at a time, in forks: fuse-native ends the
- * process when it is loaded in a worker thread, and mounts are a machine-wide resource.
+ * `system` (`*.sys.test.ts`): mounts, servers, containers; two files at a time, since they wait more than they work, so each has
+ * directories and ports of its own. In forks: fuse-native ends the process when it is loaded in a worker thread.
  */
 export default defineConfig({
   test: {
@@ -30,7 +30,7 @@ export default defineConfig({
           retry,
           include: ['test/**/*.sys.test.ts'],
           pool: 'forks',
-          fileParallelism: false,
+          maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 300_000,
         },
