@@ -47,12 +47,19 @@ export function addCommonOptions(command: Command): Command {
 
 /** Adds the options of commands that talk to registries. */
 export function addRegistryOptions(command: Command): Command {
+  return addTlsOptions(command).option(
+    '--creds <user:password>',
+    'credentials for the registry; seen by other users: better rafter login',
+  );
+}
+
+/** Adds the options that say how a registry is connected to. */
+export function addTlsOptions(command: Command): Command {
   return command
     .option('--plain-http', 'talk HTTP to the registry (loopback registries need no option)')
     .option('--ca <file>', 'PEM file of the CA that signed the registry certificate')
     .option('--cert <file>', 'PEM file of the client certificate')
-    .option('--key <file>', 'PEM file of the key of the client certificate')
-    .option('--creds <user:password>', 'credentials for the registry; better: docker login');
+    .option('--key <file>', 'PEM file of the key of the client certificate');
 }
 
 /** How to reach registries, from the command line. File names become absolute: the daemon has another directory. */
@@ -70,7 +77,7 @@ export function accessOptions(options: RegistryCliOptions): {
     ...(options.cert !== undefined && { certFile: resolve(options.cert) }),
     ...(options.key !== undefined && { keyFile: resolve(options.key) }),
     ...(options.creds !== undefined && { credentials: parseCredentials(options.creds) }),
-    dockerConfig: join(resolve(process.env.DOCKER_CONFIG ?? join(homedir(), '.docker')), 'config.json'),
+    dockerConfig: join(resolve(process.env.DOCKER_CONFIG || join(homedir(), '.docker')), 'config.json'),
   };
 }
 

@@ -8,6 +8,8 @@ import { defineDaemon } from './commands/daemon.js';
 import { defineDiff } from './commands/diff.js';
 import { defineExport } from './commands/export.js';
 import { defineInspect } from './commands/inspect.js';
+import { defineLogin } from './commands/login.js';
+import { defineLogout } from './commands/logout.js';
 import { defineLs } from './commands/ls.js';
 import { defineMount } from './commands/mount.js';
 import { defineMounts } from './commands/mounts.js';
@@ -69,6 +71,8 @@ function createProgram(setExitCode: (code: number) => void): Command {
     defineMounts,
     defineRun,
     defineDaemon,
+    defineLogin,
+    defineLogout,
   ];
   for (const addTo of define) addTo(program, setExitCode);
   return program;

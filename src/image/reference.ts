@@ -82,6 +82,21 @@ export function parseReference(text: string): ImageReference {
   return parseRegistryReference(text, text);
 }
 
+/**
+ * Reads the name of a registry: `HOST[:PORT]`, also as the URL that Docker writes (`https://index.docker.io/v1/`). `registry` is
+ * the host that its API is spoken to at, `name` what users call it. Throws USAGE.
+ */
+export function parseRegistry(text: string): { registry: string; name: string } {
+  const host = text.replace(/^https?:\/\//i, '').replace(/\/(?:v[12]\/?)?$/, '');
+  const isPlain = host !== '' && !/[\s/@\p{Cc}]/u.test(host);
+  if (!isPlain)
+    throw usage(`${quoted(text)} is not a registry`, 'a registry is HOST[:PORT], without a repository');
+  const lower = host.toLowerCase();
+  if (DOCKER_HUB.has(lower)) return { registry: DOCKER_HUB_API, name: 'docker.io' };
+  checkHost(host, text);
+  return { registry: lower, name: lower };
+}
+
 /** The text that `parseReference` would read as the same reference. */
 export function formatReference(reference: ImageReference): string {
   if (reference.transport === 'registry') return reference.name;

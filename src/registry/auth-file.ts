@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { errnoOf, hideSecret, messageOf, RafterError } from '../errors.js';
+import { hostNames, repositoryKeys } from './auth-keys.js';
 import { askCredentialHelper } from './credential-helper.js';
 
 /** What authenticates: a user name with password, or a token of an earlier log-in. */
@@ -14,17 +15,13 @@ export type Login =
 /** Most bytes of a configuration file with credentials. */
 const MAX_FILE_SIZE = 4 << 20;
 /** User name that marks a helper's secret as an identity token. */
-const TOKEN_USER = '<token>';
-/** Docker Hub's API hosts, and the key that `docker login` stores its credentials under. */
-const HUB_HOSTS = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
-const HUB_KEY = 'https://index.docker.io/v1/';
-
+export const TOKEN_USER = '<token>';
 const text = v.optional(v.string());
-const fileSchema = v.object({
+const fileSchema = v.looseObject({
   auths: v.nullish(
     v.record(
       v.string(),
-      v.object({
+      v.looseObject({
         auth: text,
         username: text,
         password: text,
@@ -37,7 +34,7 @@ const fileSchema = v.object({
   credsStore: text,
 });
 
-type AuthFile = v.InferOutput<typeof fileSchema>;
+export type AuthFile = v.InferOutput<typeof fileSchema>;
 type AuthEntry = NonNullable<AuthFile['auths']>[string];
 
 /**
@@ -58,10 +55,10 @@ export async function findLogin(
     if (helper !== undefined) return askHelper(helper, host);
   }
   if (file.credsStore) {
-    const stored = await askHelper(file.credsStore, HUB_HOSTS.includes(registry) ? HUB_KEY : registry);
+    const stored = await askHelper(file.credsStore, hosts[0]);
     if (stored !== undefined) return stored;
   }
-  for (const key of entryKeys(hosts, repository)) {
+  for (const key of repositoryKeys(registry, repository)) {
     const entry = file.auths?.[key];
     const login = entry === undefined ? undefined : readEntry(entry, path, key);
     if (login !== undefined) return login;
@@ -69,7 +66,11 @@ export async function findLogin(
   return undefined;
 }
 
-async function readAuthFile(path: string): Promise<AuthFile | undefined> {
+/**
+ * A configuration file with credentials, with whatever else is in it; undefined if there is none. Errors name the file, never its
+ * content: DENIED, LIMIT_EXCEEDED, MALFORMED.
+ */
+export async function readAuthFile(path: string): Promise<AuthFile | undefined> {
   let bytes: Buffer;
   try {
     bytes = await readFile(path);
@@ -92,26 +93,6 @@ async function readAuthFile(path: string): Promise<AuthFile | undefined> {
   if (result.success) return result.output;
   const field = v.getDotPath(result.issues[0]) ?? 'the whole';
   throw new RafterError('MALFORMED', `${path}: ${field} has not the expected type`);
-}
-
-function hostNames(registry: string): string[] {
-  return HUB_HOSTS.includes(registry) ? [HUB_KEY, ...HUB_HOSTS] : [registry];
-}
-
-/** Keys in order of preference: `host/a/b`, `host/a`, `host`, then the forms with a scheme. */
-function entryKeys(hosts: string[], repository: string): string[] {
-  const parts = repository.split('/');
-  const paths = parts.map((_, i) => `/${parts.slice(0, parts.length - i).join('/')}`);
-  const plain = hosts.filter((host) => !host.includes('://'));
-  return [
-    ...paths.flatMap((path) => plain.map((host) => `${host}${path}`)),
-    ...hosts,
-    ...plain.flatMap((host) =>
-      ['https://', 'http://'].flatMap((scheme) =>
-        ['', '/', '/v1/', '/v2/', '/v1', '/v2'].map((end) => `${scheme}${host}${end}`),
-      ),
-    ),
-  ];
 }
 
 function readEntry(entry: AuthEntry, path: string, key: string): Login | undefined {

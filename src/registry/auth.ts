@@ -40,10 +40,17 @@ export interface AuthenticatorOptions {
   registry: URL;
   transport: Transport;
   lookup: CredentialLookup;
+  /** Hears of the identity token that is asked for, then, with each token. */
+  onIdentityToken?: ((token: string) => void) | undefined;
 }
 
 /** An authenticator for the registry at `registry`, with a cache of tokens by scope. */
-export function createAuthenticator({ registry, transport, lookup }: AuthenticatorOptions): Authenticator {
+export function createAuthenticator({
+  registry,
+  transport,
+  lookup,
+  onIdentityToken,
+}: AuthenticatorOptions): Authenticator {
   const grants = new Map<string, Grant>();
   const running = new Map<string, Promise<Grant | undefined>>();
   /** What the registry asked for last; it lets tokens be renewed before they expire. */
@@ -55,10 +62,10 @@ export function createAuthenticator({ registry, transport, lookup }: Authenticat
     if (challenge.scheme === 'basic') {
       return login?.kind === 'password' ? forever(basicHeader(login)) : undefined;
     }
-    const { value, lifetimeMs } = await fetchToken(
-      transport,
-      tokenRequest(registry, scopes, challenge, login),
-    );
+    const request = tokenRequest(registry, scopes, challenge, login);
+    const offline = onIdentityToken !== undefined;
+    const { value, lifetimeMs, refreshToken } = await fetchToken(transport, { ...request, offline });
+    if (refreshToken !== undefined) onIdentityToken?.(refreshToken);
     return { header: `Bearer ${value}`, expires: Date.now() + lifetimeMs };
   }
 

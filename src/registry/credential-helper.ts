@@ -19,14 +19,8 @@ export interface HelperAnswer {
  * show what the helper printed: it may be the secret. NOT_FOUND if the program is missing.
  */
 export async function askCredentialHelper(name: string, server: string): Promise<HelperAnswer | undefined> {
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) {
-    throw new RafterError(
-      'MALFORMED',
-      `${JSON.stringify(name.slice(0, 100))} is no name of a credential helper`,
-    );
-  }
-  const program = `docker-credential-${name}`;
-  const { status, output } = await run(program, server);
+  const program = programOf(name);
+  const { status, output } = await run([program, 'get'], server);
   if (status !== 0) {
     if (output.toLowerCase().includes(NOT_FOUND_TEXT)) return undefined;
     throw new RafterError('FAILED', `${program} get failed for ${server} (exit status ${status ?? 'none'})`, {
@@ -41,6 +35,35 @@ export async function askCredentialHelper(name: string, server: string): Promise
   );
 }
 
+/** Gives a log-in to `docker-credential-<name> store`, on its stdin. Errors as those of `askCredentialHelper`. */
+export async function storeInHelper(
+  name: string,
+  { server, username, secret }: HelperAnswer & { server: string },
+): Promise<void> {
+  const program = programOf(name);
+  hideSecret(secret);
+  const input = JSON.stringify({ ServerURL: server, Username: username, Secret: secret });
+  const { status } = await run([program, 'store'], input);
+  if (status === 0) return;
+  throw new RafterError('FAILED', `${program} store failed for ${server} (exit status ${status ?? 'none'})`);
+}
+
+/** Lets `docker-credential-<name> erase` forget `server`; that it did not know it is no error. */
+export async function eraseFromHelper(name: string, server: string): Promise<void> {
+  const program = programOf(name);
+  const { status, output } = await run([program, 'erase'], server);
+  if (status === 0 || output.toLowerCase().includes(NOT_FOUND_TEXT)) return;
+  throw new RafterError('FAILED', `${program} erase failed for ${server} (exit status ${status ?? 'none'})`);
+}
+
+function programOf(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) return `docker-credential-${name}`;
+  throw new RafterError(
+    'MALFORMED',
+    `${JSON.stringify(name.slice(0, 100))} is no name of a credential helper`,
+  );
+}
+
 function parseAnswer(output: string): HelperAnswer | undefined {
   try {
     const { Username: username, Secret: secret } = JSON.parse(output) as Record<string, unknown>;
@@ -52,9 +75,12 @@ function parseAnswer(output: string): HelperAnswer | undefined {
   }
 }
 
-function run(program: string, input: string): Promise<{ status: number | null; output: string }> {
+function run(
+  [program, verb]: [string, string],
+  input: string,
+): Promise<{ status: number | null; output: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'] });
+    const child = spawn(program, [verb], { stdio: ['pipe', 'pipe', 'ignore'] });
     const pieces: Buffer[] = [];
     let size = 0;
     // The pipe goes too: a child of the helper would keep it open, and with it this promise.

@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
 import { isRafterError, RafterError } from '../errors.js';
 import { createEndpointClient, type EndpointClient, type RepositoryRequest } from './endpoint-client.js';
-import { isPlainTextAnswer, RegistryError } from './error.js';
+import { RegistryError } from './error.js';
 import type { Endpoint } from './hosts/endpoint.js';
+import { withKnownScheme } from './known-scheme.js';
 import type { RegistryOptions } from './options.js';
 import { describeRequest, discardBody, type HttpResponse, type Transport } from './transport.js';
 
@@ -150,22 +151,4 @@ function withMirrors(failures: unknown[]): unknown {
   if (!isRafterError(first) || first instanceof RegistryError || !isRafterError(last)) return first;
   const hint = `its mirror failed too: ${last.message}${first.hint === undefined ? '' : `; ${first.hint}`}`;
   return new RafterError(first.code, first.message, { cause: first, hint, temporary: first.temporary });
-}
-
-/** A server that may be without TLS, by the machine's configuration, is tried with it first. */
-async function withKnownScheme(
-  endpoint: Endpoint,
-  transport: Transport,
-  signal: AbortSignal | undefined,
-): Promise<Endpoint> {
-  if (!endpoint.mayBePlain || endpoint.api.protocol !== 'https:') return endpoint;
-  try {
-    await discardBody(await transport.send({ method: 'GET', url: new URL(`${endpoint.api}/`), signal }));
-    return endpoint;
-  } catch (error) {
-    if (!isPlainTextAnswer(error)) throw error;
-    const api = new URL(endpoint.api);
-    api.protocol = 'http:';
-    return { ...endpoint, api };
-  }
 }

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import * as fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { isRafterError } from '../../src/errors.js';
-import { formatReference, parseReference } from '../../src/image/reference.js';
+import { isRafterError, RafterError } from '../../src/errors.js';
+import { formatReference, parseReference, parseRegistry } from '../../src/image/reference.js';
 
 // Many thousand cases: well under a second alone, not on a machine that builds and tests other things as well.
 vi.setConfig({ testTimeout: 60_000 });
@@ -141,4 +141,24 @@ describe('layouts and archives', () => {
     expect(parseReference(text)).toEqual(expected);
     expect(formatReference(parseReference(text))).toBe(text);
   });
+});
+
+describe('the name of a registry', () => {
+  it.each([
+    ['docker.io', 'registry-1.docker.io', 'docker.io'],
+    ['https://index.docker.io/v1/', 'registry-1.docker.io', 'docker.io'],
+    ['Reg.Example.com:5000', 'reg.example.com:5000', 'reg.example.com:5000'],
+    ['https://reg.example.com/v2/', 'reg.example.com', 'reg.example.com'],
+    ['[::1]:5000', '[::1]:5000', '[::1]:5000'],
+    ['localhost', 'localhost', 'localhost'],
+  ])('%s is %s', (text, registry, name) => {
+    expect(parseRegistry(text)).toEqual({ registry, name });
+  });
+
+  it.each(['', 'h.io/team', 'user:secret@h.io', 'h.io:0', 'h.io:x', 'a b', 'https://', '-h', '[::g]'])(
+    'is not %j',
+    (text) => {
+      expect(() => parseRegistry(text)).toThrow(RafterError);
+    },
+  );
 });
