@@ -90,6 +90,12 @@ export function networkError(error: unknown, request: string, url: URL): RafterE
       hint: 'give the certificate authority with --ca FILE',
     });
   }
+  if (isCertificateWanted(errno)) {
+    return new RafterError('DENIED', `${request}: the server did not accept this client (${errno})`, {
+      ...options,
+      hint: CERTIFICATE_HINT,
+    });
+  }
   if (errno === 'ENOTFOUND') {
     return new RafterError('UNAVAILABLE', `${request}: no address is known for ${url.hostname}`, {
       ...options,
@@ -98,7 +104,19 @@ export function networkError(error: unknown, request: string, url: URL): RafterE
     });
   }
   const what = errno === '' || message.includes(errno) ? message : `${message} (${errno})`;
-  return new RafterError('UNAVAILABLE', `${request}: ${what}`, options);
+  // With TLS 1.3 a server that misses a certificate hangs up, and what it says may be lost.
+  const { bytesRead } = (error as { socket?: { bytesRead?: number } } | null)?.socket ?? {};
+  const isMute = url.protocol === 'https:' && errno === 'UND_ERR_SOCKET' && bytesRead === 0;
+  const hint = isMute ? { hint: `if this happens always: ${CERTIFICATE_HINT}` } : {};
+  return new RafterError('UNAVAILABLE', `${request}: ${what}`, { ...options, ...hint });
+}
+
+const CERTIFICATE_HINT = 'the server may want a client certificate: give it with --cert FILE and --key FILE';
+
+function isCertificateWanted(errno: string): boolean {
+  return /^ERR_SSL_.*ALERT_(?:CERTIFICATE_REQUIRED|BAD_CERTIFICATE|CERTIFICATE_UNKNOWN|UNKNOWN_CA)$/.test(
+    errno,
+  );
 }
 
 /** True if nobody answers at the address, which waiting a little does not change. */
