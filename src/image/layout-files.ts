@@ -18,7 +18,7 @@ export const TEMPORARY_SUFFIX = '.tmp';
 /** Most bytes of the `oci-layout` file. */
 export const MAX_MARKER_SIZE = 4096;
 /** Most entries of a layout's index.json. */
-const MAX_LAYOUT_ENTRIES = 65536;
+export const MAX_LAYOUT_ENTRIES = 65536;
 
 /** The index.json of a layout: its entries, and all members as parsed. */
 export interface LayoutIndex {

@@ -16,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
 import { withDirectoryLock } from '../../src/image/file-lock.js';
-import { MAX_MARKER_SIZE } from '../../src/image/layout-files.js';
+import { MAX_LAYOUT_ENTRIES, MAX_MARKER_SIZE, parseLayoutIndex } from '../../src/image/layout-files.js';
 import { LayoutSource } from '../../src/image/layout-source.js';
 import { LayoutTarget } from '../../src/image/layout-target.js';
 import { MAX_MANIFEST_SIZE } from '../../src/image/manifest.js';
@@ -339,19 +339,28 @@ it('lets one work under the lock at a time, and says when that takes too long', 
   });
 });
 
-it('takes documents of the size and length of the limits, and none larger', async () => {
+it('takes documents of the size of the limits, and none larger', async () => {
   const entry = await writeImage('x', 'hello');
-  const index = (count: number) =>
-    JSON.stringify({ schemaVersion: 2, manifests: Array.from({ length: count }, () => entry) });
+  const index = JSON.stringify({ schemaVersion: 2, manifests: [entry] });
   const resolve = (digest: string) => sourceOf(undefined, digest).resolve();
   const write = (name: string, text: string) => writeFileSync(join(root, name), text);
-  write('index.json', index(1).padEnd(MAX_MANIFEST_SIZE));
+  write('index.json', index.padEnd(MAX_MANIFEST_SIZE));
   expect(await resolve(entry.digest)).toMatchObject({ digest: entry.digest });
-  write('index.json', index(1).padEnd(MAX_MANIFEST_SIZE + 1));
+  write('index.json', index.padEnd(MAX_MANIFEST_SIZE + 1));
   await expect(resolve(entry.digest)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
-  write('index.json', index(1));
+  write('index.json', index);
   write('oci-layout', '{"imageLayoutVersion":"1.0.0"}'.padEnd(MAX_MARKER_SIZE));
   expect(await resolve(entry.digest)).toMatchObject({ digest: entry.digest });
   write('oci-layout', '{"imageLayoutVersion":"1.0.0"}'.padEnd(MAX_MARKER_SIZE + 1));
   await expect(resolve(entry.digest)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+});
+
+it('takes as many images in one layout as the limit, and no more', () => {
+  const entry = { mediaType: 'a/b', digest: `sha256:${'0'.repeat(64)}`, size: 1 };
+  const index = (count: number) =>
+    Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: Array.from({ length: count }, () => entry) }));
+  expect(parseLayoutIndex(index(MAX_LAYOUT_ENTRIES), 'x').manifests).toHaveLength(MAX_LAYOUT_ENTRIES);
+  expect(() => parseLayoutIndex(index(MAX_LAYOUT_ENTRIES + 1), 'x')).toThrow(
+    expect.objectContaining({ code: 'MALFORMED', message: expect.stringContaining('x: manifests') }),
+  );
 });
