@@ -53,6 +53,7 @@ describe.skipIf(missingPrograms('docker-registry'))('beside nydusify, with one r
     ['small-chunks', ['--chunk-size', '0x10000']],
     ['lz4', ['--compressor', 'lz4_block']],
     ['rafs-v5', ['--fs-version', '5']],
+    ['oci-ref', ['--oci-ref']],
   ] as const)('mounts what nydusify converted (%s) as nydusd does', async ([name, options], ctx) => {
     const program = peerOrSkip(ctx, 'nydusify');
     const image = `${registry.host}/odd:${name}`;

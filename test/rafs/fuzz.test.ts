@@ -1,5 +1,8 @@
-import { expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { layoutOf } from '../../src/cache/layout.js';
+import { decodeUnit, unitOf } from '../../src/cache/unit.js';
 import { decompress } from '../../src/codec/compressor.js';
+import { inflateSlice } from '../../src/codec/inflate-slice.js';
 import { RafterError } from '../../src/errors.js';
 import { BlobMeta } from '../../src/rafs/blob-meta.js';
 import { parseBootstrap, type RafsBlob } from '../../src/rafs/bootstrap.js';
@@ -83,6 +86,75 @@ test.each(['small', 'small-batch', 'tiny-bare'])('damaged compression contexts o
     if (endsInError(() => readMeta(damaged, plain ? array.blob : blob), `${name} seed ${seed}`)) errors++;
   }
   expect(errors).toBeGreaterThan(100);
+});
+
+describe('damaged chunk maps of layers that are referred to', () => {
+  const blob = parseBootstrap(golden('ref/small-zran.boot')).blobs[0]!;
+  const layer = golden('in/small.tar.gz');
+  const stored = golden('ref/small-zran.meta').subarray(0, blob.ci.compressedSize + 4096);
+  const array = withRawArray(stored, blob);
+
+  test('chunk infos, contexts and dictionaries', () => {
+    let errors = 0;
+    let decoded = 0;
+    for (let seed = 1; seed <= 400; seed++) {
+      const damaged = overwrite(array.bytes, placesOf(array.bytes), random(seed));
+      const read = () => {
+        const meta = BlobMeta.parseStored(damaged, array.blob);
+        const layout = layoutOf(parseBootstrap(golden('ref/small-zran.boot')), 0, meta);
+        for (let i = 0; i < meta.chunkCount; i += 7) {
+          const chunk = meta.chunk(i);
+          expect(chunk.storedOffset + (chunk.batch ?? chunk).storedSize).toBeLessThanOrEqual(layer.length);
+          const unit = unitOf(layout, chunk);
+          const bytes = layer.subarray(unit.storedOffset, unit.storedOffset + unit.storedSize);
+          const { good, bad } = decodeUnit(layout, unit, bytes);
+          expect(good.size + bad.size).toBe(unit.members.length);
+          decoded += good.size;
+        }
+      };
+      if (endsInError(read, `zran seed ${seed}`)) errors++;
+    }
+    expect(errors).toBeGreaterThan(40);
+    expect(decoded).toBeGreaterThan(100);
+  });
+
+  test('slices of the layer', () => {
+    const { inflate, batch, storedOffset } = BlobMeta.parseStored(stored, blob).chunk(0);
+    const slice = layer.subarray(storedOffset, storedOffset + batch!.storedSize);
+    let errors = 0;
+    for (let seed = 1; seed <= 250; seed++) {
+      const damaged = overwrite(slice, placesOf(slice), random(seed));
+      const read = () => {
+        expect(inflateSlice(damaged, inflate!, batch!.decodedSize).length).toBe(batch!.decodedSize);
+      };
+      if (endsInError(read, `slice seed ${seed}`)) errors++;
+    }
+    expect(errors).toBeGreaterThan(20);
+    expect(errors).toBeLessThan(250);
+  });
+});
+
+test('damaged contexts and chunks of an encrypted blob', () => {
+  const bootstrap = parseBootstrap(golden('v6/tiny-encrypted.boot'));
+  const blob = bootstrap.blobs[0]!;
+  const file = golden('v6/tiny-encrypted.blob');
+  const stored = file.subarray(blob.ci.offset, blob.ci.offset + blob.ci.compressedSize + 4096);
+  const layout = layoutOf(bootstrap, 0, BlobMeta.parseStored(stored, blob));
+  let errors = 0;
+  for (let seed = 1; seed <= 200; seed++) {
+    const next = random(seed);
+    const context = overwrite(stored, placesOf(stored), next);
+    if (endsInError(() => void BlobMeta.parseStored(context, blob), `context seed ${seed}`)) errors++;
+    for (let i = 0; i < layout.chunkCount; i++) {
+      const unit = unitOf(layout, layout.chunk(i));
+      const bytes = Buffer.from(file.subarray(unit.storedOffset, unit.storedOffset + unit.storedSize));
+      const at = next(bytes.length);
+      bytes[at]! ^= 1 + next(255);
+      expect(decodeUnit(layout, unit, bytes).good.size).toBe(0);
+      expect(decodeUnit(layout, unit, bytes.subarray(0, at)).good.size).toBe(0);
+    }
+  }
+  expect(errors).toBeGreaterThan(10);
 });
 
 /** The same contexts with the array stored raw, and the blob table entry that says so. */

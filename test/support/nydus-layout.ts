@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packBootstrapLayer, unpackBootstrapLayer } from '../../src/image/bootstrap-layer.js';
+import { isReference, mapNameOf } from '../../src/image/chunk-map.js';
 import { type Descriptor, hexOf } from '../../src/image/descriptor.js';
 import { LayoutSource } from '../../src/image/layout-source.js';
 import { LayoutTarget } from '../../src/image/layout-target.js';
@@ -24,6 +25,8 @@ export interface TakenApart {
   bootstrapFile: string;
   /** The blobs' objects as in the registry, in blob table order. */
   blobFiles: string[];
+  /** The objects with the chunk maps of blobs that are ordinary layers. */
+  mapFiles: string[];
 }
 
 /** Writes the bootstrap of the image `tag` to `outDir`. */
@@ -37,8 +40,10 @@ export async function takeApart(layout: string, tag: string, outDir: string): Pr
   const bootstrapFile = join(outDir, 'image.boot');
   writeFileSync(bootstrapFile, bytes);
   const bootstrap = parseBootstrap(bytes, tag);
-  const blobFiles = bootstrap.blobs.map(({ id }) => join(layout, 'blobs/sha256', hexOf(`sha256:${id}`)));
-  return { bootstrap, bootstrapFile, blobFiles };
+  const fileOf = (hex: string) => join(layout, 'blobs/sha256', hex);
+  const blobFiles = bootstrap.blobs.map(({ id }) => fileOf(id));
+  const mapFiles = bootstrap.blobs.filter(isReference).map((blob) => fileOf(mapNameOf(blob)));
+  return { bootstrap, bootstrapFile, blobFiles, mapFiles };
 }
 
 /**

@@ -21,7 +21,7 @@ export async function startNydusd(
     string,
   ];
   for (const path of [blobs, cache, mountPoint]) mkdirSync(path, { recursive: true });
-  for (const file of image.blobFiles) linkSync(file, join(blobs, basename(file)));
+  for (const file of [...image.blobFiles, ...image.mapFiles]) linkSync(file, join(blobs, basename(file)));
   const config = join(dir, 'config.json');
   writeFileSync(
     config,
