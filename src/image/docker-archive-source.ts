@@ -69,9 +69,12 @@ export function dockerArchiveSource(
       if (wanted.digest === descriptor.digest) return manifest;
       throw new RafterError('NOT_FOUND', `${name}: the image has no manifest ${wanted.digest}`);
     },
-    async openBlob(descriptor, signal) {
+    async openBlob(descriptor, signal, checks) {
       const { archive, blob } = await find(descriptor);
-      return verifiedStream(archive.stream(blob.file, blob.name), descriptor, blob.name, signal);
+      return verifiedStream(archive.stream(blob.file, blob.name), descriptor, blob.name, {
+        signal,
+        ...checks,
+      });
     },
     async readBlobRange(descriptor, offset, length) {
       const { archive, blob } = await find(descriptor);

@@ -13,7 +13,7 @@ import { type LayoutReader, layoutDirectory, type OpenBlob } from './layout-read
 import { MAX_MANIFEST_SIZE, parseManifest } from './manifest.js';
 import { CONTAINERD_NAME, REF_NAME } from './media-types.js';
 import { formatReference, type LayoutReference } from './reference.js';
-import type { ImageSource } from './source.js';
+import type { BlobChecks, ImageSource } from './source.js';
 import { verifiedStream } from './verified-stream.js';
 
 /** An image of an OCI image layout (OCI image spec, image layout): of a directory, or whatever `files` reads. */
@@ -50,11 +50,11 @@ export class LayoutSource implements ImageSource {
     });
   }
 
-  async openBlob(descriptor: Descriptor, signal?: AbortSignal): Promise<Readable> {
+  async openBlob(descriptor: Descriptor, signal?: AbortSignal, checks?: BlobChecks): Promise<Readable> {
     const blob = await this.#files.openBlob(descriptor.digest);
     const stream = blob.stream();
     stream.once('close', () => void blob.close().catch(() => {}));
-    return verifiedStream(stream, descriptor, blob.name, signal);
+    return verifiedStream(stream, descriptor, blob.name, { signal, ...checks });
   }
 
   async readBlobRange(descriptor: Descriptor, offset: number, length: number): Promise<Buffer> {

@@ -3,6 +3,20 @@ import { buffer } from 'node:stream/consumers';
 import { RafterError } from '../errors.js';
 import type { Descriptor } from './descriptor.js';
 
+/** Who compares the digest of a blob that is read. */
+export interface BlobChecks {
+  /**
+   * True if whoever gets the bytes compares their digest before anybody uses them, as a registry does with what is sent to it:
+   * hashing twice is what costs most of a copy. The size is checked all the same. Default false.
+   */
+  isDigestCheckedLater?: boolean | undefined;
+}
+
+/** How a blob is opened, with what ends the reading. */
+export interface OpenBlobOptions extends BlobChecks {
+  signal?: AbortSignal | undefined;
+}
+
 /** Where an image is read from. Every transport implements it; nothing above knows which one it is. */
 export interface ImageSource {
   /** The reference, for messages. */
@@ -17,7 +31,7 @@ export interface ImageSource {
    * A whole blob as a stream that is verified while it is read: with wrong bytes it ends with DIGEST_MISMATCH or
    * TRUNCATED instead of a clean end. Destroy it if it is not read to its end.
    */
-  openBlob(descriptor: Descriptor, signal?: AbortSignal): Promise<Readable>;
+  openBlob(descriptor: Descriptor, signal?: AbortSignal, options?: BlobChecks): Promise<Readable>;
   /**
    * Exactly the bytes [offset, offset + length) of a blob; TRUNCATED if it is shorter. They cannot be verified here:
    * the caller checks the digests of the chunks in them.

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { RafterError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
+import type { OpenBlobOptions } from '../image/source.js';
 import { verifiedStream } from '../image/verified-stream.js';
 import { forgetRedirect, requestBlob } from './blob-request.js';
 import type { Access } from './endpoint-client.js';
@@ -64,7 +65,12 @@ async function probeBlob(
  * A whole blob, verified while it is read (see ImageSource.openBlob). A connection that breaks is resumed where it broke. The
  * first request is made before this returns, so a missing blob is NOT_FOUND here.
  */
-export async function openBlob(session: Session, blob: Blob, signal?: AbortSignal): Promise<Readable> {
+export async function openBlob(
+  session: Session,
+  blob: Blob,
+  options: OpenBlobOptions = {},
+): Promise<Readable> {
+  const { signal } = options;
   const name = `${session.name}@${blob.digest}`;
   const first = await session.retry(() => requestBlob(session, blob, { start: 0, signal }), signal);
   const bytes = Readable.from(resumingBytes(session, blob, first, signal), {
@@ -73,7 +79,7 @@ export async function openBlob(session: Session, blob: Blob, signal?: AbortSigna
   });
   // A generator that was never begun does not run its finally.
   bytes.once('close', () => first.body.destroy());
-  return verifiedStream(bytes, blob, name, signal);
+  return verifiedStream(bytes, blob, name, options);
 }
 
 /** Bytes [offset, offset + length) of a blob, exactly; TRUNCATED if it ends before. Not verified. */

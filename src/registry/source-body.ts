@@ -13,8 +13,8 @@ export interface SourceBodyOptions {
 }
 
 /**
- * Makes bodies of a blob that a source has, without keeping any of it: each attempt reads it again. From its beginning the blob is
- * verified on the way; parts of it are not, so the registry has to compare their digest.
+ * Makes bodies of a blob that a source has, without keeping any of it: each attempt reads it again. Its digest is not looked at on
+ * the way, because the registry does that before it takes the blob; see `blameSource`.
  */
 export function sourceBodies(
   source: ImageSource,
@@ -46,7 +46,7 @@ export function sourceBodies(
   };
 
   async function* whole(): AsyncGenerator<Buffer> {
-    const stream = await source.openBlob(blob, signal);
+    const stream = await source.openBlob(blob, signal, { isDigestCheckedLater: true });
     try {
       yield* stream as AsyncIterable<Buffer>;
     } finally {
@@ -59,4 +59,13 @@ export function sourceBodies(
       yield await source.readBlobRange(blob, at, Math.min(READ_SIZE, end - at), signal);
     }
   }
+}
+
+/** Reads the whole blob, verified: to be called when a registry found its digest wrong. Throws if it is the source's fault. */
+export async function blameSource(
+  source: ImageSource,
+  blob: Descriptor,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for await (const _ of await source.openBlob(blob, signal));
 }

@@ -3,7 +3,7 @@ import { RafterError } from '../errors.js';
 import { type Descriptor, verifyBytes } from '../image/descriptor.js';
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
-import type { ImageSource } from '../image/source.js';
+import type { BlobChecks, ImageSource } from '../image/source.js';
 import { openBlob, readBlobRange } from './blobs.js';
 import { getManifest, type StoredManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
@@ -45,8 +45,8 @@ export class RegistrySource implements ImageSource {
     return bytes;
   }
 
-  openBlob(descriptor: Descriptor, signal?: AbortSignal): Promise<Readable> {
-    return openBlob(this.#session, descriptor, signal);
+  openBlob(descriptor: Descriptor, signal?: AbortSignal, checks?: BlobChecks): Promise<Readable> {
+    return openBlob(this.#session, descriptor, { signal, ...checks });
   }
 
   readBlobRange(

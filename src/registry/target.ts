@@ -1,5 +1,5 @@
 import { ociDigest } from '../codec/digest.js';
-import { RafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { parseManifest } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
@@ -13,13 +13,14 @@ import type {
 } from '../image/target.js';
 import { RegistryBlob } from './blob-writer.js';
 import { headBlob } from './blobs.js';
+import { RegistryError, type RegistryErrorEntry } from './error.js';
 import { headManifest, putManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
 import { profileByHost } from './profiles/index.js';
 import type { Profile } from './profiles/profile.js';
 import { addToReferrersTag, referrerDescriptor } from './referrers-tag.js';
 import { openSession, type Session } from './session.js';
-import { sourceBodies } from './source-body.js';
+import { blameSource, sourceBodies } from './source-body.js';
 import { createSpool } from './spool.js';
 import { uploadBlob } from './upload.js';
 import type { UploadBlob } from './upload-ways.js';
@@ -63,12 +64,18 @@ export class RegistryTarget implements ImageTarget {
     const { digest, size } = blob;
     const { signal } = options;
     return this.#once(digest, async () => {
-      const how = await uploadBlob(
-        this.#session,
-        { digest, size, body: sourceBodies(source, blob, options) },
-        { profile: this.#profile, mount: this.#mountFor(blob, source), signal },
-      );
-      return how === 'uploaded';
+      try {
+        const how = await uploadBlob(
+          this.#session,
+          { digest, size, body: sourceBodies(source, blob, options) },
+          { profile: this.#profile, mount: this.#mountFor(blob, source), signal },
+        );
+        return how === 'uploaded';
+      } catch (error) {
+        const isWrong = error instanceof RegistryError && error.errors.some(isDigestError);
+        if (isWrong || isRafterError(error, 'DIGEST_MISMATCH')) await blameSource(source, blob, signal);
+        throw error;
+      }
     });
   }
 
@@ -154,4 +161,8 @@ export class RegistryTarget implements ImageTarget {
     }
     return this.#profile.mount?.anonymous !== false && size >= ANONYMOUS_MOUNT_FROM ? {} : undefined;
   }
+}
+
+function isDigestError({ code }: RegistryErrorEntry): boolean {
+  return code === 'DIGEST_INVALID' || code === 'SIZE_INVALID';
 }

@@ -6,7 +6,9 @@ import type { ImageSource } from '../../src/image/source.js';
 import { profileByHost, profileHint, refineProfile } from '../../src/registry/profiles/index.js';
 import type { Profile } from '../../src/registry/profiles/profile.js';
 import { openSession, type Session } from '../../src/registry/session.js';
+import { RegistrySource } from '../../src/registry/source.js';
 import { sourceBodies } from '../../src/registry/source-body.js';
+import { RegistryTarget } from '../../src/registry/target.js';
 import { uploadBlob } from '../../src/registry/upload.js';
 import { type FakeRegistry, quickly, startFakeRegistry } from '../support/fake-registry.js';
 import type { UploadTraits } from '../support/fake-uploads.js';
@@ -114,6 +116,45 @@ describe('a registry with larger and smaller limits than known', () => {
     // In pieces, which the digest shows to be wrong; then in one.
     expect(requests()).toBe('POST PATCH PATCH PUT POST PATCH PUT');
   });
+});
+
+it('a source with other bytes than it says is named as what is wrong', async () => {
+  const bytes = randomBytes(100_000);
+  const blob = { mediaType: 'a/b', digest: ociDigest(randomBytes(5)), size: bytes.length };
+  const other = await startFakeRegistry();
+  const target = new RegistryTarget(registry.reference(), { dockerConfig: '/nonexistent', retry: quickly });
+  const source = new RegistrySource(other.reference('lying/source:1'), { dockerConfig: '/nonexistent' });
+  try {
+    other.blobs.set(blob.digest, bytes);
+    await expect(target.putBlob(blob, source, {})).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+      message: expect.stringContaining('lying/source'),
+    });
+    other.blobs.set(blob.digest, bytes.subarray(1));
+    await expect(target.putBlob(blob, source, {})).rejects.toMatchObject({
+      code: 'TRUNCATED',
+      message: expect.stringContaining('lying/source'),
+    });
+    expect(registry.blobs.size).toBe(0);
+  } finally {
+    await Promise.all([source.close(), target.abort(), other.stop()]);
+  }
+});
+
+it('one blob is sent once, however many want it stored at the same time', async () => {
+  const bytes = randomBytes(6_000_000);
+  const other = await startFakeRegistry();
+  const blob = other.addBlob(bytes);
+  const target = new RegistryTarget(registry.reference(), { dockerConfig: '/nonexistent', retry: quickly });
+  const source = new RegistrySource(other.reference(), { dockerConfig: '/nonexistent' });
+  try {
+    const sent = await Promise.all([1, 2, 3].map(() => target.putBlob(blob, source, {})));
+    expect(sent.filter(Boolean)).toHaveLength(1);
+    expect(requests()).toBe('POST PUT');
+    expect(registry.blobs.get(blob.digest)?.equals(bytes)).toBe(true);
+  } finally {
+    await Promise.all([source.close(), target.abort(), other.stop()]);
+  }
 });
 
 describe('mounting', () => {
