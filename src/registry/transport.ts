@@ -182,17 +182,13 @@ async function sendOnce(
         : // undici counts this from the beginning of an upload; the watch counts from its last byte.
           { body: upload.content, signal: upload.signal, headersTimeout: 0 }),
     });
-    if (answer.statusCode === 407 && proxy !== undefined) {
-      answer.body.on('error', () => {}).destroy();
-      throw proxyRefusal(describeRequest(method, url), proxy, 407);
-    }
     // Whoever reads the body gets its errors; one that is let go of unread must not end the program with them.
     answer.body.on('error', () => {});
     return { status: answer.statusCode, headers: answer.headers, url, body: answer.body };
   } catch (error) {
     const what = describeRequest(method, url);
     if (signal?.aborted) throw new RafterError('INTERRUPTED', `${what}: interrupted`, { cause: error });
-    const refused = /^Proxy response \((\d+)\)/.exec(messageOf(error))?.[1];
+    const refused = /^Proxy (?:response|Authentication Required) \((\d+)\)/.exec(messageOf(error))?.[1];
     if (proxy !== undefined && refused !== undefined) throw proxyRefusal(what, proxy, Number(refused), error);
     const via = proxy === undefined ? '' : ` (through the proxy ${proxy})`;
     throw networkError(body?.failure?.() ?? upload?.stalled() ?? error, `${what}${via}`, url);
@@ -201,7 +197,7 @@ async function sendOnce(
   }
 }
 
-function proxyRefusal(what: string, proxy: string, status: number, cause?: unknown): RafterError {
+function proxyRefusal(what: string, proxy: string, status: number, cause: unknown): RafterError {
   const isServerError = status >= 500;
   const said = `${what}: the proxy ${proxy} answered ${status}`;
   const hint =

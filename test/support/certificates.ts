@@ -7,8 +7,8 @@ export interface CertificateFiles {
 }
 
 /**
- * Makes `<name>.crt` and `<name>.key` in `directory` with openssl: a certificate authority, or a certificate for 127.0.0.1 and
- * localhost that `signer` has signed.
+ * Makes `<name>.crt` and `<name>.key` in `directory` with openssl: a certificate authority, or a certificate for 127.0.0.1,
+ * localhost and registry.test that `signer` has signed.
  */
 export function makeCertificate(
   directory: string,
@@ -19,7 +19,8 @@ export function makeCertificate(
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
   const request = ['req', '-x509', ...curve, '-nodes', '-days', '2', '-subj', `/CN=rafter test ${name}`];
   const signing = signer === undefined ? [] : ['-CA', signer.cert, '-CAkey', signer.key];
-  const names = signer === undefined ? [] : ['-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
+  const names =
+    signer === undefined ? [] : ['-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.test'];
   execFileSync('openssl', [...request, ...signing, ...names, '-keyout', files.key, '-out', files.cert], {
     stdio: 'pipe',
   });

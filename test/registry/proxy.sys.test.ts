@@ -1,0 +1,140 @@
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { parseReference, type RegistryReference } from '../../src/image/reference.js';
+import { getManifest } from '../../src/registry/manifests.js';
+import type { RegistryOptions } from '../../src/registry/options.js';
+import { openSession } from '../../src/registry/session.js';
+import { type CertificateFiles, makeCertificate } from '../support/certificates.js';
+import { type FakeRegistry, quickly, startFakeRegistry } from '../support/fake-registry.js';
+import { missingPrograms } from '../support/programs.js';
+import { type ProxyServer, type ProxyServerOptions, startProxyServer } from '../support/proxy-server.js';
+
+const missing = missingPrograms('openssl');
+const mediaType = 'application/vnd.oci.image.index.v1+json';
+const manifest = Buffer.from('{"schemaVersion":2,"manifests":[]}');
+let directory: string;
+let ca: CertificateFiles;
+let tlsServer: Server;
+let registry: FakeRegistry;
+let proxy: ProxyServer | undefined;
+
+beforeAll(async () => {
+  if (missing !== undefined) return;
+  directory = mkdtempSync(join(tmpdir(), 'rafter-proxy-'));
+  ca = makeCertificate(directory, 'ca');
+  const server = makeCertificate(directory, 'server', ca);
+  tlsServer = createServer(
+    { cert: readFileSync(server.cert), key: readFileSync(server.key) },
+    (_, response) => void response.writeHead(200, { 'content-type': mediaType }).end(manifest),
+  );
+  tlsServer.listen(0, '127.0.0.1');
+  await once(tlsServer, 'listening');
+});
+afterAll(() => {
+  tlsServer?.close();
+  tlsServer?.closeAllConnections();
+  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
+});
+beforeEach(async (context) => {
+  if (missing !== undefined) context.skip(missing);
+  registry = await startFakeRegistry();
+  registry.manifests.set('1', { mediaType, bytes: manifest });
+});
+afterEach(async () => {
+  await registry?.stop();
+  await proxy?.stop();
+  proxy = undefined;
+});
+
+async function start(options: ProxyServerOptions = {}): Promise<ProxyServer> {
+  proxy = await startProxyServer(options);
+  return proxy;
+}
+
+/** Reads a manifest of a registry whose name nobody has: only the proxy finds it. */
+async function read(host: string, env: NodeJS.ProcessEnv, options: RegistryOptions = {}) {
+  const session = openSession(parseReference(`${host}/team/app:1`) as RegistryReference, {
+    dockerConfig: '/nonexistent',
+    env: { HOME: directory, ...env },
+    retry: { ...quickly, attempts: 1 },
+    ...options,
+  });
+  try {
+    return (await getManifest(session, '1')).bytes;
+  } finally {
+    await session.close();
+  }
+}
+const portOf = (host: string) => ({ host: '127.0.0.1', port: Number(host.split(':')[1]) });
+const tlsPort = () => ({ host: '127.0.0.1', port: (tlsServer.address() as AddressInfo).port });
+
+it('tunnels HTTPS, and checks the certificate at the other end', async () => {
+  const { url, requests } = await start({ target: tlsPort() });
+  const trusting = { caFile: ca.cert };
+  expect(await read('registry.test:5000', { HTTPS_PROXY: url }, trusting)).toEqual(manifest);
+  await expect(read('other.test:5000', { HTTPS_PROXY: url }, trusting)).rejects.toMatchObject({
+    code: 'UNAVAILABLE',
+    message: expect.stringContaining('ERR_TLS_CERT_ALTNAME_INVALID'),
+  });
+  await expect(read('registry.test:5000', { HTTPS_PROXY: url })).rejects.toMatchObject({
+    hint: expect.stringContaining('--ca'),
+  });
+  expect(requests.map(({ line }) => line)).toEqual([
+    'CONNECT registry.test:5000',
+    'CONNECT other.test:5000',
+    'CONNECT registry.test:5000',
+  ]);
+});
+
+it('sends its user name and password to the proxy alone', async () => {
+  const { url, requests } = await start({ credentials: 'me:p@ss w0rd', target: portOf(registry.host) });
+  const proxyUrl = url.replace('http://', 'http://me:p%40ss%20w0rd@');
+  expect(await read('registry.test:5000', { HTTP_PROXY: proxyUrl }, { plainHttp: true })).toEqual(manifest);
+  expect(requests).toEqual([
+    {
+      line: 'GET http://registry.test:5000/v2/team/app/manifests/1',
+      authorization: `Basic ${Buffer.from('me:p@ss w0rd').toString('base64')}`,
+    },
+  ]);
+  expect(registry.requests[0]!.headers).not.toHaveProperty('proxy-authorization');
+  expect(registry.requests[0]!.headers.host).toBe('registry.test:5000');
+});
+
+it.each([
+  ['https', 'HTTPS_PROXY', {}],
+  ['http', 'HTTP_PROXY', { plainHttp: true }],
+])('says that the proxy refused, without the password (%s)', async (_, variable, options) => {
+  const { url } = await start({ credentials: 'me:right' });
+  const env = { [variable]: url.replace('http://', 'http://me:wr0ng-s3cret@') };
+  const error = await read('registry.test', env, options).catch((caught: Error) => caught);
+  expect(error).toMatchObject({
+    code: 'DENIED',
+    message: expect.stringContaining(`the proxy ${url} answered 407`),
+    hint: expect.stringContaining('user name and password'),
+  });
+  expect(`${error}${(error as Error).stack}${JSON.stringify(error)}`).not.toContain('s3cret');
+});
+
+it('names the proxy that cannot be reached', async () => {
+  const { url, stop } = await start();
+  await stop();
+  proxy = undefined;
+  await expect(read('registry.test', { ALL_PROXY: url })).rejects.toMatchObject({
+    code: 'UNAVAILABLE',
+    message: expect.stringContaining(`(through the proxy ${url})`),
+  });
+});
+
+it('is not used for this machine, nor for what NO_PROXY names', async () => {
+  const { url, requests } = await start();
+  expect(await read(registry.host, { ALL_PROXY: url })).toEqual(manifest);
+  await expect(
+    read('registry.invalid', { ALL_PROXY: url, NO_PROXY: '.example.com,registry.invalid' }),
+  ).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.not.stringContaining('proxy') });
+  expect(requests).toEqual([]);
+});
