@@ -1,6 +1,8 @@
 import { chunkDigest } from '../codec/digest.js';
+import { CHUNK_TABLE_ENTRY_SIZE } from '../rafs/chunk-table.js';
 import type { BootstrapV5 } from '../rafs/v5/bootstrap-v5.js';
 import type { InodeV5 } from '../rafs/v5/inode.js';
+import { INODE_SIZE } from '../rafs/v5/inode-parts.js';
 import type { ChunkTable } from './check-chunk-table.js';
 import type { FaultList } from './faults.js';
 
@@ -39,12 +41,20 @@ export function chunkTableOfV5(bootstrap: BootstrapV5): ChunkTable {
  */
 export function checkInodesV5(bootstrap: BootstrapV5, faults: FaultList): void {
   let distinct = 0;
+  let claimed = 0;
   for (let index = 1; index <= bootstrap.inodeCount; index++) {
     const inode = faults.guard('bootstrap', () => bootstrap.record(index));
     if (!inode) continue;
+    claimed += inode.childCount * INODE_SIZE + inode.chunkCount * CHUNK_TABLE_ENTRY_SIZE;
+    if (claimed > bootstrap.size) {
+      faults.add('bootstrap', `inode ${index}: what it holds lies over what others hold`, {
+        offset: inode.offset,
+      });
+      return;
+    }
     const place = () => ({ path: pathOf(bootstrap, inode), offset: inode.offset });
     const expected = faults.guard('bootstrap', () => digestOf(bootstrap, inode));
-    if (expected && !expected.equals(inode.digest))
+    if (expected && !expected.equals(bootstrap.inodeDigest(inode)))
       faults.add('bootstrap', `inode ${index}: the digest is not that of its ${contentOf(inode)}`, place());
     if (inode.nid === index) distinct++;
     else {
@@ -88,8 +98,9 @@ function checkChunkNumbers(bootstrap: BootstrapV5, faults: FaultList): void {
 function digestOf(bootstrap: BootstrapV5, inode: InodeV5): Buffer {
   const parts: Buffer[] = [];
   if (inode.type === 'symlink') parts.push(bootstrap.readlink(inode));
-  for (let k = 0; k < inode.chunkCount; k++) parts.push(bootstrap.chunkEntry(inode, k).digest);
-  for (let i = 0; i < inode.childCount; i++) parts.push(bootstrap.record(inode.childIndex + i).digest);
+  for (let k = 0; k < inode.chunkCount; k++) parts.push(bootstrap.fileChunkDigest(inode, k));
+  for (let i = 0; i < inode.childCount; i++)
+    parts.push(bootstrap.inodeDigest(bootstrap.record(inode.childIndex + i)));
   return chunkDigest(bootstrap.digester, Buffer.concat(parts));
 }
 
@@ -101,7 +112,7 @@ function contentOf({ type }: InodeV5): string {
 function differs(bootstrap: BootstrapV5, a: InodeV5, b: InodeV5): boolean {
   const facts = (inode: InodeV5) => [
     ...[inode.mode, inode.size, inode.uid, inode.gid, inode.mtimeSec, inode.mtimeNsec, inode.nlink],
-    ...[inode.rdev?.major, inode.rdev?.minor, inode.digest.toString('hex')],
+    ...[inode.rdev?.major, inode.rdev?.minor, bootstrap.inodeDigest(inode).toString('hex')],
     ...(inode.type === 'symlink' ? [bootstrap.readlink(inode).toString('latin1')] : []),
     ...bootstrap
       .xattrs(inode)
@@ -111,13 +122,14 @@ function differs(bootstrap: BootstrapV5, a: InodeV5, b: InodeV5): boolean {
 }
 
 /** The path of a record by its directories' own accounts. */
-function pathOf(bootstrap: BootstrapV5, { fileName, parent }: InodeV5): string {
+function pathOf(bootstrap: BootstrapV5, inode: InodeV5): string {
+  const { parent } = inode;
   if (parent === 0) return '/';
-  const names = [fileName.toString()];
+  const names = [bootstrap.nameOf(inode).toString()];
   try {
     for (let at = parent; at !== bootstrap.rootNid && names.length < MAX_DEPTH; ) {
       const directory = bootstrap.record(at);
-      names.unshift(directory.fileName.toString());
+      names.unshift(bootstrap.nameOf(directory).toString());
       at = directory.parent;
     }
   } catch {

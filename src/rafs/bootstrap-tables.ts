@@ -22,6 +22,7 @@ import {
   SUPERBLOCK_OFFSET,
   type Superblock,
 } from './superblock.js';
+import { isRafsV5 } from './v5/superblock.js';
 
 const BLOCK_BITS = 12;
 const TARFS_BLOCK_BITS = 9;
@@ -40,7 +41,7 @@ export interface BootstrapTables {
 
 /**
  * Reads and checks the superblocks and tables of a RAFS v6 bootstrap by the rules that nydusd and the kernel apply.
- * Throws MALFORMED naming field and offset, LIMIT_EXCEEDED, or UNSUPPORTED for unknown features.
+ * Throws MALFORMED naming field and offset, LIMIT_EXCEEDED, or UNSUPPORTED for RAFS v5 and unknown features.
  */
 export function readBootstrapTables(bytes: Buffer, name: string): BootstrapTables {
   const superblock = readSuperblock(bytes, name);
@@ -74,6 +75,8 @@ export function readBootstrapTables(bytes: Buffer, name: string): BootstrapTable
 }
 
 function readSuperblock(bytes: Buffer, name: string): Superblock {
+  if (isRafsV5(bytes))
+    throw new RafterError('UNSUPPORTED', `${name}: is a RAFS v5 bootstrap, where only one of RAFS v6 will do`);
   if (bytes.length < BLOCK_SIZE) {
     throw new RafterError('MALFORMED', `${name}: ${bytes.length} bytes are too few for a RAFS v6 bootstrap`);
   }

@@ -58,8 +58,12 @@ export function encodeChunkTableEntry(entry: ChunkTableEntry, target: Buffer, of
 
 /** Reads 80 bytes at `offset`; the digest is a view of `bytes`. */
 export function decodeChunkTableEntry(bytes: Buffer, offset: number): ChunkTableEntry {
+  return { digest: chunkTableDigest(bytes, offset), ...decodeChunkPlace(bytes, offset) };
+}
+
+/** Everything but the digest, for loops over many entries. */
+export function decodeChunkPlace(bytes: Buffer, offset: number): Omit<ChunkTableEntry, 'digest'> {
   return {
-    digest: bytes.subarray(offset + DIGEST, offset + DIGEST + DIGEST_SIZE),
     blobIndex: bytes.readUInt32LE(offset + BLOB_INDEX),
     flags: bytes.readUInt32LE(offset + FLAGS),
     storedSize: bytes.readUInt32LE(offset + STORED_SIZE),
@@ -70,6 +74,11 @@ export function decodeChunkTableEntry(bytes: Buffer, offset: number): ChunkTable
     index: bytes.readUInt32LE(offset + INDEX),
     crc: bytes.readUInt32LE(offset + CRC),
   };
+}
+
+/** The digest of the entry at `offset`, a view of `bytes`. */
+export function chunkTableDigest(bytes: Buffer, offset: number): Buffer {
+  return bytes.subarray(offset + DIGEST, offset + DIGEST + DIGEST_SIZE);
 }
 
 /** Where the chunk of the entry at `offset` begins in the blob's decoded address space. */

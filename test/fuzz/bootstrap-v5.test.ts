@@ -1,3 +1,8 @@
+import { checkTree } from '../../src/inspect/check-tree.js';
+import { checkInodesV5, chunkTableOfV5 } from '../../src/inspect/check-v5.js';
+import { createFaultList } from '../../src/inspect/faults.js';
+import { parseBootstrap } from '../../src/rafs/bootstrap.js';
+import { BootstrapV5 } from '../../src/rafs/v5/bootstrap-v5.js';
 import { golden } from '../rafs/golden.js';
 import { readAll } from '../rafs/v5/read-all.js';
 import { fuzz } from '../support/fuzz.js';
@@ -23,4 +28,18 @@ fuzz('a damaged RAFS v5 bootstrap', {
 fuzz('a damaged RAFS v5 bootstrap of three layers', {
   name: 'fuzzed.boot',
   run: (next) => void readAll(mutate(full, next, { places: fullPlaces, unit: 8 }), 'fuzzed.boot'),
+});
+
+fuzz('the check of a damaged RAFS v5 bootstrap', {
+  name: 'fuzzed.boot',
+  run: (next) => {
+    const bootstrap = parseBootstrap(overwrite(small, smallPlaces, next), 'fuzzed.boot');
+    if (!(bootstrap instanceof BootstrapV5)) throw new Error('it is none of RAFS v5');
+    const faults = createFaultList();
+    const table = chunkTableOfV5(bootstrap);
+    checkInodesV5(bootstrap, faults);
+    checkTree(bootstrap, faults, ({ blobIndex, chunkIndex }) => {
+      if (!table.find(blobIndex, chunkIndex)) throw new Error('a chunk of a file has no row');
+    });
+  },
 });

@@ -9,9 +9,11 @@ import { sha256 } from '../../src/codec/digest.js';
 import { tarOfTree } from '../../src/export/tree-tar.js';
 import { LayoutSource } from '../../src/image/layout-source.js';
 import { checkImage } from '../../src/inspect/check-image.js';
+import { checkInodesV5 } from '../../src/inspect/check-v5.js';
 import { createContentReader } from '../../src/inspect/content.js';
 import { describe as describeImage } from '../../src/inspect/describe.js';
 import { diffImages } from '../../src/inspect/diff-images.js';
+import { createFaultList } from '../../src/inspect/faults.js';
 import { openImage } from '../../src/inspect/open-image.js';
 import { createImageView } from '../../src/mount/image-view.js';
 import { parseBootstrap } from '../../src/rafs/bootstrap.js';
@@ -20,6 +22,7 @@ import { walk } from '../../src/rafs/walk.js';
 import { SampleSource } from '../cache/sample-blob.js';
 import { writeGoldenLayout } from '../mount/layouts.js';
 import { golden, goldenTree } from '../rafs/golden.js';
+import { buildSample, ROOT_MODE, type SampleInode } from '../rafs/v5/sample.js';
 import { putTogether } from '../support/nydus-layout.js';
 import { plant } from './planted-image.js';
 
@@ -174,6 +177,32 @@ describe('check', () => {
   ])('finds a wrong %s', async (_, text, change) => {
     const { faults } = await check(await image(change));
     expect(faults.join('\n')).toContain(text);
+  });
+
+  it('ends soon where directories claim all inodes', () => {
+    const count = 2000;
+    const directory = (i: number): SampleInode => ({
+      name: `d${10_000 + i}`,
+      parent: 1,
+      mode: ROOT_MODE,
+      nlink: 2,
+      children: [i + 1, count - i + 1],
+    });
+    const root: SampleInode = {
+      name: '/',
+      parent: 0,
+      mode: ROOT_MODE,
+      nlink: count + 2,
+      children: [2, count],
+    };
+    const inodes = [
+      root,
+      ...Array.from({ length: count }, (_, i) => directory(i + 2)).slice(0, -1),
+      { name: 'z', parent: 1, mode: ROOT_MODE, nlink: 2 },
+    ];
+    const faults = createFaultList();
+    checkInodesV5(parseBootstrap(buildSample({ inodes }).bytes) as BootstrapV5, faults);
+    expect(faults.faults.at(-1)!.message).toContain('lies over what others hold');
   });
 
   it('finds damaged chunks, with the file', async () => {

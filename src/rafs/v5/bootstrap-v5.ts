@@ -1,10 +1,10 @@
-import type { DigestAlgorithm } from '../../codec/digest.js';
+import { DIGEST_SIZE, type DigestAlgorithm } from '../../codec/digest.js';
 import { RafterError } from '../../errors.js';
 import { malformed } from '../binary.js';
 import { BlobFeature } from '../blob-features.js';
 import { checkChunks } from '../blob-meta-check.js';
 import type { Bootstrap, ChunkAddress, RafsBlob } from '../bootstrap.js';
-import { CHUNK_TABLE_ENTRY_SIZE, type ChunkTableEntry, decodeChunkTableEntry } from '../chunk-table.js';
+import { CHUNK_TABLE_ENTRY_SIZE, chunkTableDigest, decodeChunkPlace } from '../chunk-table.js';
 import type { DirectoryEntry } from '../directory.js';
 import type { DiskInode } from '../disk-inode.js';
 import { BLOCK_SIZE } from '../limits.js';
@@ -14,6 +14,7 @@ import { readBlobTableV5 } from './blob-table.js';
 import { type ChunkList, listChunks } from './chunk-list.js';
 import { findChild, readChildren } from './directory.js';
 import { type InodeV5, ROOT_INO, readInodeV5, recordCount, type V5Image } from './inode.js';
+import { nameAt } from './inode-parts.js';
 import { readSuperblockV5 } from './superblock.js';
 import { decodeXattrsV5 } from './xattr.js';
 
@@ -78,6 +79,11 @@ export class BootstrapV5 implements Bootstrap {
     return this.#image.superblock.inodesCount;
   }
 
+  /** Bytes. */
+  get size(): number {
+    return this.#image.bytes.length;
+  }
+
   /** Of chunks and inodes. */
   get digester(): DigestAlgorithm {
     return this.#image.superblock.choice.digester;
@@ -134,7 +140,7 @@ export class BootstrapV5 implements Bootstrap {
     if (!(Number.isInteger(k) && k >= 0 && k < inode.chunkCount))
       throw new Error(`chunk ${k} of a file of ${inode.chunkCount}`);
     const at = inode.dataOffset + k * CHUNK_TABLE_ENTRY_SIZE;
-    const { blobIndex, decodedOffset, fileOffset, size } = this.chunkEntry(inode, k);
+    const { blobIndex, decodedOffset, fileOffset, size } = decodeChunkPlace(this.#image.bytes, at);
     const wrong = (problem: string) => malformed(this.name, `chunk ${k} of inode ${inode.nid}`, at, problem);
     const blob = this.blobs[blobIndex];
     if (!blob) throw wrong(`blob ${blobIndex} of ${this.blobs.length}`);
@@ -149,14 +155,25 @@ export class BootstrapV5 implements Bootstrap {
     return { blobIndex, chunkIndex, decodedOffset };
   }
 
-  /** What a file says of its chunk `k`, 0 to chunkCount - 1, unchecked. */
-  chunkEntry(inode: DiskInode, k: number): ChunkTableEntry {
-    return decodeChunkTableEntry(this.#image.bytes, inode.dataOffset + k * CHUNK_TABLE_ENTRY_SIZE);
+  /** The digest that a file gives its chunk `k`, 0 to chunkCount - 1; a view. */
+  fileChunkDigest(inode: InodeV5, k: number): Buffer {
+    return chunkTableDigest(this.#image.bytes, inode.dataOffset + k * CHUNK_TABLE_ENTRY_SIZE);
+  }
+
+  /** The digest in a record, over contents, target or children: 32 bytes, a view. */
+  inodeDigest({ offset }: InodeV5): Buffer {
+    return this.#image.bytes.subarray(offset, offset + DIGEST_SIZE);
+  }
+
+  /** The name in a record, a view; "/" for the root. */
+  nameOf({ offset }: InodeV5): Buffer {
+    return nameAt(this.#image.bytes, offset);
   }
 
   chunkDigest(blobIndex: number, chunkIndex: number): Buffer | undefined {
     const list = this.#allLists()[blobIndex];
-    return list && chunkIndex < list.chunkCount ? list.entry(chunkIndex).digest : undefined;
+    if (!list || chunkIndex >= list.chunkCount) return undefined;
+    return chunkTableDigest(this.#image.bytes, list.entryOffset(chunkIndex));
   }
 
   /** Throws MALFORMED for chunks that leave the blob or overlap, UNSUPPORTED for forms that RAFS v5 does not have. */

@@ -8,9 +8,10 @@ import {
   type ChunkTableEntry,
   chunkDecodedOffset,
   chunkTableKey,
+  decodeChunkPlace,
   decodeChunkTableEntry,
 } from '../chunk-table.js';
-import { inoOf, readInodeV5, recordCount, type V5Image } from './inode.js';
+import { fileChunks, recordCount, type V5Image } from './inode.js';
 
 /**
  * The chunks of one blob that a RAFS v5 bootstrap uses, ascending in decoded space: v5 blobs have no chunk infos, so those that
@@ -26,7 +27,9 @@ export class ChunkList implements ChunkMap {
 
   /** `entries` are byte offsets of chunk entries in `bytes`, those of shared chunks several times. */
   constructor(bytes: Buffer, entries: Uint32Array, source: string) {
-    const offsets = Float64Array.from(entries, (entry) => chunkDecodedOffset(bytes, entry)).sort();
+    const offsets = new Float64Array(entries.length);
+    for (let i = 0; i < entries.length; i++) offsets[i] = chunkDecodedOffset(bytes, entries[i]!);
+    offsets.sort();
     let count = 0;
     for (const offset of offsets) if (count === 0 || offsets[count - 1] !== offset) offsets[count++] = offset;
     this.#bytes = bytes;
@@ -47,7 +50,10 @@ export class ChunkList implements ChunkMap {
   }
 
   chunk(index: number): BlobChunk {
-    const { size, storedOffset, storedSize, decodedOffset, flags, crc } = this.entry(index);
+    const { size, storedOffset, storedSize, decodedOffset, flags, crc } = decodeChunkPlace(
+      this.#bytes,
+      this.entryOffset(index),
+    );
     return {
       index,
       decodedOffset,
@@ -69,7 +75,7 @@ export class ChunkList implements ChunkMap {
     const next = this.#firstFrom(offset);
     if (next < this.chunkCount && this.#offsets[next] === offset) return next;
     if (next === 0) return 0;
-    const { decodedOffset, size } = this.entry(next - 1);
+    const { decodedOffset, size } = decodeChunkPlace(this.#bytes, this.entryOffset(next - 1));
     return decodedOffset + size > offset ? next - 1 : next;
   }
 
@@ -120,36 +126,43 @@ function sameChunk(bytes: Buffer, one: number, other: number): boolean {
 }
 
 /**
- * One list per blob, from all files of the image. Throws what `readInodeV5` throws, and MALFORMED for a chunk of a blob that does
+ * One list per blob, from all files of the image. Throws MALFORMED for entries outside the bootstrap, a chunk of a blob that does
  * not exist, files that overlap, and entries that disagree about a chunk.
  */
 export function listChunks(image: V5Image, blobCount: number): ChunkList[] {
   const { bytes, name } = image;
+  const files = filesWithChunks(image);
   const counts = new Uint32Array(blobCount);
-  for (const at of chunkEntries(image)) {
-    const { blobIndex } = chunkTableKey(bytes, at);
+  const eachEntry = (visit: (at: number, blobIndex: number) => void) => {
+    for (const { start, count } of files) {
+      for (let at = start; at < start + count * CHUNK_TABLE_ENTRY_SIZE; at += CHUNK_TABLE_ENTRY_SIZE)
+        visit(at, chunkTableKey(bytes, at).blobIndex);
+    }
+  };
+  eachEntry((at, blobIndex) => {
     if (blobIndex >= blobCount) throw malformed(name, 'chunk entry', at, `blob ${blobIndex} of ${blobCount}`);
     counts[blobIndex]!++;
-  }
+  });
   const entries = Array.from(counts, (count) => new Uint32Array(count));
   counts.fill(0);
-  for (const at of chunkEntries(image)) {
-    const { blobIndex } = chunkTableKey(bytes, at);
+  eachEntry((at, blobIndex) => {
     entries[blobIndex]![counts[blobIndex]!++] = at;
-  }
+  });
   return entries.map((list) => new ChunkList(bytes, list, name));
 }
 
-/** Byte offset of every chunk entry of every file; files with several names once. */
-function* chunkEntries(image: V5Image): Generator<number> {
+/** The chunk entries of every file; of one with several names once. */
+function filesWithChunks(image: V5Image): { start: number; count: number }[] {
+  const files: { start: number; count: number }[] = [];
   let total = 0;
   for (let index = 1; index <= recordCount(image); index++) {
-    if (inoOf(image, index) !== index) continue;
-    const { dataOffset, chunkCount, offset } = readInodeV5(image, index);
-    total += chunkCount;
+    const file = fileChunks(image, index);
+    if (!file) continue;
+    files.push(file);
+    total += file.count;
     // Records that lie in each other would make a small file cost much.
     if (total * CHUNK_TABLE_ENTRY_SIZE > image.bytes.length)
-      throw malformed(image.name, `inode ${index}`, offset, 'its chunks lie over those of other files');
-    for (let k = 0; k < chunkCount; k++) yield dataOffset + k * CHUNK_TABLE_ENTRY_SIZE;
+      throw malformed(image.name, `inode ${index}`, file.start, 'its chunks lie over those of other files');
   }
+  return files;
 }

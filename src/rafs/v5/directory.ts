@@ -17,7 +17,8 @@ export function* readChildren(image: V5Image, dir: InodeV5): Generator<Directory
   ];
   let previous: Buffer | undefined;
   for (let i = 0; i < dir.childCount; i++) {
-    const { fileName, nid, type, offset, parent } = readInodeV5(image, dir.childIndex + i);
+    const { nid, type, offset, parent } = readInodeV5(image, dir.childIndex + i);
+    const fileName = nameAt(image.bytes, offset);
     const wrong = (problem: string) => malformed(image.name, `directory ${dir.nid}`, offset, problem);
     if (parent !== dir.nid) throw wrong(`a name in it is in directory ${parent}`);
     if (previous && Buffer.compare(previous, fileName) >= 0) throw wrong('names are out of order');

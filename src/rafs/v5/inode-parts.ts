@@ -13,14 +13,13 @@ const NAME_SIZE = 100;
 const SYMLINK_SIZE = 102;
 
 const SLASH = 0x2f;
+const DOT = 0x2e;
 
 /** Flag bits of an inode. Bit 1, HARDLINK, says nothing that number and links do not say. */
 export const InodeFlag = { SYMLINK: 0x1, XATTR: 0x4, HAS_HOLE: 0x8 } as const;
 
 /** The parts of variable size of an inode. Offsets are bytes in the bootstrap, sizes are without padding. */
 export interface InodeParts {
-  /** A view. */
-  name: Buffer;
   targetOffset: number;
   targetSize: number;
   xattrOffset: number;
@@ -47,8 +46,8 @@ export function placeParts(
   const nameOffset = offset + INODE_SIZE;
   if (nameSize === 0 || nameSize > MAX_NAME_SIZE) throw wrong('i_name_size', NAME_SIZE, `${nameSize}`);
   const targetOffset = inside(nameOffset + padded(nameSize), 'i_name_size', NAME_SIZE);
-  const name = bytes.subarray(nameOffset, nameOffset + nameSize);
-  if (!isRoot && !isFileName(name)) throw wrong('name', INODE_SIZE, 'cannot be a file name');
+  if (!isRoot && !isFileName(bytes, nameOffset, nameSize))
+    throw wrong('name', INODE_SIZE, 'cannot be a file name');
 
   const isSymlink = (flags & InodeFlag.SYMLINK) !== 0;
   if (isSymlink !== (type === 'symlink')) throw wrong('i_flags', 80, `SYMLINK does not fit a ${type}`);
@@ -58,23 +57,41 @@ export function placeParts(
   const behindTarget = inside(targetOffset + padded(targetSize), 'i_symlink_size', SYMLINK_SIZE);
   if ((flags & InodeFlag.XATTR) === 0) {
     const none = { xattrOffset: behindTarget, xattrSize: 0 };
-    return { name, targetOffset, targetSize, ...none, end: behindTarget };
+    return { targetOffset, targetSize, ...none, end: behindTarget };
   }
   const xattrOffset = behindTarget + XATTR_HEAD_SIZE;
   const at = behindTarget - offset;
   inside(xattrOffset, 'xattr size', at);
   const xattrSize = readU64(bytes, behindTarget);
   const end = inside(xattrOffset + padded(xattrSize), 'xattr size', at);
-  return { name, targetOffset, targetSize, xattrOffset, xattrSize, end };
+  return { targetOffset, targetSize, xattrOffset, xattrSize, end };
 }
 
-/** The name in the inode at `offset`, for comparing; MALFORMED is not told here, but by `placeParts`. */
+/**
+ * Where the chunks of the file at `offset` begin, without the checks of `placeParts`: beyond the end of `bytes` if the parts before
+ * are.
+ */
+export function chunksAt(bytes: Buffer, offset: number, flags: number): number {
+  const name = offset + INODE_SIZE;
+  const at = name + alignUp(bytes.readUInt16LE(offset + NAME_SIZE), V5_ALIGNMENT);
+  if ((flags & InodeFlag.XATTR) === 0) return at;
+  if (at + XATTR_HEAD_SIZE > bytes.length) return Number.POSITIVE_INFINITY;
+  return at + XATTR_HEAD_SIZE + alignUp(readU64(bytes, at), V5_ALIGNMENT);
+}
+
+/** The name of the inode at `offset`, a view; "/" for the root. */
 export function nameAt(bytes: Buffer, offset: number): Buffer {
   const start = offset + INODE_SIZE;
   return bytes.subarray(start, start + bytes.readUInt16LE(offset + NAME_SIZE));
 }
 
-function isFileName(name: Buffer): boolean {
-  const dots = name.length <= 2 && name.every((byte) => byte === 0x2e);
-  return !dots && !name.includes(0) && !name.includes(SLASH);
+/** True for 1 to 255 bytes without "/" and NUL that are not "." or "..". */
+function isFileName(bytes: Buffer, offset: number, size: number): boolean {
+  let dots = 0;
+  for (let i = offset; i < offset + size; i++) {
+    const byte = bytes[i]!;
+    if (byte === 0 || byte === SLASH) return false;
+    if (byte === DOT) dots++;
+  }
+  return size > 2 || dots < size;
 }

@@ -1,4 +1,3 @@
-import { DIGEST_SIZE } from '../../codec/digest.js';
 import { RafterError } from '../../errors.js';
 import { malformed, readI64, readU64 } from '../binary.js';
 import { CHUNK_TABLE_ENTRY_SIZE } from '../chunk-table.js';
@@ -6,7 +5,7 @@ import { decodeDeviceNumber } from '../device-number.js';
 import type { DiskInode } from '../disk-inode.js';
 import { typeOfMode } from '../inode-type.js';
 import type { InodeType } from '../tree.js';
-import { INODE_SIZE, InodeFlag, placeParts } from './inode-parts.js';
+import { chunksAt, INODE_SIZE, InodeFlag, placeParts } from './inode-parts.js';
 import { SUPERBLOCK_V5_SIZE, type SuperblockV5, TABLE_ENTRY_SIZE, V5_ALIGNMENT } from './superblock.js';
 
 /** Index and number of the root. */
@@ -39,12 +38,8 @@ export interface V5Image {
 export interface InodeV5 extends DiskInode {
   /** Byte offset of the record in the bootstrap. */
   readonly offset: number;
-  /** Over contents, target or children; 32 bytes, a view. */
-  readonly digest: Buffer;
   /** Number of the directory that the name is in; 0 for the root. */
   readonly parent: number;
-  /** A view; "/" for the root. */
-  readonly fileName: Buffer;
   /** Of a directory: index of the first child, and how many there are. */
   readonly childIndex: number;
   readonly childCount: number;
@@ -129,12 +124,26 @@ export function readInodeV5(image: V5Image, index: number): InodeV5 {
     dataOffset: type === 'symlink' ? parts.targetOffset : parts.end,
     tailOffset: -1,
     offset,
-    digest: bytes.subarray(offset, offset + DIGEST_SIZE),
     parent,
-    fileName: parts.name,
     childIndex,
     childCount: type === 'dir' ? count : 0,
   };
+}
+
+/**
+ * Byte offset and number of the chunk entries of the record for `index`, if that is a file's first name; they are inside the file.
+ * Checks nothing else: this is for reading all of them. MALFORMED as `readInodeV5`.
+ */
+export function fileChunks(image: V5Image, index: number): { start: number; count: number } | undefined {
+  const { bytes, name } = image;
+  const offset = recordOffset(image, index);
+  const mode = bytes.readUInt32LE(offset + MODE);
+  const count = bytes.readUInt32LE(offset + CHILD_COUNT);
+  if (count === 0 || typeOfMode(mode) !== 'file' || readU64(bytes, offset + INO) !== index) return undefined;
+  const start = chunksAt(bytes, offset, bytes.readUInt32LE(offset + FLAGS));
+  if (start + count * CHUNK_TABLE_ENTRY_SIZE > bytes.length)
+    throw malformed(name, `inode ${index} i_child_count`, offset, `${count} chunks end outside the file`);
+  return { start, count };
 }
 
 /** The number and the parent's. Builders do not always set the flag HARDLINK on what has two names, so it means nothing here. */

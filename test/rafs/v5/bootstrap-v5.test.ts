@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseBootstrap } from '../../../src/rafs/bootstrap.js';
+import { readBootstrapTables } from '../../../src/rafs/bootstrap-tables.js';
 import { MAX_BLOBS_V5 } from '../../../src/rafs/v5/blob-table.js';
 import { readAll } from './read-all.js';
 import {
@@ -136,6 +137,12 @@ test('an old image without the extended blob table: sizes are those of its chunk
   const bootstrap = parseBootstrap(bytes, 'sample');
   expect(bootstrap.blobs[0]).toMatchObject({ chunkCount: 1, uncompressedSize: 500, compressedSize: 100 });
   expect(bootstrap.chunkMap(0)!.chunk(0)).toMatchObject({ storedSize: 100 });
+});
+
+test('who needs the tables of RAFS v6 says so', () => {
+  expect(() => readBootstrapTables(buildSample(tree([])).bytes, 'dictionary')).toThrow(
+    expect.objectContaining({ code: 'UNSUPPORTED', message: expect.stringContaining('RAFS v5') }),
+  );
 });
 
 describe('limits', () => {
@@ -325,9 +332,8 @@ describe('what cannot be is refused, with its place', () => {
       bytes.writeUInt32LE((room / 80) * 4096, at + 64);
       bytes.writeUInt32LE(room / 80, at + 96);
     }
-    expect(() => readAll(Buffer.concat([bytes, Buffer.alloc(room)]))).toThrow(
-      /its chunks lie over those of other files/,
-    );
+    const overlapping = parseBootstrap(Buffer.concat([bytes, Buffer.alloc(room)]), 'sample');
+    expect(() => overlapping.chunkMap(0)).toThrow(/its chunks lie over those of other files/);
   });
 
   test.each([

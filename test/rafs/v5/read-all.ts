@@ -4,6 +4,15 @@ import { walk } from '../../../src/rafs/walk.js';
 /** Everything that a bootstrap can be asked for, one text per name. Throws what the reader throws. */
 export function readAll(bytes: Buffer, name = 'sample'): string[] {
   const bootstrap = parseBootstrap(bytes, name);
+  const names = [...walk(bootstrap)].map(({ path, inode }) => {
+    const target = inode.type === 'symlink' ? [bootstrap.readlink(inode).toString()] : [];
+    if (inode.type === 'dir') bootstrap.lookup(inode, Buffer.from('text-100'));
+    const xattrs = bootstrap.xattrs(inode).map(({ name, value }) => `${name}=${value}`);
+    const chunks = Array.from({ length: inode.chunkCount }, (_, k) =>
+      JSON.stringify(bootstrap.chunkAt(inode, k)),
+    );
+    return [path.toString(), inode.nid, ...target, ...xattrs, ...chunks].join(' ');
+  });
   bootstrap.blobs.forEach((blob, i) => {
     const map = bootstrap.chunkMap(i)!;
     for (let index = 0; index < map.chunkCount; index++) {
@@ -15,13 +24,5 @@ export function readAll(bytes: Buffer, name = 'sample'): string[] {
         throw new Error(`chunk ${index} is not found`);
     }
   });
-  return [...walk(bootstrap)].map(({ path, inode }) => {
-    const target = inode.type === 'symlink' ? [bootstrap.readlink(inode).toString()] : [];
-    if (inode.type === 'dir') bootstrap.lookup(inode, Buffer.from('text-100'));
-    const xattrs = bootstrap.xattrs(inode).map(({ name, value }) => `${name}=${value}`);
-    const chunks = Array.from({ length: inode.chunkCount }, (_, k) =>
-      JSON.stringify(bootstrap.chunkAt(inode, k)),
-    );
-    return [path.toString(), inode.nid, ...target, ...xattrs, ...chunks].join(' ');
-  });
+  return names;
 }
