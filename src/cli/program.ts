@@ -6,6 +6,7 @@ import { defineConvert } from './commands/convert.js';
 import { defineCopy } from './commands/copy.js';
 import { defineDaemon } from './commands/daemon.js';
 import { defineDiff } from './commands/diff.js';
+import { defineDoctor } from './commands/doctor.js';
 import { defineExport } from './commands/export.js';
 import { defineInspect } from './commands/inspect.js';
 import { defineLogin } from './commands/login.js';
@@ -73,6 +74,7 @@ function createProgram(setExitCode: (code: number) => void): Command {
     defineDaemon,
     defineLogin,
     defineLogout,
+    defineDoctor,
   ];
   for (const addTo of define) addTo(program, setExitCode);
   return program;
