@@ -56,6 +56,8 @@ export function makeInode(entry: TarEntryHead, what: string, losses: Losses): In
       return { type, mode, uid, gid, mtimeSec, mtimeNsec, xattrs, size: entry.size, chunks: [] };
     case 'symlink': {
       const target = checkTarget(entry.linkTarget, what);
+      // No file system keeps other permissions of a symlink, so nobody who unpacks the layer gets them.
+      const mode = TYPE_BITS.symlink | 0o777;
       return { type, mode, uid, gid, mtimeSec, mtimeNsec, xattrs, target };
     }
     case 'char':

@@ -121,7 +121,8 @@ export function comparable(inode: {
   const { type, rdev } = inode;
   return {
     type,
-    mode: (inode.mode & 0o7777).toString(8).padStart(4, '0'),
+    // That of a symlink means nothing, and not every tool writes what a file system shows.
+    mode: (type === 'symlink' ? 0o777 : inode.mode & 0o7777).toString(8).padStart(4, '0'),
     owner: `${inode.uid}:${inode.gid}`,
     mtime: `${inode.mtimeSec}.${String(inode.mtimeNsec).padStart(9, '0')}`,
     size: type === 'file' ? String(inode.size) : '',

@@ -380,6 +380,11 @@ describe('what the format cannot hold', () => {
     expect(() => stack(device(0, 1048576))).toThrow('beyond');
   });
 
+  it('a symlink has all permissions, as file systems have it, whatever the tar says', () => {
+    const link = { ...symlink('s', 'x'), mode: 0o640 };
+    expect(stack([link]).children?.get('s')?.inode.mode).toBe(0o120777);
+  });
+
   it('a symlink to nothing is MALFORMED', () => {
     expect(() => stack([symlink('s', '')])).toThrow('layer 1: entry "s": a symlink to nothing');
   });
