@@ -5,7 +5,8 @@ import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { layoutOf } from '../../src/cache/layout.js';
 import { CacheStore } from '../../src/cache/store.js';
-import { sha256 } from '../../src/codec/digest.js';
+import { type Compressor, compress } from '../../src/codec/compressor.js';
+import { chunkDigest, type DigestAlgorithm, sha256 } from '../../src/codec/digest.js';
 import { tarOfTree } from '../../src/export/tree-tar.js';
 import { LayoutSource } from '../../src/image/layout-source.js';
 import { checkImage } from '../../src/inspect/check-image.js';
@@ -22,7 +23,7 @@ import { walk } from '../../src/rafs/walk.js';
 import { SampleSource } from '../cache/sample-blob.js';
 import { writeGoldenLayout } from '../mount/layouts.js';
 import { golden, goldenTree } from '../rafs/golden.js';
-import { buildSample, ROOT_MODE, type SampleInode } from '../rafs/v5/sample.js';
+import { buildSample, FILE_MODE, ROOT_MODE, type SampleInode } from '../rafs/v5/sample.js';
 import { putTogether } from '../support/nydus-layout.js';
 import { plant } from './planted-image.js';
 
@@ -109,6 +110,63 @@ it('the same layer as RAFS v5 and v6: no difference, and the same tar', async ()
       prefetch: ['/'],
     },
   });
+});
+
+const COMPRESSORS = { none: 0x1, lz4_block: 0x2, gzip: 0x40, zstd: 0x80 } as const;
+const DIGESTERS = { blake3: 0x4, sha256: 0x8 } as const;
+
+describe.each(Object.entries(DIGESTERS))('%s', (digester, digestFlag) => {
+  it.each(Object.entries(COMPRESSORS))('%s, chunks of 4 KiB, 1 MiB and 16 MiB', async (compressor, flag) => {
+    for (const chunkSize of [0x1000, 0x100000, 0x1000000]) {
+      const text = Buffer.from('RAFS of the fifth version. '.repeat((chunkSize * 1.3) / 27));
+      const pieces = [text.subarray(0, chunkSize), text.subarray(chunkSize)];
+      const stored = pieces.map((piece) => compress(compressor as Compressor, piece));
+      const chunks = pieces.map((piece, i) => ({
+        size: piece.length,
+        // Byte-packed, behind a chunk that this image does not use.
+        decodedOffset: 77 + i * chunkSize,
+        storedOffset: 5 + (i === 0 ? 0 : stored[0]!.length),
+        storedSize: stored[i]!.length,
+        flags: compressor === 'none' ? 0 : 1,
+        index: i + 1,
+        digest: chunkDigest(digester as DigestAlgorithm, piece),
+      }));
+      const bytes = Buffer.concat([Buffer.alloc(5), ...stored]);
+      const ext = [
+        { chunkCount: 3, features: 0x40000000, decodedSize: 77 + text.length, storedSize: bytes.length },
+      ];
+      const root: SampleInode = { name: '/', parent: 0, mode: ROOT_MODE, nlink: 2, children: [2, 1] };
+      const { bytes: bootstrap } = buildSample({
+        inodes: [root, { name: 'text', parent: 1, mode: FILE_MODE, chunks }],
+        blobs: [sha256(bytes).toString('hex')],
+        ext,
+        chunkSize,
+        flags: 0x10 | flag | digestFlag,
+      });
+      const path = join(dir, `${compressor}-${digester}-${chunkSize}`);
+      await putTogether({ bootstrap, blobs: [bytes] }, { path, tag: 'latest' });
+      const opened = await openImage(new LayoutSource({ transport: 'oci', path, tag: 'latest' }));
+      const content = await buffer(createContentReader(opened).read(opened.bootstrap.inode(2)));
+      expect(content.equals(text), `${chunkSize}`).toBe(true);
+    }
+  });
+});
+
+it('a blob of which no file needs a chunk, and one without any, have caches like others', async () => {
+  const root: SampleInode = { name: '/', parent: 0, mode: ROOT_MODE, nlink: 2 };
+  const ext = [{ chunkCount: 4 }, { chunkCount: 0, decodedSize: 0, storedSize: 0 }];
+  const sample = buildSample({ inodes: [root], blobs: ['a'.repeat(64), 'b'.repeat(64)], ext });
+  const bootstrap = parseBootstrap(sample.bytes);
+  const store = await CacheStore.open(join(dir, 'unused'));
+  try {
+    for (const { index } of bootstrap.blobs) {
+      const layout = layoutOf(bootstrap, index, bootstrap.chunkMap(index)!);
+      expect(layout.chunkCount).toBe(0);
+      await store.release(await store.acquire(layout, new SampleSource(blob, 'nothing')));
+    }
+  } finally {
+    await store.close();
+  }
 });
 
 describe('check', () => {

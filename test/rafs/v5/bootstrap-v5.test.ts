@@ -145,6 +145,28 @@ test('who needs the tables of RAFS v6 says so', () => {
   );
 });
 
+test('files of more than 4 GiB', () => {
+  const chunkSize = 0x1000000;
+  const chunks = Array.from({ length: 321 }, (_, k) => ({
+    size: k < 320 ? chunkSize : 1,
+    decodedOffset: k * chunkSize,
+    storedOffset: k * 100,
+    storedSize: k < 320 ? 100 : 1,
+    flags: k < 320 ? 1 : 0,
+  }));
+  const ext = [{ chunkCount: 321, decodedSize: 6 * 2 ** 30 }];
+  const { bytes } = buildSample(tree([file('a', { chunks })], { chunkSize, ext }));
+  const bootstrap = parseBootstrap(bytes, 'sample');
+  const inode = bootstrap.inode(2);
+  expect(inode).toMatchObject({ size: 5 * 2 ** 30 + 1, chunkCount: 321 });
+  expect(bootstrap.chunkAt(inode, 320)).toEqual({
+    blobIndex: 0,
+    chunkIndex: 320,
+    decodedOffset: 5 * 2 ** 30,
+  });
+  expect(bootstrap.chunkMap(0)!.chunkAtDecoded(5 * 2 ** 30)).toBe(320);
+});
+
 describe('limits', () => {
   test.each([0x1000, 0x100000, 0x1000000])('chunks of %i bytes', (chunkSize) => {
     expect(parseBootstrap(buildSample(tree([], { chunkSize })).bytes).chunkSize).toBe(chunkSize);

@@ -26,7 +26,8 @@ interface SampleChunk {
   storedSize?: number;
   flags?: number;
   index?: number;
-  digest?: number;
+  /** One byte of it, or all of them. */
+  digest?: number | Buffer;
 }
 
 export interface Sample {
