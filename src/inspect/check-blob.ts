@@ -60,7 +60,8 @@ export async function checkBlob(check: BlobCheck, faults: FaultList): Promise<Bl
   const holder = descriptorOfMap(blob, descriptor);
   const read = (offset: number, length: number) => source.readBlobRange(holder, offset, length, signal);
   const map = await readMap(check, blob, faults);
-  const data = await checkToc({ blob, size: holder.size, read }, faults);
+  const digestOf = (chunk: number) => bootstrap.chunkDigest(blobIndex, chunk);
+  const data = await checkToc({ blob, size: holder.size, read, digestOf }, faults);
   if (map) compareWithTable(check, map, faults);
   const layout = map && layoutOf(bootstrap, blobIndex, map);
   return readChunks(check, { blob, layout, data }, faults);

@@ -1,6 +1,12 @@
+import type { Bootstrap, RafsBlob } from '../rafs/bootstrap.js';
 import { readBootstrapTables } from '../rafs/bootstrap-tables.js';
 import { ChunkDigests } from '../rafs/chunk-digests.js';
-import { CHUNK_TABLE_ENTRY_SIZE, type ChunkTableEntry, decodeChunkTableEntry } from '../rafs/chunk-table.js';
+import {
+  CHUNK_TABLE_ENTRY_SIZE,
+  ChunkFlag,
+  type ChunkTableEntry,
+  decodeChunkTableEntry,
+} from '../rafs/chunk-table.js';
 import type { FaultList } from './faults.js';
 
 /** The chunk table of a bootstrap, row by row and by chunk. */
@@ -36,10 +42,18 @@ export function openChunkTable(bytes: Buffer, name: string): ChunkTable {
   };
 }
 
-/** Reports rows out of order (digest, then blob), rows for chunks that do not exist, and chunks with more than one row. */
+/** All flags that Nydus has for a row. */
+const KNOWN_FLAGS = 0x1f;
+const HOLE = 0x2;
+const ENCRYPTED = 0x4;
+
+/**
+ * Reports rows out of order (digest, then blob), rows for chunks that do not exist, chunks with more than one row, and rows whose
+ * flags, sizes or offsets cannot be.
+ */
 export function checkChunkTable(
   table: ChunkTable,
-  blobs: readonly { id: string; chunkCount: number }[],
+  { blobs, chunkSize, blockSize }: Pick<Bootstrap, 'blobs' | 'chunkSize' | 'blockSize'>,
   faults: FaultList,
 ): void {
   let before: ChunkTableEntry | undefined;
@@ -56,6 +70,9 @@ export function checkChunkTable(
       });
       continue;
     }
+    const wrong = wrongWithRow(row, { blob, chunkSize, blockSize });
+    if (wrong !== undefined)
+      faults.add('bootstrap', `chunk table: ${wrong}`, { blob: blob.id, chunk: index, offset });
     if (table.locate(blobIndex, index) !== offset)
       faults.add('bootstrap', 'chunk table: a second row for the chunk', {
         blob: blob.id,
@@ -63,4 +80,21 @@ export function checkChunkTable(
         offset,
       });
   }
+}
+
+/** What of a row cannot be, by itself. */
+function wrongWithRow(
+  { flags, crc, size, decodedOffset, fileOffset }: ChunkTableEntry,
+  { blob, chunkSize, blockSize }: { blob: RafsBlob; chunkSize: number; blockSize: number },
+): string | undefined {
+  const hasCrc = (flags & ChunkFlag.HAS_CRC32) !== 0;
+  if ((flags & ~KNOWN_FLAGS) !== 0) return `unknown flags in 0x${flags.toString(16)}`;
+  if ((flags & HOLE) !== 0) return 'the chunk is said to be a hole';
+  if (((flags & ENCRYPTED) !== 0) !== (blob.cipher !== undefined))
+    return 'the flag ENCRYPTED does not agree with the blob table';
+  if (hasCrc !== (crc !== 0)) return `CRC ${crc} ${hasCrc ? 'with' : 'without'} the flag HAS_CRC32`;
+  if (size === 0 || size > chunkSize) return `a chunk of ${size} bytes in an image of ${chunkSize}`;
+  if (decodedOffset % blockSize !== 0) return `decoded offset ${decodedOffset} is not that of a block`;
+  if (fileOffset % chunkSize !== 0) return `file offset ${fileOffset} is not that of a chunk`;
+  return undefined;
 }

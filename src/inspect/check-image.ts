@@ -13,6 +13,8 @@ import { BootstrapV5 } from '../rafs/v5/bootstrap-v5.js';
 import { checkBlob, checkUnusedBlob } from './check-blob.js';
 import { type ChunkTable, checkChunkTable, openChunkTable } from './check-chunk-table.js';
 import { checkDiffIds, checkFsVersion, checkManifest } from './check-manifest.js';
+import { checkMetaArea } from './check-meta-area.js';
+import { checkTables } from './check-tables.js';
 import { checkTree } from './check-tree.js';
 import { checkInodesV5, chunkTableOfV5 } from './check-v5.js';
 import { checkAgainstSource } from './diff-images.js';
@@ -109,6 +111,10 @@ async function checkFound(
     layer && bootstrap && faults.guard('bootstrap', () => chunkTableOf(bootstrap, layer.bootstrap));
   if (layer && bootstrap && table) {
     const damaged = createFaultList();
+    if (bootstrap.version === 6) {
+      checkTables(layer.bootstrap, bootstrap.name, faults);
+      checkMetaArea(layer.bootstrap, bootstrap, faults);
+    }
     counts.names = checkStructure(bootstrap, table, faults);
     for (const [blobIndex, blob] of bootstrap.blobs.entries()) {
       signal?.throwIfAborted();
@@ -145,7 +151,7 @@ function chunkTableOf(bootstrap: Bootstrap, bytes: Buffer): ChunkTable {
 function checkStructure(bootstrap: Bootstrap, table: ChunkTable, faults: FaultList): number {
   const { blobs } = bootstrap;
   if (bootstrap instanceof BootstrapV5) checkInodesV5(bootstrap, faults);
-  else checkChunkTable(table, blobs, faults);
+  else checkChunkTable(table, bootstrap, faults);
   return checkTree(bootstrap, faults, ({ path, k, size, blobIndex, chunkIndex, decodedOffset }) => {
     const place = { path, blob: blobs[blobIndex]!.id, chunk: chunkIndex };
     const row = table.find(blobIndex, chunkIndex);
