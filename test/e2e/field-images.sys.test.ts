@@ -1,6 +1,16 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -21,6 +31,9 @@ let dir: string;
 let source: string;
 let tar: string;
 let gz: string;
+/** Some of it, for images of two layers. */
+let part: string;
+let partTar: string;
 let members: string;
 let expected: Tree;
 
@@ -34,6 +47,12 @@ beforeAll(async () => {
   writeFileSync(gz, gzipSync(readFileSync(tar)));
   members = join(dir, 'members.tar.gz');
   writeFileSync(members, membersOf(tar, 65_280));
+  part = join(dir, 'part');
+  mkdirSync(part);
+  cpSync(join(source, 'sub'), join(part, 'sub'), { recursive: true, preserveTimestamps: true });
+  writeFileSync(join(part, 'sub/text-17'), 'something else that the second layer replaces');
+  partTar = join(dir, 'part.tar');
+  execFileSync('tar', ['--sort=name', '-C', part, '-cf', partTar, '.']);
   expected = await readTree(source);
 });
 
@@ -87,7 +106,10 @@ const merged = (name: string, args: string[], from: () => string = () => tar): F
   name,
   make: (builder, folder) => builder.merge(folder, [from()], args),
 });
-const reference = (form: Form, file: () => string): Form => ({ ...form, layers: () => [file()] });
+const reference = (form: Form, ...files: (() => string)[]): Form => ({
+  ...form,
+  layers: () => files.map((file) => file()),
+});
 
 const DIR = ['--type', 'dir-rafs'];
 const TAR = ['--type', 'tar-rafs', '--whiteout-spec', 'none'];
@@ -158,6 +180,38 @@ const FORMS: Form[] = [
     create('referring to a plain layer', ['--type', 'targz-ref'], () => tar),
     () => tar,
   ),
+  {
+    name: 'of chunks in a dictionary',
+    async make(builder, folder) {
+      const dictionary = await builder.create(`${folder}-dictionary`, source, [
+        ...DIR,
+        '--chunk-size',
+        '0x10000',
+      ]);
+      const args = [...DIR, '--chunk-size', '0x10000', '--chunk-dict', `bootstrap=${dictionary.bootstrap}`];
+      return { ...(await builder.create(folder, source, args)), objects: dictionary.objects };
+    },
+  },
+  {
+    name: 'of two layers on a parent',
+    async make(builder, folder) {
+      const parent = await builder.create(`${folder}-parent`, part, DIR);
+      const args = [...DIR, '--parent-bootstrap', parent.bootstrap, '--batch-size', '0x10000'];
+      return builder.create(folder, source, args, parent.objects);
+    },
+  },
+  {
+    name: 'of two layers merged',
+    make: (builder, folder) => builder.merge(folder, [partTar, tar], [...TAR, ...TOC]),
+  },
+  reference(
+    {
+      name: 'referring to two layers',
+      make: (builder, folder) => builder.merge(folder, [partTar, gz], ['--type', 'targz-ref', ...TOC]),
+    },
+    () => partTar,
+    () => gz,
+  ),
 ];
 
 let made = 0;
@@ -175,6 +229,20 @@ describe('images of nydus-image', () => {
     expect(faults).toEqual([]);
     expect(chunks).toBeGreaterThan(40);
   });
+});
+
+it('tarfs has no digests of its chunks, and says so', async (ctx) => {
+  const builder = createBuilder(peerOrSkip(ctx, 'nydus-image'), dir);
+  const name = freshName();
+  const image = await builder.create(name, tar, ['--type', 'tar-tarfs']);
+  copyFileSync(tar, join(image.objects, createHash('sha256').update(readFileSync(tar)).digest('hex')));
+  const layout = await writeFieldLayout(image, join(dir, name, 'layout'));
+  for (const read of [readImage, (source: LayoutSource) => checkImage(source, {})]) {
+    await expect(read(layout)).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringMatching(/tarfs mode.*no digests of its chunks/),
+    });
+  }
 });
 
 /** The tree of an image without a mount. */

@@ -280,6 +280,26 @@ describe('encrypted chunks', () => {
   });
 });
 
+test.each<[string, number, RegExp]>([
+  ['tarfs', 0x40000040, /^blob ab is an uncompressed tar \(tarfs mode\): such an image has no digests/],
+  ['external', 0x40000805, /^blob ab is in an external storage backend \(a model artifact\): such an image/],
+])('%s blobs are not supported, and why', (_, features, message) => {
+  const { bytes, blob } = v2([{}]);
+  expect(() => BlobMeta.parseFile(bytes, { ...blob, features })).toThrow(
+    expect.objectContaining({ code: 'UNSUPPORTED', message: expect.stringMatching(message) }),
+  );
+});
+
+test('a blob without contexts is not supported', () => {
+  const { bytes, blob } = v2([{}]);
+  expect(() => BlobMeta.parseFile(bytes, { ...blob, chunkCount: 0 })).toThrow(
+    expect.objectContaining({
+      code: 'UNSUPPORTED',
+      message: expect.stringContaining('no compression contexts'),
+    }),
+  );
+});
+
 describe('the header must agree with the blob table', () => {
   test.each<[string, number, RegExp]>([
     ['magic', 0, /header magic/],

@@ -51,9 +51,10 @@ export function createBuilder(program: string, dir: string) {
     return { bootstrap: join(dir, name, 'image.boot'), objects };
   };
   return {
-    /** `nydus-image create` of one layer, the bootstrap in a file of its own. */
-    async create(name: string, source: string, args: string[]): Promise<FieldImage> {
-      const image = folder(name);
+    /** `nydus-image create` of one layer, the bootstrap in a file of its own; `objects` is where others are already. */
+    async create(name: string, source: string, args: string[], objects?: string): Promise<FieldImage> {
+      const own = folder(name);
+      const image = { ...own, objects: objects ?? own.objects };
       await nydusImage('create', ...args, '-B', image.bootstrap, '-D', image.objects, source);
       return image;
     },
@@ -90,9 +91,6 @@ export function createBuilder(program: string, dir: string) {
       await nydusImage('merge', '-B', image.bootstrap, ...(references ? lists : []), ...files);
       return image;
     },
-
-    nydusImage,
-    folder,
   };
 }
 
