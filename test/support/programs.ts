@@ -31,3 +31,14 @@ export function peerOrSkip(ctx: TestContext, name: string): string {
   }
   return path;
 }
+
+/** Path of a program of another project in the folder RAFTER_PEERS; undefined where it is not there. */
+export function peer(name: string): string | undefined {
+  const path = join(process.env.RAFTER_PEERS || '/nonexistent', name);
+  try {
+    accessSync(path, constants.X_OK);
+    return path;
+  } catch {
+    return undefined;
+  }
+}

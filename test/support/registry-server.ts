@@ -5,7 +5,7 @@ import { createServer, request as httpRequest, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** One request as the registry answered it. */
@@ -32,12 +32,20 @@ export interface TestRegistry {
   bytesSent(): number;
   /** Makes the registry unreachable: open connections are cut, new ones refused. */
   pause(): Promise<void>;
+  /** Bytes of request bodies that have arrived of requests without an answer yet. */
+  arriving(): number;
+  /** Cuts all connections; new ones are taken. */
+  cut(): void;
   resume(): Promise<void>;
   /** Ends registry and proxy and removes the storage. */
   stop(): Promise<void>;
 }
 
 export interface RegistryServerOptions {
+  /** Path of another server: Distribution 3 (`registry3`) or zot, told by its name. Default: docker-registry. */
+  program?: string;
+  /** `127.0.0.1:PORT` of a registry that this one is a pull-through cache of. */
+  cacheOf?: string;
   /** Every request needs this user name and password. */
   htpasswd?: { user: string; password: string };
 }
@@ -48,15 +56,21 @@ const START_TIMEOUT_MS = 20_000;
 export async function startRegistry(options: RegistryServerOptions = {}): Promise<TestRegistry> {
   const directory = mkdtempSync(join(tmpdir(), 'rafter-registry-'));
   const backendPort = await freePort();
-  const config = join(directory, 'config.yml');
-  writeFileSync(config, registryConfig(directory, backendPort, options));
-  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const { program = 'docker-registry' } = options;
+  const isZot = basename(program) === 'zot';
+  const config = join(directory, isZot ? 'config.json' : 'config.yml');
+  writeFileSync(
+    config,
+    isZot ? zotConfig(directory, backendPort) : registryConfig(directory, backendPort, options),
+  );
+  const child = spawn(program, ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
   let output = '';
   child.stderr.on('data', (piece: Buffer) => {
     output = (output + piece.toString()).slice(-4000);
   });
   const requests: LoggedRequest[] = [];
-  const proxy = createProxy(backendPort, requests);
+  const arriving = new Set<LoggedRequest>();
+  const proxy = createProxy(backendPort, requests, arriving);
   const sockets = new Set<Socket>();
   proxy.on('connection', (socket) => {
     sockets.add(socket);
@@ -90,6 +104,10 @@ export async function startRegistry(options: RegistryServerOptions = {}): Promis
     requests,
     bytesSent: () => requests.reduce((sum, { bytes }) => sum + bytes, 0),
     pause: close,
+    arriving: () => [...arriving].reduce((sum, { received }) => sum + received, 0),
+    cut() {
+      for (const socket of sockets) socket.destroy();
+    },
     async resume() {
       proxy.listen(port, '127.0.0.1');
       await once(proxy, 'listening');
@@ -102,13 +120,26 @@ export async function startRegistry(options: RegistryServerOptions = {}): Promis
   };
 }
 
-function registryConfig(directory: string, port: number, { htpasswd }: RegistryServerOptions): string {
+function zotConfig(directory: string, port: number): string {
+  return JSON.stringify({
+    storage: { rootDirectory: join(directory, 'storage') },
+    http: { address: '127.0.0.1', port: String(port) },
+    log: { level: 'error', output: '/dev/null' },
+  });
+}
+
+function registryConfig(
+  directory: string,
+  port: number,
+  { htpasswd, cacheOf }: RegistryServerOptions,
+): string {
   const lines = [
     'version: 0.1',
     'log: { level: error, accesslog: { disabled: true } }',
     `storage: { filesystem: { rootdirectory: ${join(directory, 'storage')} }, delete: { enabled: true } }`,
     `http: { addr: 127.0.0.1:${port} }`,
   ];
+  if (cacheOf !== undefined) lines.push(`proxy: { remoteurl: "http://${cacheOf}" }`);
   if (htpasswd !== undefined) {
     const file = join(directory, 'htpasswd');
     writeFileSync(file, execFileSync('htpasswd', ['-Bbn', htpasswd.user, htpasswd.password]));
@@ -118,7 +149,7 @@ function registryConfig(directory: string, port: number, { htpasswd }: RegistryS
 }
 
 /** Passes everything on unchanged, Host included, so that the registry's Location headers lead back here. */
-function createProxy(backendPort: number, requests: LoggedRequest[]): Server {
+function createProxy(backendPort: number, requests: LoggedRequest[], arriving: Set<LoggedRequest>): Server {
   return createServer((incoming, outgoing) => {
     const entry: LoggedRequest = {
       method: incoming.method ?? '',
@@ -131,7 +162,11 @@ function createProxy(backendPort: number, requests: LoggedRequest[]): Server {
     incoming.on('data', (piece: Buffer) => {
       entry.received += piece.length;
     });
-    outgoing.once('close', () => requests.push(entry));
+    arriving.add(entry);
+    outgoing.once('close', () => {
+      arriving.delete(entry);
+      requests.push(entry);
+    });
     const backend = httpRequest(
       {
         host: '127.0.0.1',
