@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { RafterError } from '../errors.js';
 import { algorithmOf, type Descriptor, type Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
-import { type Index, type Manifest, parseManifest } from '../image/manifest.js';
+import { type Index, MAX_INDEX_ENTRIES, type Manifest, parseManifest } from '../image/manifest.js';
 import { isIndexType, isManifestType, isNondistributable } from '../image/media-types.js';
 import { isNydusManifest } from '../image/nydus-manifest.js';
 import { referredLayers } from '../image/referred-layers.js';
@@ -13,8 +13,8 @@ import { copyBlob } from './copy-blob.js';
 
 /** How deep indexes may stand in indexes. */
 const MAX_INDEX_DEPTH = 8;
-/** Most manifests that one copy takes along. */
-const MAX_MANIFESTS = 4096;
+/** Most manifests that one copy takes along: an index of the largest kind and all in it. */
+const MAX_MANIFESTS = MAX_INDEX_ENTRIES + 1;
 const DEFAULT_JOBS = 4;
 
 /** How far a copy is, in bytes of blobs; what the target has counts as done. */
@@ -172,16 +172,18 @@ async function collect(
   { tops, named }: { tops: Descriptor[]; named: Digest | undefined },
   signal: AbortSignal | undefined,
 ) {
+  const visited = new Set<Digest>();
   const documents = new Map<string, Document>();
   const blobs = new Map<string, Descriptor>();
   async function visit(descriptor: Descriptor, depth: number): Promise<void> {
-    if (documents.has(descriptor.digest)) return;
+    if (visited.has(descriptor.digest)) return;
+    visited.add(descriptor.digest);
     const name = `${source.name}: ${descriptor.digest}`;
     checkAlgorithm(descriptor, source.name);
     if (depth > MAX_INDEX_DEPTH) {
       throw new RafterError('LIMIT_EXCEEDED', `${name}: indexes stand more than ${MAX_INDEX_DEPTH} deep`);
     }
-    if (documents.size >= MAX_MANIFESTS) {
+    if (visited.size > MAX_MANIFESTS) {
       throw new RafterError('LIMIT_EXCEEDED', `${source.name}: more than ${MAX_MANIFESTS} manifests`);
     }
     const bytes = await source.readManifest(descriptor, signal);

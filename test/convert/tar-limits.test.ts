@@ -11,6 +11,12 @@ async function firstOf(item: TarItem) {
   throw new Error('no entry');
 }
 
+it('a size beyond 8 GiB is read in both of its forms', async () => {
+  const size = 9 * 2 ** 30 + 1;
+  expect(await firstOf({ name: 'f', size })).toMatchObject({ size });
+  expect(await firstOf({ name: 'f', pax: [['size', String(size)]] })).toMatchObject({ size });
+});
+
 describe('at the limit, and one past it:', () => {
   it.each(['uid', 'gid'] as const)('%s', async (field) => {
     const owned = (id: number) => firstOf({ name: 'f', pax: [[field, String(id)]] });

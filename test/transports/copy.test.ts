@@ -2,11 +2,14 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { ociDigest } from '../../src/codec/digest.js';
 import { type Descriptor, hexOf } from '../../src/image/descriptor.js';
 import { LayoutTarget } from '../../src/image/layout-target.js';
+import { MAX_INDEX_ENTRIES } from '../../src/image/manifest.js';
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { parseReference } from '../../src/image/reference.js';
 import type { ImageSource } from '../../src/image/source.js';
+import type { ImageTarget } from '../../src/image/target.js';
 import { checkImage } from '../../src/inspect/check-image.js';
 import { type CopyOptions, copyImage } from '../../src/transports/copy.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
@@ -142,5 +145,39 @@ it('takes the layers along that a Nydus image refers to, and says which one is m
   await expect(copy(goldenLayout('tiny-ociref'), 'incomplete')).rejects.toMatchObject({
     code: 'NOT_FOUND',
     message: expect.stringMatching(/sha256.[0-9a-f]{64}/),
+  });
+});
+
+it('takes an index of the largest kind along with all in it, and nothing larger', async () => {
+  const config = { mediaType: OCI_CONFIG, digest: `sha256:${'0'.repeat(64)}`, size: 2 };
+  const documents = new Map<string, Buffer>();
+  const store = (mediaType: string, value: object): Descriptor => {
+    const bytes = json({ schemaVersion: 2, mediaType, ...value });
+    const digest = ociDigest(bytes);
+    documents.set(digest, bytes);
+    return { mediaType, digest, size: bytes.length };
+  };
+  const manifests = Array.from({ length: MAX_INDEX_ENTRIES }, (_, i) =>
+    store(OCI_MANIFEST, { config, layers: [], annotations: { i: String(i) } }),
+  );
+  const largest = store(OCI_INDEX, { manifests });
+  const copyFrom = (top: Descriptor) => {
+    const source = {
+      name: 'memory',
+      resolve: async () => top,
+      readManifest: async ({ digest }: Descriptor) => documents.get(digest)!,
+    } as unknown as ImageSource;
+    let put = 0;
+    const target = {
+      hasBlob: async () => true,
+      putManifest: async () => put++,
+      commit: async () => {},
+      abort: async () => {},
+    } as unknown as ImageTarget;
+    return copyImage(source, target).then(() => put);
+  };
+  expect(await copyFrom(largest)).toBe(MAX_INDEX_ENTRIES + 1);
+  await expect(copyFrom(store(OCI_INDEX, { manifests: [largest] }))).rejects.toMatchObject({
+    code: 'LIMIT_EXCEEDED',
   });
 });
