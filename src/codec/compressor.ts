@@ -28,18 +28,25 @@ export function compress(compressor: Compressor, raw: Buffer, level: number = DE
   switch (compressor) {
     case 'none':
       return raw;
-    case 'zstd': {
-      const bound = zb.compressBound(raw.length);
-      if (scratch.length < bound) scratch = Buffer.allocUnsafeSlow(bound);
-      const size = compressContext.compress(scratch, raw, level);
-      return Buffer.copyBytesFrom(scratch, 0, size);
-    }
+    case 'zstd':
+      return Buffer.from(compressInScratch(raw, level));
     case 'lz4_block':
       // lz4-napi puts the decoded size in front of the block, as 4 little-endian bytes.
       return lz4Compress(raw).subarray(4);
     case 'gzip':
       return gzipSync(raw);
   }
+}
+
+/** As `compress`, but the result may be a buffer that the next call uses again. */
+export function compressBriefly(compressor: Compressor, raw: Buffer, level: number): Buffer {
+  return compressor === 'zstd' ? compressInScratch(raw, level) : compress(compressor, raw, level);
+}
+
+function compressInScratch(raw: Buffer, level: number): Buffer {
+  const bound = zb.compressBound(raw.length);
+  if (scratch.length < bound) scratch = Buffer.allocUnsafeSlow(bound);
+  return scratch.subarray(0, compressContext.compress(scratch, raw, level));
 }
 
 /**

@@ -1,9 +1,9 @@
 import { availableParallelism } from 'node:os';
 import Tinypool from 'tinypool';
 import { type Compressor, DEFAULT_ZSTD_LEVEL } from './compressor.js';
-import { HashThread, type RunningHash } from './hash-thread.js';
 import type { PackTask } from './pack-worker.js';
 import { isShared } from './shared-buffer.js';
+import { type UnpackedLayer, UnpackThread } from './unpack-thread.js';
 import { workerFile } from './worker-file.js';
 
 export interface PackPoolOptions {
@@ -18,13 +18,13 @@ export interface PackedUnit {
 }
 
 /**
- * The threads of a conversion: some compress chunks and batches, one hashes streams. What costs less than the message to a
+ * The threads of a conversion: some compress chunks and batches, others decompress layers. What costs less than the message to a
  * thread stays with the caller: BLAKE3 and CRC-32C of a chunk.
  */
 export class PackPool {
   readonly threads: number;
   readonly #pool: Tinypool;
-  #hashing: HashThread | undefined;
+  readonly #unpacking: UnpackThread[] = [];
 
   constructor(options: PackPoolOptions = {}) {
     this.threads = options.threads ?? availableParallelism();
@@ -54,14 +54,18 @@ export class PackPool {
       : { stored: raw.subarray(0, size), compressed: true };
   }
 
-  /** Begins a digest of a stream, which is computed while the caller goes on. */
-  hash(algorithm: 'sha256' | 'sha512'): RunningHash {
-    this.#hashing ??= new HashThread();
-    return this.#hashing.start(algorithm);
+  /** Begins to decompress and hash a layer in the thread that has least to do (see `UnpackThread`). */
+  unpack(...layer: Parameters<UnpackThread['unpack']>): UnpackedLayer {
+    let thread = this.#unpacking.toSorted((a, b) => a.load - b.load)[0];
+    if (thread === undefined || (thread.load > 0 && this.#unpacking.length < this.threads)) {
+      thread = new UnpackThread();
+      this.#unpacking.push(thread);
+    }
+    return thread.unpack(...layer);
   }
 
-  /** Ends the threads. Units still being packed and digests not yet taken fail. */
+  /** Ends the threads. Units still being packed and layers still being unpacked fail. */
   async close(): Promise<void> {
-    await Promise.all([this.#pool.destroy(), this.#hashing?.close()]);
+    await Promise.all([this.#pool.destroy(), ...this.#unpacking.map((thread) => thread.close())]);
   }
 }

@@ -1,4 +1,4 @@
-import { type Compressor, compress } from './compressor.js';
+import { type Compressor, compressBriefly } from './compressor.js';
 
 /** What one call of the worker gets: the bytes of one unit, in memory that it shares with the caller. */
 export interface PackTask {
@@ -13,7 +13,7 @@ export interface PackTask {
  */
 export default function pack({ raw, compressor, level }: PackTask): number {
   const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
-  const packed = compress(compressor, bytes, level);
+  const packed = compressBriefly(compressor, bytes, level);
   if (packed.length >= bytes.length) return 0;
   packed.copy(bytes);
   return packed.length;

@@ -14,6 +14,8 @@ import { ChunkIndex } from './chunk-index.js';
 import type { LayerCache } from './layer-cache.js';
 import type { LayerResult } from './layer-converter.js';
 import { createLayerConverter } from './layer-reuse.js';
+import { openLayerTar } from './layer-tar.js';
+import { LayersAhead } from './layers-ahead.js';
 import { collectLosses } from './losses.js';
 import type { CheckedOptions } from './options.js';
 import { emptyTree } from './overlay.js';
@@ -94,18 +96,30 @@ async function convertAndStore(
   const convertLayer = createLayerConverter(shared, { cache: context.cache, dictionary });
   const results: LayerResult[] = [];
   const layers: LayerSummary[] = [];
-  for (const [i, descriptor] of image.manifest.layers.entries()) {
-    const startedAt = performance.now();
-    const label = `${place.label}layer ${i + 1} of ${image.manifest.layers.length}`;
-    const result = await convertLayer({
-      descriptor,
-      diffId: image.config.diffIds[i]!,
-      name: `${source.name}: ${label} (${descriptor.digest})`,
-      onBytes: (done) => context.onProgress?.({ kind: 'progress', label, done }),
-    });
-    context.onProgress?.({ kind: 'finished', label, done: result.tarBytes, total: result.tarBytes });
-    results.push(result);
-    layers.push(summarizeLayer(descriptor, result, performance.now() - startedAt));
+  const count = image.manifest.layers.length;
+  const labels = image.manifest.layers.map((_, i) => `${place.label}layer ${i + 1} of ${count}`);
+  const inputs = image.manifest.layers.map((descriptor, i) => ({
+    descriptor,
+    diffId: image.config.diffIds[i]!,
+    name: `${source.name}: ${labels[i]} (${descriptor.digest})`,
+  }));
+  const reading = { source, pool, signal: options.signal };
+  const ahead = new LayersAhead((i) => openLayerTar(inputs[i]!, reading), { count, jobs: options.jobs });
+  try {
+    for (const [i, input] of inputs.entries()) {
+      const startedAt = performance.now();
+      const label = labels[i]!;
+      const result = await convertLayer({
+        ...input,
+        open: () => ahead.open(i),
+        onBytes: (done) => context.onProgress?.({ kind: 'progress', label, done }),
+      });
+      context.onProgress?.({ kind: 'finished', label, done: result.tarBytes, total: result.tarBytes });
+      results.push(result);
+      layers.push(summarizeLayer(input.descriptor, result, performance.now() - startedAt));
+    }
+  } finally {
+    ahead.close();
   }
   clock.lap('layers');
 

@@ -1,7 +1,6 @@
-import { decompressLayer } from '../codec/decompress-stream.js';
 import type { PackPool } from '../codec/pack-pool.js';
-import { isRafterError, RafterError } from '../errors.js';
-import type { Descriptor, Digest } from '../image/descriptor.js';
+import { isRafterError } from '../errors.js';
+import type { Digest } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
 import type { BlobWriter, ImageTarget } from '../image/target.js';
 import { BlobBuilder } from '../rafs/blob-builder.js';
@@ -9,18 +8,12 @@ import type { BlobRef, FileInode, TreeNode } from '../rafs/tree.js';
 import type { BackgroundWork } from './background-work.js';
 import { BlobPacker, type PackStats } from './blob-packer.js';
 import type { ChunkIndex } from './chunk-index.js';
+import type { LayerTar, SourceLayer } from './layer-tar.js';
 import type { Losses } from './losses.js';
 import type { CheckedOptions } from './options.js';
 import { LayerOverlay } from './overlay.js';
 import type { TarEntryHead } from './tar-entry.js';
 import { scanTar } from './tar-scan.js';
-
-/**
- * A layer may decode to so many times its size, and to MIN_DECODED_LIMIT bytes in any case. A tar of zeros shrinks a
- * thousand times in gzip and some ten thousand times in zstd.
- */
-const MAX_DECODED_RATIO = 50_000;
-const MIN_DECODED_LIMIT = 1 << 30;
 
 /** What the layers of one image share. */
 export interface ImageUnderConstruction {
@@ -36,12 +29,9 @@ export interface ImageUnderConstruction {
   losses: Losses;
 }
 
-export interface LayerInput {
-  descriptor: Descriptor;
-  /** Digest of the uncompressed tar, from the image's config. */
-  diffId: Digest;
-  /** What messages call the layer. */
-  name: string;
+export interface LayerInput extends SourceLayer {
+  /** The layer's tar, perhaps begun before. */
+  open(): Promise<LayerTar>;
   /** Told how many bytes of the uncompressed tar were read. */
   onBytes?: ((bytes: number) => void) | undefined;
   /** Told of each entry, and of the file that it became, whose chunks come later. */
@@ -84,34 +74,33 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
     write: (bytes) => output.write(bytes),
   });
   const overlay = new LayerOverlay(image.root, { layer: name, losses });
-  const compressed = await image.source.openBlob(layer.descriptor, options.signal);
-  let measured: ReturnType<typeof measure> | undefined;
+  const tar = await layer.open();
   try {
-    const { tar } = await decompressLayer(compressed, name);
-    measured = measure(tar, layer, image.pool);
     let entries = 0;
-    try {
-      for await (const entry of scanTar(measured.bytes, name)) {
-        entries++;
-        const file = overlay.apply(entry);
-        layer.onEntry?.(entry, file);
-        const waiting = file && packer.addFile(file, entry);
-        if (waiting) await waiting;
-      }
-    } finally {
-      tar.destroy();
+    for await (const entry of scanTar(reported(tar, layer), name)) {
+      entries++;
+      const file = overlay.apply(entry);
+      layer.onEntry?.(entry, file);
+      const waiting = file && packer.addFile(file, entry);
+      if (waiting) await waiting;
     }
-    await measured.verify();
+    tar.verify();
     overlay.finish();
     await packer.finish();
     const blob = builder.isEmpty ? undefined : await finishBlob(image, layer, { builder, output });
-    return { blob, entries, tarBytes: measured.size(), stats: packer.stats };
+    return { blob, entries, tarBytes: tar.size(), stats: packer.stats };
   } catch (error) {
-    compressed.destroy();
     await output.abort();
     throw await findDamage(image, layer, error);
   } finally {
-    measured?.stop();
+    tar.close();
+  }
+}
+
+async function* reported(tar: LayerTar, { onBytes }: LayerInput): AsyncGenerator<Buffer> {
+  for await (const piece of tar.pieces) {
+    onBytes?.(tar.size());
+    yield piece;
   }
 }
 
@@ -149,46 +138,6 @@ async function finishBlob(
     await onStored?.({ digest, size });
   });
   return { ref: builder.ref, digest, size, meta };
-}
-
-/** Passes a layer's tar on while it is counted, and hashed in another thread. */
-function measure(
-  tar: AsyncIterable<Buffer>,
-  { descriptor, diffId, name, onBytes }: LayerInput,
-  pool: PackPool,
-) {
-  const hash = pool.hash(diffId.startsWith('sha512:') ? 'sha512' : 'sha256');
-  const limit = Math.max(MIN_DECODED_LIMIT, descriptor.size * MAX_DECODED_RATIO);
-  let size = 0;
-  async function* pass(): AsyncGenerator<Buffer> {
-    for await (const piece of tar) {
-      size += piece.length;
-      if (size > limit) {
-        throw new RafterError(
-          'LIMIT_EXCEEDED',
-          `${name}: ${descriptor.size} bytes decode to more than ${limit}`,
-        );
-      }
-      await hash.update(piece);
-      onBytes?.(size);
-      yield piece;
-    }
-  }
-  return {
-    bytes: pass(),
-    size: () => size,
-    /** DIGEST_MISMATCH unless the whole tar has the digest that the config gives. */
-    verify: async () => {
-      const actual = `${diffId.slice(0, diffId.indexOf(':'))}:${await hash.digest()}`;
-      if (actual === diffId) return;
-      throw new RafterError(
-        'DIGEST_MISMATCH',
-        `${name}: its tar has digest ${actual}, but the image's config says ${diffId}`,
-      );
-    },
-    /** Ends the hash, whose digest may not have been asked for. */
-    stop: () => hash.drop(),
-  };
 }
 
 /** A blob at the target that is begun with its first byte, so that layers without content begin none. */

@@ -1,4 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { gzipSync } from 'node:zlib';
 import { afterAll, expect, it } from 'vitest';
 import { compress, decompress } from '../../src/codec/compressor.js';
 import { PackPool } from '../../src/codec/pack-pool.js';
@@ -66,11 +68,18 @@ it('refuses memory that its threads do not see', async () => {
   await expect(pool.pack(Buffer.alloc(100), { compressor: 'zstd' })).rejects.toThrow('shared memory');
 });
 
-it('hashes streams beside its other work', async () => {
-  const hash = pool.hash('sha256');
+it('unpacks layers beside its other work', async () => {
   const bytes = randomBytes(100_000);
   const packing = pool.pack(shared(bytes), { compressor: 'zstd' });
-  await hash.update(bytes);
-  expect(await hash.digest()).toBe(createHash('sha256').update(bytes).digest('hex'));
+  const layers = [0, 1, 2].map(() =>
+    pool.unpack(Readable.from([gzipSync(bytes)]), { name: 'layer', algorithm: 'sha256' }),
+  );
+  for (const layer of layers) {
+    const pieces: Buffer[] = [];
+    for await (const piece of layer.pieces) pieces.push(Buffer.from(piece));
+    expect(Buffer.concat(pieces).equals(bytes)).toBe(true);
+    expect(layer.digest()).toBe(createHash('sha256').update(bytes).digest('hex'));
+    layer.close();
+  }
   expect((await packing).compressed).toBe(false);
 });
