@@ -97,7 +97,7 @@ export class Fetcher {
 
   async #run(flight: Flight): Promise<void> {
     const start = flight.units[0]!.unit.storedOffset;
-    const end = Math.max(...flight.units.map(({ unit }) => endOf(unit)));
+    const end = flight.units.reduce((latest, { unit }) => Math.max(latest, endOf(unit)), start);
     const whole = this.#fetch(flight, start, end - start);
     for (const pending of flight.units) {
       try {

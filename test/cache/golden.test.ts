@@ -118,6 +118,17 @@ it('every file of a layer of ten gzip slices is one of its tar', async () => {
   expect(store.stats).toMatchObject({ decodeErrors: 0, refetches: 0 });
 });
 
+it('slices that overlap or lie side by side come with one request', async () => {
+  const bootstrap = parseBootstrap(golden('ref/full1-zran.boot'), 'full1');
+  const blob = bootstrap.blobs[0]!;
+  const context = golden('ref/full1-zran.meta').subarray(0, blob.ci.compressedSize + CONTEXT_HEADER_SIZE);
+  const layout = layoutOf(bootstrap, 0, BlobMeta.parseStored(context, blob));
+  const cache = await store.acquire(layout, new SampleSource(golden('in/full1.tar.gz'), blob.id));
+  await cache.read(0, Buffer.alloc(blob.uncompressedSize));
+  expect(store.stats).toMatchObject({ decodeErrors: 0, misses: 46 });
+  expect(store.stats.requests).toBeLessThan(10);
+});
+
 it('a blob index that does not exist is a mistake of the caller', () => {
   const bootstrap = parseBootstrap(golden('v6/nodata.boot'), 'nodata');
   expect(() => layoutOf(bootstrap, 7, {} as BlobMeta)).toThrow(RangeError);
