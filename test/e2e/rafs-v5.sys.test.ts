@@ -59,7 +59,7 @@ function writeTree(root: string): void {
   put('text', 'RAFS of the fifth version. '.repeat(100_000));
   put('zeros', Buffer.alloc(3 << 20));
   put('!before-dot', 'x');
-  for (let i = 0; i < 300; i++) put(`dir/deep/${i}`, `${i}`);
+  for (let i = 0; i < 60; i++) put(`dir/deep/${i}`, `${i}`);
   linkSync(join(root, 'dir/noise-70000'), join(root, 'dir/deep/deeper/hard'));
   symlinkSync('../'.repeat(1300), join(root, 'dir/long'));
   symlinkSync('text', join(root, 'link'));

@@ -1,5 +1,7 @@
+import { expect } from 'vitest';
 import { parseBootstrap } from '../../../src/rafs/bootstrap.js';
 import { walk } from '../../../src/rafs/walk.js';
+import { buildSample, type Sample } from './sample.js';
 
 /** Everything that a bootstrap can be asked for, one text per name. Throws what the reader throws. */
 export function readAll(bytes: Buffer, name = 'sample'): string[] {
@@ -25,4 +27,18 @@ export function readAll(bytes: Buffer, name = 'sample'): string[] {
     }
   });
   return names;
+}
+
+/** Expects that reading the sample, with `change` made to its bytes, ends in an error whose message has `text` in it. */
+export function expectError(
+  sample: Sample,
+  code: string,
+  text: string,
+  change?: (bytes: Buffer, offsets: number[]) => void,
+): void {
+  const { bytes, offsets } = buildSample(sample);
+  change?.(bytes, offsets);
+  expect(() => readAll(bytes)).toThrow(
+    expect.objectContaining({ code, message: expect.stringContaining(text) }),
+  );
 }

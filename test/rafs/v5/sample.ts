@@ -169,3 +169,25 @@ export function xattrPair(name: string, value: Buffer): Buffer {
   pair.writeUInt32LE(pair.length - 4);
   return pair;
 }
+
+/** An empty file in the root, unless told otherwise. */
+export const file = (name: string | Buffer, rest: Partial<SampleInode> = {}): SampleInode => ({
+  name,
+  parent: 1,
+  mode: FILE_MODE,
+  ...rest,
+});
+
+/** A root with the given names in it. */
+export function tree(children: SampleInode[], rest: Partial<Sample> = {}): Sample {
+  const root: SampleInode = {
+    name: '/',
+    parent: 0,
+    mode: ROOT_MODE,
+    nlink: 2,
+    size: 4096,
+    children: [2, children.filter(({ parent }) => parent === 1).length],
+    flags: 0,
+  };
+  return { inodes: [root, ...children], blobs: [BLOB_ID], ext: [{}], ...rest };
+}
