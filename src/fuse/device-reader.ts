@@ -2,16 +2,20 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { messageOf } from '../errors.js';
 import { Epoll } from '../os/epoll.js';
 import { libc } from '../os/libc.js';
-import { type Answerer, createAnswerer, REPLY_BUFFER_SIZE } from './answer.js';
+import { type Answer, type Answerer, createAnswerer, REPLY_BUFFER_SIZE } from './answer.js';
 import { readRequest, writeReply } from './device.js';
 import type { FromReader, ReaderData, ToReader } from './device-messages.js';
 import type { FileSystem } from './file-system.js';
-import { opcode, REQUEST_BUFFER_SIZE } from './protocol.js';
-import { decodeRequest } from './request.js';
+import { MAX_READ, OUT_HEADER_SIZE, opcode, REQUEST_BUFFER_SIZE } from './protocol.js';
+import { writeHeader } from './reply.js';
+import { decodeRead, decodeRequest, type FuseRequest } from './request.js';
 
 /** A file system as this thread sees it. What it cannot answer at once is passed on to the main thread. */
 export interface ReaderFileSystem {
-  fs: FileSystem;
+  /** Answers everything but reads of what is not local. */
+  fs?: FileSystem;
+  /** Answers reads of what is local, where there is no `fs`; everything else is passed on. */
+  reads?: Pick<Required<FileSystem>, 'readLocal'>;
   /** Takes what the main thread has to say about the file system. */
   update?(update: unknown): void;
   /** Gives back what it holds, once the mount has ended. */
@@ -48,7 +52,7 @@ export function readDevices(
     served.set(fd, {
       connection,
       fd,
-      answerer: made && createAnswerer(made.fs, { onError }),
+      answerer: made?.fs && createAnswerer(made.fs, { onError }),
       made,
     });
     epoll.add(fd);
@@ -80,8 +84,7 @@ export function readDevices(
     }
     const decoded = decodeRequest(request, length);
     if (decoded === undefined) return;
-    const passOn = one.answerer === undefined || decoded.opcode === opcode.INTERRUPT;
-    const answer = passOn ? undefined : one.answerer!.answer(decoded, reply);
+    const answer = answerAtOnce(one, decoded);
     if (typeof answer === 'number') {
       if (answer > 0) writeReply(one.fd, reply, answer);
     } else {
@@ -91,6 +94,18 @@ export function readDevices(
         bytes: Uint8Array.from(request.subarray(0, length)),
       });
     }
+  }
+
+  /** Undefined for what has to be passed on. */
+  function answerAtOnce({ answerer, made }: Served, decoded: FuseRequest): Answer | undefined {
+    if (decoded.opcode === opcode.INTERRUPT) return undefined;
+    if (answerer !== undefined) return answerer.answer(decoded, reply);
+    if (decoded.opcode !== opcode.READ || made?.reads === undefined) return undefined;
+    const { offset, size } = decodeRead(decoded.body);
+    if (size > MAX_READ) return undefined;
+    const target = reply.subarray(OUT_HEADER_SIZE, OUT_HEADER_SIZE + size);
+    const length = made.reads.readLocal(decoded.node, offset, target);
+    return length === undefined ? undefined : writeHeader(reply, decoded.unique, { size: length });
   }
 
   epoll.add(wakeFd);

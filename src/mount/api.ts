@@ -26,7 +26,7 @@ export const mountRequestSchema = v.strictObject({
   /** `linux/arm64`; default is the daemon's machine. */
   platform: v.optional(text(256)),
   /** What serves the tree; default `auto`: the best that works here. */
-  driver: v.optional(v.picklist(['auto', 'fuse'])),
+  driver: v.optional(v.picklist(['auto', 'erofs', 'fuse'])),
   /** How the driver `fuse` speaks to the kernel; default `device` where this daemon may, else `libfuse`. */
   transport: v.optional(v.picklist(['device', 'libfuse'])),
   /** How to reach the registry. File names must be absolute. Never written anywhere. */
@@ -61,9 +61,11 @@ export interface MountInfo {
   digest: string;
   /** Absolute, without symbolic links. */
   mountpoint: string;
-  driver: 'fuse';
-  /** How the driver speaks to the kernel. */
-  transport: 'device' | 'libfuse';
+  driver: 'erofs' | 'fuse';
+  /** How the driver `fuse` speaks to the kernel. */
+  transport?: 'device' | 'libfuse';
+  /** Why it is not a better driver, if nobody asked for this one. */
+  driverReason?: string;
   /** ISO 8601, UTC. */
   mountedAt: string;
   /** Bytes of all layers as stored in the registry. */
@@ -88,7 +90,8 @@ export interface DaemonStatus {
   startedAt: string;
   runDir: string;
   dataRoot: string;
-  drivers: 'fuse'[];
+  /** Those that this daemon may use; a kernel without EROFS on files shows when something is mounted. */
+  drivers: ('erofs' | 'fuse')[];
   /** How many images are mounted. */
   mounts: number;
   /** Directory of the cache, and what happened in it since the daemon started. */

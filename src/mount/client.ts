@@ -8,6 +8,7 @@ import { findMount } from '../os/mountinfo.js';
 import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.js';
 import { callDaemon, DaemonGoneError } from './api-client.js';
 import { canonicalMountPoint } from './mount-point.js';
+import { isRecordedMount } from './mount-state.js';
 import { runFiles } from './run-dir.js';
 import { type DaemonPlace, ensureDaemon } from './start-daemon.js';
 
@@ -63,7 +64,7 @@ export async function unmountImage(
   } catch (error) {
     if (!(error instanceof DaemonGoneError)) throw error;
     if ('id' in which) throw new RafterError('NOT_FOUND', `no daemon runs, so there is no mount ${which.id}`);
-    await unmountLeftover(resolve(which.mountpoint));
+    await unmountLeftover(resolve(which.mountpoint), runFiles(place.runDir).state);
   }
 }
 
@@ -119,9 +120,10 @@ async function callIfRunning<T>(
   }
 }
 
-async function unmountLeftover(path: string): Promise<void> {
+async function unmountLeftover(path: string, stateFile: string): Promise<void> {
   const mountpoint = await canonicalMountPoint(path);
-  if ((await findMount(mountpoint))?.type !== FUSE_TYPE)
+  const known = await isRecordedMount(stateFile, mountpoint);
+  if (!known && (await findMount(mountpoint))?.type !== FUSE_TYPE)
     throw new RafterError('NOT_FOUND', `no image is mounted at ${path}`);
   await unmountFuse(mountpoint, { detach: true });
 }

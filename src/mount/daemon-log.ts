@@ -30,7 +30,10 @@ const DEFAULT_LIMIT = 8 << 20;
 export function openDaemonLog(path: string, { limit = DEFAULT_LIMIT }: { limit?: number } = {}): DaemonLog {
   const write = (level: string, message: string, { error, ...fields }: LogFields = {}) => {
     const what = error === undefined ? {} : { error: messageOf(error) };
-    const line = JSON.stringify({ time: new Date().toISOString(), level, message, ...fields, ...what });
+    const entry = { time: new Date().toISOString(), level, message, ...fields, ...what };
+    const line = JSON.stringify(entry, (_, value) =>
+      typeof value === 'string' ? withoutSecrets(value) : value,
+    );
     try {
       if (sizeOf(path) + line.length > limit) dropOlderHalf(path, limit);
       appendFileSync(path, `${line}\n`, { mode: 0o600 });
@@ -43,6 +46,11 @@ export function openDaemonLog(path: string, { limit = DEFAULT_LIMIT }: { limit?:
     warn: (message, fields) => write('warn', message, fields),
     error: (message, fields) => write('error', message, fields),
   };
+}
+
+/** Line by line: the stack of an error has several. */
+function withoutSecrets(text: string): string {
+  return text.split('\n').map(messageOf).join('\n');
 }
 
 /** The last `lines` lines that were written to the log at `path` behind byte `from`. */

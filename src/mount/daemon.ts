@@ -10,7 +10,7 @@ import type { DaemonStatus } from './api.js';
 import { callDaemon } from './api-client.js';
 import { createApiServer } from './api-server.js';
 import { type DaemonLog, openDaemonLog } from './daemon-log.js';
-import { createFuseDriver } from './fuse-driver.js';
+import { createDrivers } from './drivers.js';
 import { createIdleTimer } from './idle-timer.js';
 import { openImageStore } from './image-store.js';
 import { cleanUpDeadMounts } from './mount-state.js';
@@ -88,11 +88,16 @@ async function serve(
   const store = openImageStore(join(dataRoot, 'images'));
   const startedAt = new Date().toISOString();
   const stop = createStopSignal(log);
-  const fuse = createFuseDriver(log, (error) => {
-    log.error('the thread that reads the FUSE device failed', { error, stack: error.stack });
-    stop.request('nothing is served any more');
+  const drivers = createDrivers({
+    runDir,
+    tempDir: join(dataRoot, 'tmp'),
+    log,
+    onFailed: (error) => {
+      log.error('the thread that reads the FUSE device failed', { error, stack: error.stack });
+      stop.request('nothing is served any more');
+    },
   });
-  const table = new MountTable({ store, cache, log, fuse }, files.state);
+  const table = new MountTable({ store, cache, log, drivers }, files.state);
   const idle = createIdleTimer(idleSeconds, () => stop.request('idle'));
   const status = (): DaemonStatus => ({
     pid: process.pid,
@@ -100,7 +105,7 @@ async function serve(
     startedAt,
     runDir,
     dataRoot,
-    drivers: ['fuse'],
+    drivers: process.geteuid?.() === 0 ? ['erofs', 'fuse'] : ['fuse'],
     mounts: table.list().length,
     cache: { dir: cache.dir, stats: cache.stats },
     residentBytes: process.memoryUsage.rss(),
@@ -132,7 +137,7 @@ async function serve(
     await closed;
     // A request that was just about to succeed has made a mount meanwhile.
     await table.unmountAll();
-    await fuse.close();
+    await drivers.close();
     stop.close();
     log.info('stopped', { pid: process.pid });
   }

@@ -2,7 +2,8 @@ import { open, readFile, rename } from 'node:fs/promises';
 import * as v from 'valibot';
 import { FUSE_TYPE } from '../fuse/mount-options.js';
 import { unmountFuse } from '../fuse/unmount.js';
-import { findMount } from '../os/mountinfo.js';
+import { EROFS_TYPE } from '../os/mount-erofs.js';
+import { findMount, type MountEntry } from '../os/mountinfo.js';
 import type { DaemonLog } from './daemon-log.js';
 
 /** A mount as the state file remembers it. Nothing secret is in here. */
@@ -32,14 +33,13 @@ export async function writeMountState(path: string, mounts: MountRecord[]): Prom
 }
 
 /**
- * Takes away the mounts that a daemon left behind when it died: nobody serves them any more and every access to them
- * fails with ENOTCONN. The caller holds the lock of the run directory, so the daemon that wrote the file is dead. Mounts
+ * Takes away the mounts that a daemon left behind when it died: nobody serves their data any more, and reads of it fail. The caller holds the lock of the run directory, so the daemon that wrote the file is dead. Mounts
  * of another boot, and other mounts that stand at the same place now, are left alone.
  */
 export async function cleanUpDeadMounts(path: string, log: DaemonLog): Promise<void> {
   for (const record of await readState(path)) {
     const found = await findMount(record.mountpoint);
-    if (found?.type !== FUSE_TYPE || found.device !== record.device) continue;
+    if (!isOurs(found, record)) continue;
     try {
       await unmountFuse(record.mountpoint, { detach: true });
       log.warn('unmounted what a dead daemon left behind', { ...record });
@@ -47,6 +47,17 @@ export async function cleanUpDeadMounts(path: string, log: DaemonLog): Promise<v
       log.error('cannot unmount what a dead daemon left behind', { ...record, error });
     }
   }
+}
+
+/** True if `path`, a canonical mount point, is one of the mounts in the state file at `statePath`. */
+export async function isRecordedMount(statePath: string, path: string): Promise<boolean> {
+  const found = await findMount(path);
+  return (await readState(statePath)).some((record) => record.mountpoint === path && isOurs(found, record));
+}
+
+/** True if what is mounted now is what was written down. */
+function isOurs(found: MountEntry | undefined, { device }: MountRecord): boolean {
+  return (found?.type === FUSE_TYPE || found?.type === EROFS_TYPE) && found.device === device;
 }
 
 async function readState(path: string): Promise<MountRecord[]> {

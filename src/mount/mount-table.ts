@@ -64,9 +64,9 @@ export class MountTable {
     { force = false }: { force?: boolean } = {},
   ): Promise<MountInfo> {
     const mounted = await this.#find(which);
-    const { info, fuse } = mounted;
+    const { info, active } = mounted;
     try {
-      await fuse.unmount({ detach: force });
+      await active.unmount({ detach: force });
     } catch (error) {
       // FAILED: somebody else was quicker.
       if (!isRafterError(error, 'FAILED')) throw error;

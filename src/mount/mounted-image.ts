@@ -3,15 +3,15 @@ import type { BlobCache } from '../cache/blob-cache.js';
 import { layoutOf } from '../cache/layout.js';
 import type { CacheStore } from '../cache/store.js';
 import { RafterError } from '../errors.js';
-import type { FuseMount } from '../fuse/fuse-mount.js';
 import { formatReference, parseReference } from '../image/reference.js';
 import type { ImageSource } from '../image/source.js';
 import { findMount } from '../os/mountinfo.js';
 import { openSource } from '../transports/open.js';
+import type { ActiveMount } from './active-mount.js';
 import type { MountInfo, MountRequest } from './api.js';
 import { blobBytesOf } from './blob-bytes.js';
 import type { DaemonLog } from './daemon-log.js';
-import { defaultTransport, type FuseDriver } from './fuse-driver.js';
+import type { Drivers } from './drivers.js';
 import type { ImageStore } from './image-store.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
 
@@ -19,7 +19,7 @@ import { type NydusImage, openNydusImage } from './nydus-image.js';
 export interface MountServices {
   store: ImageStore;
   cache: CacheStore;
-  fuse: FuseDriver;
+  drivers: Drivers;
   log: DaemonLog;
 }
 
@@ -29,7 +29,7 @@ export interface MountedImage {
   readonly image: NydusImage;
   /** `major:minor` of the mount. */
   readonly device: string;
-  readonly fuse: FuseMount;
+  readonly active: ActiveMount;
   /** Settles when the mount is gone, whoever unmounted it, and caches and connections are given back. */
   readonly released: Promise<void>;
 }
@@ -66,14 +66,15 @@ export async function mountImage(
       platform: request.platform,
       signal,
     });
-    const { transport = defaultTransport() } = request;
-    const info = describe(image, { reference: name, mountpoint, transport });
+    const info = describe(image, { reference: name, mountpoint });
     const blobs = await acquireBlobs(image, { source, info, services, undo });
     signal?.throwIfAborted();
-    const fuse = await services.fuse.mount(image, blobs, { mountpoint, transport: info.transport });
-    const released = fuse.ended.then(release);
+    const { driver, transport } = request;
+    const how = { driver, transport, id: info.id, mountpoint };
+    const { active, choice } = await services.drivers.mount(image, blobs, how);
+    const released = active.ended.then(release);
     const device = (await findMount(mountpoint))?.device ?? '';
-    return { info, image, device, fuse, released };
+    return { info: Object.assign(info, choice), image, device, active, released };
   } catch (error) {
     await release();
     throw signal?.aborted
@@ -82,10 +83,7 @@ export async function mountImage(
   }
 }
 
-function describe(
-  image: NydusImage,
-  where: Pick<MountInfo, 'reference' | 'mountpoint' | 'transport'>,
-): MountInfo {
+function describe(image: NydusImage, where: Pick<MountInfo, 'reference' | 'mountpoint'>): MountInfo {
   return {
     id: randomBytes(6).toString('hex'),
     ...where,

@@ -5,8 +5,12 @@ import { parseBootstrap } from '../rafs/bootstrap.js';
 import { createImageView } from './image-view.js';
 import type { NydusImage } from './nydus-image.js';
 
+/** What the reading thread is told about a mount. */
+export type ReaderSpec = SharedView | { kind: 'blobs' };
+
 /** An image as the reading thread needs it: metadata and whatever of its data is local, in shared memory. */
 export interface SharedView {
+  kind: 'image';
   /** For messages. */
   name: string;
   bootstrap: SharedArrayBuffer;
@@ -17,6 +21,7 @@ export interface SharedView {
 /** Describes `image`, whose blobs are read through `blobs`, to the reading thread. */
 export function describeView(image: NydusImage, blobs: readonly BlobCache[]): SharedView {
   return {
+    kind: 'image',
     name: image.bootstrap.name,
     bootstrap: image.bootstrapBytes,
     blobs: blobs.map((blob) => blob.share()),

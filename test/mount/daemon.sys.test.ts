@@ -39,7 +39,7 @@ const mountTiny = async (name = 'm') =>
   });
 
 /** The golden image `full`, mounted from a layout whose blob files the test can take away. */
-async function mountFull(name = 'full') {
+async function mountFull(name = 'full', how: Partial<How> = {}) {
   const layout = join(place.dir, 'layout');
   const blobs = existsSync(layout)
     ? (await readdir(join(layout, 'blobs/sha256'))).map((file) => join(layout, 'blobs/sha256', file))
@@ -47,6 +47,7 @@ async function mountFull(name = 'full') {
   const mounted = await mountImage(place, {
     reference: `oci:${layout}:latest`,
     mountpoint: await place.mountpoint(name),
+    ...how,
   });
   return { mounted, blobs };
 }
@@ -66,9 +67,18 @@ async function startSilentRegistry() {
   return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, asked, stop };
 }
 
-describe('a mounted image', () => {
+/** Every way to serve a tree, and how it is asked for. */
+const ways = [
+  { way: 'erofs', how: { driver: 'erofs' } },
+  { way: 'fuse through /dev/fuse', how: { driver: 'fuse', transport: 'device' } },
+  { way: 'fuse through libfuse', how: { driver: 'fuse', transport: 'libfuse' } },
+] as const;
+type How = (typeof ways)[number]['how'];
+
+describe.each(ways)('a mounted image, by $way', ({ how }) => {
   it('is the whole tree: every name, attribute, xattr and byte', async () => {
-    const { mounted } = await mountFull();
+    const { mounted } = await mountFull('full', how);
+    expect(mounted).toMatchObject(how);
     expect(compareTrees(expectedTree('full'), await readTree(mounted.mountpoint))).toEqual([]);
     const inode = async (path: string) => (await stat(join(mounted.mountpoint, path))).ino;
     expect(await inode('links/hard1')).toBe(await inode('links/sub/hard3'));
@@ -76,7 +86,7 @@ describe('a mounted image', () => {
   });
 
   it('has fetched nothing until it is read, and says how much it has then', async () => {
-    const { mounted } = await mountFull();
+    const { mounted } = await mountFull('full', how);
     expect(mounted.stats).toEqual({ fetchedBytes: 0, requests: 0 });
     expect(mounted.imageSize).toBeGreaterThan(1_000_000);
     expect(mounted.metadataBytes).toBeLessThan(mounted.imageSize / 2);
@@ -89,9 +99,9 @@ describe('a mounted image', () => {
   });
 
   it('is served from the cache of another mount of the same image', async () => {
-    const { mounted } = await mountFull();
+    const { mounted } = await mountFull('full', how);
     await readTree(mounted.mountpoint);
-    const { mounted: second } = await mountFull('second');
+    const { mounted: second } = await mountFull('second', how);
     expect(second.metadataBytes).toBe(0);
     expect(compareTrees(expectedTree('full'), await readTree(second.mountpoint))).toEqual([]);
     const info = (await listMounts(place)).find(({ id }) => id === second.id);
@@ -99,7 +109,7 @@ describe('a mounted image', () => {
   });
 
   it('gives sixteen readers at random offsets the bytes they asked for', async () => {
-    const { mounted } = await mountFull();
+    const { mounted } = await mountFull('full', how);
     const files = goldenTree('full').filter(({ type, size }) => type === 'file' && size! > 100_000);
     const contents = new Map<string, Buffer>();
     const reader = async () => {
@@ -129,21 +139,22 @@ describe('a mounted image', () => {
   });
 
   it('is EIO without a hang where its source has gone, with one log line each, and whole when it is back', async () => {
-    const { mounted, blobs } = await mountFull();
+    const { mounted, blobs } = await mountFull('full', how);
     const { path, sha256: expected } = bigFile();
     for (const blob of blobs) await rename(blob, `${blob}.away`);
     const file = join(mounted.mountpoint, path!);
     await expect(readFile(file)).rejects.toMatchObject({ code: 'EIO' });
     const log = (await readFile(join(place.runDir, 'daemon.log'), 'utf8')).trim().split('\n');
     const line = log.map((text) => JSON.parse(text)).find(({ level }) => level === 'error');
-    expect(line).toMatchObject({ message: 'a reader got EIO', operation: 'read', file });
-    expect(line.error).toMatch(/blob [0-9a-f]{64}, chunk \d+/);
+    expect(line).toMatchObject({ message: 'a reader got EIO', operation: 'read' });
+    if (how.driver === 'fuse') expect(line.file).toBe(file);
+    expect(line.error).toMatch(/blob [0-9a-f]{64}, (chunk|decoded offset) \d+/);
     for (const blob of blobs) await rename(`${blob}.away`, blob);
     expect(sha256(await readFile(file))).toBe(expected);
   });
 
   it('is EIO, never wrong bytes, where the source gives damaged ones', async () => {
-    const { mounted, blobs } = await mountFull();
+    const { mounted, blobs } = await mountFull('full', how);
     for (const blob of blobs) {
       const bytes = await readFile(blob);
       for (let at = 100; at < bytes.length - 10_000; at += 997) bytes[at]! ^= 0x55;
@@ -156,7 +167,7 @@ describe('a mounted image', () => {
 describe('mounting', () => {
   it('answers with the configuration, the digest and what was downloaded', async () => {
     const mounted = await mountTiny();
-    expect(mounted).toMatchObject({ driver: 'fuse', warnings: [], reference: layoutOf('tiny-nydus') });
+    expect(mounted).toMatchObject({ driver: 'erofs', warnings: [], reference: layoutOf('tiny-nydus') });
     expect(mounted.config).toMatchObject({ os: 'linux', rootfs: { type: 'layers' } });
     const names = [...(await readTree(mounted.mountpoint)).keys()];
     expect(names.toSorted()).toEqual([
@@ -341,7 +352,7 @@ describe('the daemon', () => {
     const { pid } = (await daemonStatus(place))!;
     process.kill(pid, 'SIGKILL');
     expect(await ended(pid)).toBe(true);
-    await expect(stat(first.mountpoint)).rejects.toThrow(/ENOTCONN|ECONNABORTED/);
+    await expect(readFile(join(first.mountpoint, 'bin/hello'))).rejects.toThrow(/EIO|ENOTCONN|ECONNABORTED/);
     await unmountImage(place, { mountpoint: second.mountpoint });
     expect(await findMount(second.mountpoint)).toBeUndefined();
     const status = await ensureDaemon(place);

@@ -14,6 +14,7 @@ import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 
 interface MountCliOptions extends RegistryCliOptions {
   platform?: string;
+  driver?: 'auto' | 'erofs' | 'fuse';
   transport?: 'device' | 'libfuse';
 }
 
@@ -28,7 +29,7 @@ export function defineMount(program: Command, setExitCode: (code: number) => voi
     .addOption(
       new Option(
         '--transport <name>',
-        'how to speak to the kernel (default: device for root, else libfuse)',
+        'how the driver fuse speaks to the kernel (default: device for root, else libfuse)',
       ).choices(['device', 'libfuse']),
     )
     .addHelpText(
@@ -56,14 +57,15 @@ async function mount(
     reference: image,
     mountpoint: directory,
     ...(options.platform !== undefined && { platform: options.platform }),
+    ...(options.driver !== undefined && { driver: options.driver }),
     ...(options.transport !== undefined && { transport: options.transport }),
     access: accessOptions(options),
   });
   for (const warning of mounted.warnings) context.output.warn(warning);
-  const { mountpoint, imageSize, metadataBytes, driver } = mounted;
+  const { mountpoint, imageSize, metadataBytes, driver, driverReason } = mounted;
   context.output.result(
     mounted,
-    `${mountpoint}: image of ${formatBytes(imageSize)} mounted (driver ${driver}), ` +
+    `${mountpoint}: image of ${formatBytes(imageSize)} mounted (driver ${driver}${driverReason === undefined ? '' : `: ${driverReason}`}), ` +
       `${formatBytes(metadataBytes)} downloaded`,
   );
   return EXIT.ok;

@@ -1,0 +1,73 @@
+import type { BlobCache } from '../cache/blob-cache.js';
+import { isRafterError, messageOf } from '../errors.js';
+import { DeviceServer } from '../fuse/device-server.js';
+import type { ActiveMount } from './active-mount.js';
+import type { MountInfo, MountRequest } from './api.js';
+import type { DaemonLog } from './daemon-log.js';
+import { createErofsDriver } from './erofs-driver.js';
+import { defaultTransport, mountWithFuse } from './fuse-driver.js';
+import { createMountWatcher } from './mount-watcher.js';
+import type { NydusImage } from './nydus-image.js';
+
+/** Which driver serves a mount, and how. */
+export type DriverChoice = Pick<MountInfo, 'driver' | 'transport' | 'driverReason'>;
+
+/** The ways in which this daemon can mount an image. */
+export interface Drivers {
+  /**
+   * Mounts `image`, whose blobs are read through `blobs`, with the driver that `request` names or, by default, the best that
+   * works: `driverReason` says then why it is not a better one. Throws what the driver throws; nothing is mounted then.
+   */
+  mount(
+    image: NydusImage,
+    blobs: readonly BlobCache[],
+    request: Pick<MountRequest, 'driver' | 'transport'> & { id: string; mountpoint: string },
+  ): Promise<{ active: ActiveMount; choice: DriverChoice }>;
+  /** Gives back what mounts share. Every image must be unmounted. */
+  close(): Promise<void>;
+}
+
+export interface DriverOptions {
+  runDir: string;
+  /** For files of a moment. */
+  tempDir: string;
+  log: DaemonLog;
+  /** Told if the thread that reads the FUSE device dies: its mounts are not served any more. */
+  onFailed: (error: Error) => void;
+}
+
+export function createDrivers({ runDir, tempDir, log, onFailed }: DriverOptions): Drivers {
+  let started: DeviceServer | undefined;
+  const server = () => {
+    started ??= new DeviceServer(new URL('./fuse-reader.js', import.meta.url), onFailed);
+    return started;
+  };
+  const erofs = createErofsDriver({ runDir, tempDir, server, watcher: createMountWatcher(), log });
+
+  const withFuse: Drivers['mount'] = async (image, blobs, request) => {
+    const { mountpoint, transport = defaultTransport() } = request;
+    const active = await mountWithFuse(image, blobs, { mountpoint, transport, server, log });
+    return { active, choice: { driver: 'fuse', transport } };
+  };
+
+  return {
+    async mount(image, blobs, request) {
+      const { driver = 'auto', transport } = request;
+      // A transport is one of the fuse driver.
+      if (driver === 'fuse' || (driver === 'auto' && transport !== undefined))
+        return withFuse(image, blobs, request);
+      try {
+        return { active: await erofs.mount(image, blobs, request), choice: { driver: 'erofs' } };
+      } catch (error) {
+        if (driver === 'erofs' || !isRafterError(error, 'UNSUPPORTED', 'DENIED')) throw error;
+        const mounted = await withFuse(image, blobs, request);
+        return { ...mounted, choice: { ...mounted.choice, driverReason: messageOf(error) } };
+      }
+    },
+
+    async close() {
+      await erofs.close();
+      await started?.close();
+    },
+  };
+}
