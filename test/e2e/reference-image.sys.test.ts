@@ -4,6 +4,8 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256 } from '../../src/codec/digest.js';
+import { writeGoldenLayout } from '../mount/layouts.js';
+import { goldenTree } from '../rafs/golden.js';
 import { makeSmallRootfs } from '../run/small-rootfs.js';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
 import { writeFieldLayout } from '../support/field-image.js';
@@ -124,3 +126,31 @@ describe.skipIf(missingPrograms('docker-registry'))(
     });
   },
 );
+
+describe('an encrypted image', () => {
+  let rafter: CommandLine;
+  beforeAll(() => {
+    rafter = createCommandLine();
+  });
+  afterAll(async () => {
+    expect(await rafter?.remove()).toEqual([]);
+  });
+
+  it('is mounted as what it was made of', async () => {
+    const layout = join(rafter.dir, 'layout');
+    const [blobFile] = await writeGoldenLayout('tiny-encrypted', layout);
+    const mounted = join(rafter.dir, 'mounted');
+    mkdirSync(mounted);
+    await rafter.ok('mount', `oci:${layout}:latest`, mounted);
+    try {
+      const tree = await readTree(mounted);
+      const files = goldenTree('tiny').filter(({ type }) => type === 'file');
+      expect(files.length).toBeGreaterThan(2);
+      for (const { path, sha256: digest } of files) expect(tree.get(path!)?.sha256).toBe(digest);
+      const content = readFileSync(join(mounted, files[0]!.path!));
+      expect(readFileSync(blobFile!).includes(content.subarray(0, 16))).toBe(false);
+    } finally {
+      await rafter.ok('umount', mounted);
+    }
+  });
+});
