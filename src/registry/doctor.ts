@@ -5,7 +5,7 @@ import { cleanUp, type DoctorState, startState } from './doctor-state.js';
 import type { RegistryOptions } from './options.js';
 
 /** What became of trying one operation of a registry. */
-export interface Diagnosis {
+interface Diagnosis {
   operation: string;
   /** `works`; `other`: the registry does it differently, which is fine; `fails`; `skipped`: something before it failed. */
   result: 'works' | 'other' | 'fails' | 'skipped';

@@ -36,6 +36,8 @@ export interface FakeRegistry {
     referrersPerPage?: number;
     deletes?: boolean;
     headers?: Record<string, string>;
+    /** How many of the next request bodies are hung up on after their first bytes. */
+    cutBodies?: number;
   };
   /** Lets `handler` answer the next `times` requests whose `METHOD URL` matches. Later ones come before earlier ones. */
   intercept(match: RegExp, handler: Handler, times?: number): void;
@@ -57,6 +59,12 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
 
   const server = createServer(async (incoming, response) => {
     const pieces: Buffer[] = [];
+    if ((traits.cutBodies ?? 0) > 0 && incoming.method !== 'POST') {
+      incoming.once('data', () => {
+        traits.cutBodies!--;
+        incoming.destroy();
+      });
+    }
     uploads.receive(incoming);
     try {
       for await (const piece of incoming) pieces.push(piece);
