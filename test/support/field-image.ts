@@ -41,7 +41,8 @@ export interface FieldImage {
 export function createBuilder(program: string, dir: string) {
   const nydusImage = async (...args: string[]) => {
     const running = run(program, ['--log-level', 'error', ...args]);
-    // The paths that come first, for those forms that have an order.
+    // The paths that come first, for those forms that have an order; others end without reading them.
+    running.child.stdin?.on('error', () => {});
     running.child.stdin?.end('/\n');
     await running;
   };
