@@ -45,6 +45,15 @@ export function layerStack({
   return fc.array(fc.array(operation, { maxLength: 25 }), { minLength: 1, maxLength: 4 });
 }
 
+/** The same layers with their whiteouts in front. umoci follows the order of a tar where a whiteout makes room for something. */
+export function whiteoutsFirst(layers: Operation[][]): Operation[][] {
+  const isWhiteout = ({ kind }: Operation) => kind === 'whiteout' || kind === 'opaque';
+  return layers.map((layer) => [
+    ...layer.filter(isWhiteout),
+    ...layer.filter((operation) => !isWhiteout(operation)),
+  ]);
+}
+
 /** The tars of the layers, and the tree that they make. Operations that cannot be (a file as parent, ...) are left out. */
 export function buildLayers(layers: Operation[][]): { tars: Buffer[]; tree: Map<string, ModelNode> } {
   const model = new LayerModel();

@@ -26,3 +26,16 @@ export function propertyRuns<T>(numRuns: number): Parameters<T> {
     ...chosen,
   };
 }
+
+/** A predicate of a property that can be waited for: what the end of `RAFTER_FUZZ_SECONDS` interrupts goes on behind the test's back. */
+export function awaited<Values extends unknown[]>(predicate: (...values: Values) => Promise<void>) {
+  let running: Promise<void> = Promise.resolve();
+  return {
+    predicate: (...values: Values): Promise<void> => {
+      running = predicate(...values);
+      return running;
+    },
+    /** Resolves when the last run has ended, well or not. */
+    settle: (): Promise<void> => running.catch(() => {}),
+  };
+}
