@@ -6,6 +6,7 @@ import { RafterError } from '../errors.js';
 import { formatReference, parseReference } from '../image/reference.js';
 import type { ImageSource } from '../image/source.js';
 import { findMount } from '../os/mountinfo.js';
+import { PATIENT_RETRY } from '../registry/retry.js';
 import { openSource } from '../transports/open.js';
 import type { ActiveMount } from './active-mount.js';
 import type { MountInfo, MountRequest } from './api.js';
@@ -56,7 +57,7 @@ export async function mountImage(
   try {
     const reference = parseReference(request.reference);
     const name = formatReference(reference);
-    const source = openSource(reference, request.access);
+    const source = openSource(reference, { ...request.access, retry: PATIENT_RETRY });
     undo.push(() => source.close());
     const { store } = services;
     const image = await openNydusImage({

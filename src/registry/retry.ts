@@ -24,6 +24,9 @@ export const DEFAULT_RETRY: RetryPolicy = {
   deadlineMs: 120_000,
 };
 
+/** For programs that nobody waits for, as the daemon is: a registry that is started anew is waited for. */
+export const PATIENT_RETRY: RetryPolicy = { ...DEFAULT_RETRY, refusedAttempts: DEFAULT_RETRY.attempts };
+
 /** Longest wait that a server's Retry-After is granted; a server that asks for more is reported as unavailable. */
 const MAX_RETRY_AFTER_MS = 60_000;
 /** Bytes that must have moved since the last failure for the next one to count as the first again. */

@@ -108,3 +108,17 @@ describe('below HTTP', () => {
     expect(networkError(error, 'GET x', https)).toBe(error);
   });
 });
+
+it('shows what a registry that limits requests says of its limits', () => {
+  const headers = {
+    'ratelimit-limit': '100;w=21600',
+    'ratelimit-remaining': '0;w=21600',
+    'docker-ratelimit-source': '192.0.2.1',
+    'retry-after': '60',
+  };
+  expect(answer(429, '', headers).message).toBe(
+    'GET http://h/v2/: the registry answered 429, limit 100;w=21600, remaining 0;w=21600, ' +
+      'counted for 192.0.2.1, try again after 60',
+  );
+  expect(answer(503, '', headers).message).toBe('GET http://h/v2/: the registry answered 503');
+});

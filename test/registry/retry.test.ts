@@ -76,3 +76,20 @@ it('ends at once when it is interrupted, before, during and between attempts', a
     code: 'INTERRUPTED',
   });
 });
+
+it('gives up sooner where nobody listens', async () => {
+  const cause = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+  const work = vi.fn().mockRejectedValue(new RafterError('UNAVAILABLE', 'refused', { cause }));
+  await expect(withRetry(work, options)).rejects.toThrow('refused');
+  expect(work).toHaveBeenCalledTimes(2);
+});
+
+it('begins to count anew when a MiB has moved since the last failure', async () => {
+  let done = 0;
+  const work = vi.fn(async () => {
+    done += work.mock.calls.length <= 6 ? 1 << 20 : 0;
+    throw temporary();
+  });
+  await expect(withRetry(work, { ...options, progress: () => done })).rejects.toThrow('down');
+  expect(work).toHaveBeenCalledTimes(6 + 3);
+});
