@@ -48,7 +48,21 @@ export async function findLogin(
   repository: string,
 ): Promise<Login | undefined> {
   const file = await readAuthFile(path);
-  if (file === undefined) return undefined;
+  return file === undefined ? undefined : await loginOf(file, { name: path, registry, repository });
+}
+
+/** As `findLogin`, for the text of such a file; `name` says in errors where it is from. */
+export async function findLoginInText(
+  text: string,
+  { name, registry, repository }: { name: string; registry: string; repository: string },
+): Promise<Login | undefined> {
+  return await loginOf(parseAuthFile(Buffer.from(text), name), { name, registry, repository });
+}
+
+async function loginOf(
+  file: AuthFile,
+  { name, registry, repository }: { name: string; registry: string; repository: string },
+): Promise<Login | undefined> {
   const hosts = hostNames(registry);
   for (const host of hosts) {
     const helper = file.credHelpers?.[host];
@@ -60,7 +74,7 @@ export async function findLogin(
   }
   for (const key of repositoryKeys(registry, repository)) {
     const entry = file.auths?.[key];
-    const login = entry === undefined ? undefined : readEntry(entry, path, key);
+    const login = entry === undefined ? undefined : readEntry(entry, name, key);
     if (login !== undefined) return login;
   }
   return undefined;
@@ -79,6 +93,10 @@ export async function readAuthFile(path: string): Promise<AuthFile | undefined> 
     const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED';
     throw new RafterError(code, `${path}: ${messageOf(error)}`, { cause: error });
   }
+  return parseAuthFile(bytes, path);
+}
+
+function parseAuthFile(bytes: Buffer, path: string): AuthFile {
   if (bytes.length > MAX_FILE_SIZE) {
     throw new RafterError('LIMIT_EXCEEDED', `${path}: ${bytes.length} bytes, more than ${MAX_FILE_SIZE}`);
   }

@@ -80,7 +80,9 @@ function run(
   input: string,
 ): Promise<{ status: number | null; output: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, [verb], { stdio: ['pipe', 'pipe', 'ignore'] });
+    // What it has to know comes on its stdin; log-ins of the environment are none of its business.
+    const { RAFTER_PASSWORD: _, DOCKER_AUTH_CONFIG: __, ...env } = process.env;
+    const child = spawn(program, [verb], { stdio: ['pipe', 'pipe', 'ignore'], env });
     const pieces: Buffer[] = [];
     let size = 0;
     // The pipe goes too: a child of the helper would keep it open, and with it this promise.

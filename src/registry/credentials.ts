@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { findLogin, type Login } from './auth-file.js';
+import { findLogin, findLoginInText, type Login } from './auth-file.js';
 import type { RegistryOptions } from './options.js';
 
 /** Finds the log-in for one repository; asked again whenever a token is needed, as log-ins change over days. */
@@ -12,11 +12,12 @@ export type CredentialLookup = () => Promise<Login | undefined>;
  * 1. `options.credentials`;
  * 2. RAFTER_USERNAME and RAFTER_PASSWORD, only for the host that RAFTER_REGISTRY names: a password must not go to whichever
  *    registry an image happens to be in;
- * 3. Docker's config.json: `options.dockerConfig`, else in $DOCKER_CONFIG, else in ~/.docker;
- * 4. containers' auth.json (podman, skopeo): $REGISTRY_AUTH_FILE, else in $XDG_RUNTIME_DIR/containers, then in
+ * 3. DOCKER_AUTH_CONFIG, the text of a config.json (continuous integration systems set it);
+ * 4. Docker's config.json: `options.dockerConfig`, else in $DOCKER_CONFIG, else in ~/.docker;
+ * 5. containers' auth.json (podman, skopeo): $REGISTRY_AUTH_FILE, else in $XDG_RUNTIME_DIR/containers, then in
  *    $XDG_CONFIG_HOME/containers (~/.config/containers).
  *
- * Files of 3 and 4 may name credential helpers. undefined means anonymous.
+ * Those of 3 to 5 may name credential helpers. undefined means anonymous.
  */
 export function credentialLookup(
   registry: string,
@@ -27,6 +28,11 @@ export function credentialLookup(
   return async () => {
     const given = options.credentials ?? fromEnvironment(registry, env);
     if (given !== undefined) return { kind: 'password', ...given };
+    if (env.DOCKER_AUTH_CONFIG) {
+      const name = 'DOCKER_AUTH_CONFIG';
+      const login = await findLoginInText(env.DOCKER_AUTH_CONFIG, { name, registry, repository });
+      if (login !== undefined) return login;
+    }
     for (const path of authFiles(options, env)) {
       const login = await findLogin(path, registry, repository);
       if (login !== undefined) return login;

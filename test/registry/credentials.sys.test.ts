@@ -164,11 +164,21 @@ describe('the chain', () => {
     write('elsewhere/config.json', { auths: { 'h.io': entry('elsewhere') } });
     env.DOCKER_CONFIG = join(directory, 'elsewhere');
     expect(await look(env)).toEqual(login('elsewhere'));
+    env.DOCKER_AUTH_CONFIG = JSON.stringify({ auths: { 'h.io': entry('text') } });
+    expect(await look(env)).toEqual(login('text'));
+    expect(await look(env, {}, 'other.io')).toBeUndefined();
+    delete env.DOCKER_AUTH_CONFIG;
     const dockerConfig = write('given.json', { auths: { 'h.io': entry('given') } });
     expect(await look(env, { dockerConfig })).toEqual(login('given'));
     Object.assign(env, { RAFTER_REGISTRY: 'h.io', RAFTER_USERNAME: 'env', RAFTER_PASSWORD: 'pw-of-env' });
     expect(await look(env)).toEqual(login('env'));
     expect(await look(env, { credentials: { username: 'x', password: 'pw-of-x' } })).toEqual(login('x'));
+  });
+
+  it('names the variable whose text is wrong, not the text', async () => {
+    await expect(look({ DOCKER_AUTH_CONFIG: '{"auths": s3cret' })).rejects.toThrow(
+      'DOCKER_AUTH_CONFIG: not JSON',
+    );
   });
 
   it('gives the password of the environment to no other registry', async () => {

@@ -1,6 +1,6 @@
 import { dirname, join, resolve } from 'node:path';
 import * as v from 'valibot';
-import { RafterError } from '../../errors.js';
+import { hideSecret, RafterError } from '../../errors.js';
 import { readCertsDir } from './certs-dir.js';
 import { readToml } from './config-file.js';
 import { type Endpoint, NO_TLS_SETTINGS, type TlsSettings } from './endpoint.js';
@@ -112,6 +112,8 @@ function settingsOf(
 ): Pick<Endpoint, 'headers' | 'tls' | 'connectMs'> {
   const headers = Object.entries(host.header ?? {}).map(([name, value]) => {
     const text = [value].flat().join(', ');
+    // Authorization is one of those that people write there.
+    hideSecret(text, ...[value].flat());
     if (/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) && /^[\t\x20-\x7e\x80-\xff]*$/.test(text))
       return [name, text];
     throw new RafterError('MALFORMED', `${path}: ${field}: a header that HTTP does not allow`);
