@@ -6,11 +6,11 @@ import { type Bootstrap, type DiskInode, parseBootstrap } from '../../src/rafs/b
 import { buildBootstrap } from '../../src/rafs/bootstrap-builder.js';
 import type { Inode, TreeNode } from '../../src/rafs/tree.js';
 import { walk } from '../../src/rafs/walk.js';
+import { PROPERTY_TIMEOUT, propertyRuns } from '../support/property.js';
 import { readChunk } from './golden.js';
 import { type BuiltTree, buildTree, type TreePlan, treePlan } from './random-tree.js';
 
-// Much computing: seconds on an idle machine, more on a busy one.
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: PROPERTY_TIMEOUT });
 
 function build(plan: TreePlan): { built: BuiltTree; bytes: Buffer } {
   const built = buildTree(plan);
@@ -86,7 +86,7 @@ test('what is built is read back: names, attributes, hard links, every byte of e
       expect(new Set(nids.values()).size).toBe(nids.size);
       expect([...walk(bootstrap)].length).toBe(bootstrap.inodeCount);
     }),
-    { numRuns: 40, seed: 6 },
+    propertyRuns(40),
   );
 });
 
@@ -116,7 +116,7 @@ test('blobs are what their entries say: id, sizes, table of contents, meta as st
         expect(file.chunkAtDecoded(blob.uncompressedSize)).toBe(file.chunkCount);
       });
     }),
-    { numRuns: 40, seed: 7 },
+    propertyRuns(40),
   );
 });
 
@@ -136,6 +136,6 @@ test('the same tree gives the same bytes, whatever the order in which names were
       const again = buildBootstrap({ root: built.root, blobs: built.blobs, chunkSize, compressor, digester });
       expect(again.equals(bytes)).toBe(true);
     }),
-    { numRuns: 20, seed: 8 },
+    propertyRuns(20),
   );
 });
