@@ -36,7 +36,7 @@ export interface NydusImage {
   bootstrapBytes: SharedArrayBuffer;
   /** One per entry of the bootstrap's blob table, in its order. */
   blobs: { descriptor: Descriptor; map: ChunkMap }[];
-  /** Bytes of all layers as stored in the registry. */
+  /** Bytes of all layers as stored in the registry, those that the image only refers to included. */
   imageSize: number;
   /** Bytes that were downloaded to get here. */
   metadataBytes: number;
@@ -68,22 +68,29 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
   layer.bootstrap.copy(Buffer.from(bootstrapBytes));
   const bootstrap = parseBootstrap(Buffer.from(bootstrapBytes), `${source.name}: bootstrap`);
   const layers = blobLayers(manifest);
-  const blobs = bootstrap.blobs.map(async (blob, index) => {
+  const readBlob = async (blob: RafsBlob, index: number) => {
     const descriptor = descriptorOfBlob(layers, blob);
     const map =
       bootstrap.chunkMap(index) ?? fetcher.map(blob, descriptor, layer.blobMetas.get(mapNameOf(blob)));
     return { descriptor, map: await map };
-  });
+  };
+  const blobs = await Promise.all(bootstrap.blobs.map(readBlob));
   return {
     digest: descriptor.digest,
     config: parseImageConfig(configBytes, `${source.name}: configuration`),
     bootstrap,
     bootstrapBytes,
-    blobs: await Promise.all(blobs),
-    imageSize: manifest.layers.reduce((sum, { size }) => sum + size, 0),
+    blobs,
+    imageSize: sizeOfAll([...manifest.layers, ...blobs.map((blob) => blob.descriptor)]),
     metadataBytes: fetcher.downloaded(),
     warnings: fetcher.warnings,
   };
+}
+
+/** Bytes of the objects, each counted once. */
+function sizeOfAll(descriptors: Descriptor[]): number {
+  const sizes = new Map(descriptors.map(({ digest, size }) => [digest, size]));
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
 }
 
 /**

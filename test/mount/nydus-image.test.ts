@@ -1,13 +1,14 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RafterError } from '../../src/errors.js';
+import { hexOf } from '../../src/image/descriptor.js';
 import { LayoutSource } from '../../src/image/layout-source.js';
 import type { ImageSource } from '../../src/image/source.js';
 import { type ImageStore, openImageStore } from '../../src/mount/image-store.js';
 import { type OpenOptions, openNydusImage } from '../../src/mount/nydus-image.js';
-import { goldenLayout, writeGoldenLayout } from './layouts.js';
+import { goldenLayout, writeGoldenLayout, writeReferenceLayout } from './layouts.js';
 
 let dir: string;
 let store: ImageStore;
@@ -64,6 +65,20 @@ describe('opening an image', () => {
     expect(image.config.config.Cmd).toBeDefined();
     expect(image.metadataBytes).toBeLessThan(image.imageSize);
     expect(image.warnings).toEqual([]);
+  });
+
+  it('counts the layers that it refers to, and needs nothing of them', async () => {
+    const { source, asked } = watched(writeReferenceLayout(join(dir, 'reference')));
+    const image = await open(source);
+    expect(asked.toSorted()).toEqual(['blob', 'blob', 'manifest', 'resolve']);
+    const referred = image.bootstrap.blobs.reduce((sum, { compressedSize }) => sum + compressedSize, 0);
+    expect(referred).toBeGreaterThan(0);
+    expect(image.blobs.map(({ descriptor }) => descriptor.size).reduce((a, b) => a + b)).toBe(referred);
+    const { layers } = JSON.parse(
+      (await readFile(join(dir, 'reference/blobs/sha256', hexOf(image.digest)))).toString(),
+    );
+    const listed = layers.reduce((sum: number, { size }: { size: number }) => sum + size, 0);
+    expect(image.imageSize).toBe(listed + referred);
   });
 
   it('takes only what the reference means from a source that it read before', async () => {
