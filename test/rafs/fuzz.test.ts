@@ -8,11 +8,12 @@ import { BlobMeta } from '../../src/rafs/blob-meta.js';
 import { parseBootstrap, type RafsBlob } from '../../src/rafs/bootstrap.js';
 import { decodeInlineBootstrap, findInlineBootstrap, TOC_TAIL_SIZE } from '../../src/rafs/toc.js';
 import { walk } from '../../src/rafs/walk.js';
+import { fuzzRounds, fuzzSeeds } from '../support/fuzz.js';
 import { overwrite, placesOf, random } from '../support/mutate.js';
 import { golden } from './golden.js';
 
 // Much computing: seconds on an idle machine, more on a busy one.
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: fuzzRounds(60_000) });
 
 /** Runs `read`; true if it ended in a RafterError with a one-line message, false if it ended well. */
 function endsInError(read: () => void, seed: string): boolean {
@@ -49,11 +50,12 @@ test.each([
   ['v6/tiny-prefetch.boot', 1500],
   ['v6/nodata.boot', 1000],
   ['v6/full.boot', 40],
-])('a damaged %s is read or refused with an error of ours', (file, rounds) => {
+])('a damaged %s is read or refused with an error of ours', (file, short) => {
+  const rounds = fuzzRounds(short);
   const bytes = golden(file);
   const places = placesOf(bytes);
   let errors = 0;
-  for (let seed = 1; seed <= rounds; seed++) {
+  for (const seed of fuzzSeeds(short)) {
     const damaged = overwrite(bytes, places, random(seed));
     if (endsInError(() => readAll(damaged), `${file} seed ${seed}`)) errors++;
   }
@@ -78,7 +80,7 @@ test.each(['small', 'small-batch', 'tiny-bare'])('damaged compression contexts o
   // The array raw, so that damage reaches the entries and not only the decompressor.
   const array = withRawArray(stored, blob);
   let errors = 0;
-  for (let seed = 1; seed <= 1000; seed++) {
+  for (const seed of fuzzSeeds(1000)) {
     const next = random(seed);
     const plain = seed % 2 === 0;
     const source = plain ? array.bytes : stored;
@@ -97,7 +99,7 @@ describe('damaged chunk maps of layers that are referred to', () => {
   test('chunk infos, contexts and dictionaries', () => {
     let errors = 0;
     let decoded = 0;
-    for (let seed = 1; seed <= 400; seed++) {
+    for (const seed of fuzzSeeds(400)) {
       const damaged = overwrite(array.bytes, placesOf(array.bytes), random(seed));
       const read = () => {
         const meta = BlobMeta.parseStored(damaged, array.blob);
@@ -122,7 +124,7 @@ describe('damaged chunk maps of layers that are referred to', () => {
     const { inflate, batch, storedOffset } = BlobMeta.parseStored(stored, blob).chunk(0);
     const slice = layer.subarray(storedOffset, storedOffset + batch!.storedSize);
     let errors = 0;
-    for (let seed = 1; seed <= 250; seed++) {
+    for (const seed of fuzzSeeds(250)) {
       const damaged = overwrite(slice, placesOf(slice), random(seed));
       const read = () => {
         expect(inflateSlice(damaged, inflate!, batch!.decodedSize).length).toBe(batch!.decodedSize);
@@ -141,7 +143,7 @@ test('damaged contexts and chunks of an encrypted blob', () => {
   const stored = file.subarray(blob.ci.offset, blob.ci.offset + blob.ci.compressedSize + 4096);
   const layout = layoutOf(bootstrap, 0, BlobMeta.parseStored(stored, blob));
   let errors = 0;
-  for (let seed = 1; seed <= 200; seed++) {
+  for (const seed of fuzzSeeds(200)) {
     const next = random(seed);
     const context = overwrite(stored, placesOf(stored), next);
     if (endsInError(() => void BlobMeta.parseStored(context, blob), `context seed ${seed}`)) errors++;
@@ -173,7 +175,7 @@ test('a damaged end of a layer blob', () => {
   const tail = file.subarray(-TOC_TAIL_SIZE);
   const places = placesOf(tail);
   let errors = 0;
-  for (let seed = 1; seed <= 1500; seed++) {
+  for (const seed of fuzzSeeds(1500)) {
     const damaged = overwrite(tail, places, random(seed));
     const read = () => {
       const place = findInlineBootstrap(damaged, file.length, 'layer');

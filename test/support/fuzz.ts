@@ -4,7 +4,8 @@ import { isRafterError, type RafterError } from '../../src/errors.js';
 import { type Random, random } from './mutate.js';
 
 /** Seconds that each fuzz test runs: `RAFTER_FUZZ_SECONDS`, or a moment. */
-const SECONDS = Number(process.env.RAFTER_FUZZ_SECONDS ?? 1.5);
+const SHORT_SECONDS = 1.5;
+const SECONDS = Number(process.env.RAFTER_FUZZ_SECONDS ?? SHORT_SECONDS);
 /**
  * `RAFTER_FUZZ_SEED` is a seed, or `SEED:CASE` as failures give it, to run that one case. Short runs always use the same seed,
  * long ones a new one.
@@ -19,6 +20,16 @@ const MAX_MESSAGE = 2000;
 
 function defaultSeed(): string {
   return process.env.RAFTER_FUZZ_SECONDS === undefined ? '1' : String(Date.now() % 0x7fffffff);
+}
+
+/** Rounds of a test that does `short` of them in a moment: as many times more as it is to run longer. */
+export function fuzzRounds(short: number): number {
+  return Math.ceil((short * SECONDS) / SHORT_SECONDS);
+}
+
+/** A seed for each of `fuzzRounds(short)`. */
+export function* fuzzSeeds(short: number): Generator<number> {
+  for (let i = 0; i < fuzzRounds(short); i++) yield SEED! + i;
 }
 
 interface Fuzzed {
