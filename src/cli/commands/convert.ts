@@ -120,11 +120,12 @@ async function convert(
     progress.close();
     for (const warning of summary.warnings) output.warn(warning);
     const seconds = formatDuration(performance.now() - startedAt);
+    const ownBytes = summary.target.bytes - summary.dictionary.blobBytes;
     output.result(
       summary,
       `${targetText}@${summary.target.digest}\n` +
-        `${summary.images.length > 1 ? `${summary.images.length} images ` : ''}converted in ${seconds}: ${formatBytes(summary.source.bytes)} became ${formatBytes(summary.target.bytes)} ` +
-        `(${(summary.target.bytes / summary.source.bytes).toFixed(2)} of the source)` +
+        `${summary.images.length > 1 ? `${summary.images.length} images ` : ''}converted in ${seconds}: ${formatBytes(summary.source.bytes)} became ${formatBytes(ownBytes)} ` +
+        `(${(ownBytes / summary.source.bytes).toFixed(2)} of the source)` +
         (dictionaries.length > 0 ? `, ${sharedText(summary.dictionary)}` : '') +
         (summary.reusedLayers > 0 ? `, ${summary.reusedLayers} layers reused` : ''),
     );
@@ -138,8 +139,8 @@ async function convert(
 function sharedText({ chunks, bytes, blobs, blobBytes }: ConvertSummary['dictionary']): string {
   return chunks === 0
     ? 'nothing shared with the chunk dictionary'
-    : `${chunks} chunks (${formatBytes(bytes)} unpacked) shared with ${blobs} blobs of the chunk dictionary, which are ` +
-        `${formatBytes(blobBytes)} of it`;
+    : `besides ${blobs} blobs of the chunk dictionary (${formatBytes(blobBytes)}), which have ${chunks} of its chunks ` +
+        `(${formatBytes(bytes)} unpacked)`;
 }
 
 function append(value: string, before: string[] = []): string[] {
