@@ -40,7 +40,7 @@ export function sourceBodies(
     }
     return {
       size: end - start,
-      open: () => Readable.from(bytes(), { objectMode: false, highWaterMark: 1 << 20 }),
+      open: () => Readable.from(bytes(), { objectMode: false, highWaterMark: 256 << 10 }),
       failure: () => failure,
     };
   };

@@ -2,6 +2,9 @@ import type { Descriptor } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
 import type { ImageTarget } from '../image/target.js';
 
+/** Bytes written at once: a socket gives 64 KiB, and each write costs as much as hashing that. */
+const WRITE_SIZE = 512 << 10;
+
 export interface CopyBlobOptions {
   signal: AbortSignal;
   /** Hears of bytes on their way, each once. */
@@ -25,7 +28,7 @@ export async function copyBlob(
     // The stream is verified and ends with an error otherwise, so the target need not hash it again.
     const writer = await target.createBlob(signal, { digestGiven: true });
     try {
-      for await (const piece of stream as AsyncIterable<Buffer>) {
+      for await (const piece of gathered(stream as AsyncIterable<Buffer>)) {
         await writer.write(piece);
         onBytes(piece.length);
       }
@@ -37,4 +40,19 @@ export async function copyBlob(
   } finally {
     stream.destroy();
   }
+}
+
+/** The same bytes in larger pieces. */
+async function* gathered(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of source) {
+    pieces.push(piece);
+    size += piece.length;
+    if (size < WRITE_SIZE) continue;
+    yield Buffer.concat(pieces, size);
+    pieces = [];
+    size = 0;
+  }
+  if (size > 0) yield Buffer.concat(pieces, size);
 }
