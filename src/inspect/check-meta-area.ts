@@ -1,3 +1,4 @@
+import { isRafterError } from '../errors.js';
 import type { Bootstrap, DiskInode } from '../rafs/bootstrap.js';
 import { readBootstrapTables } from '../rafs/bootstrap-tables.js';
 import { CHUNK_ENTRY_SIZE, decodeChunkFormat } from '../rafs/chunk-index.js';
@@ -52,8 +53,9 @@ export function checkMetaArea(bytes: Buffer, bootstrap: Bootstrap, faults: Fault
       });
       addInode(ranges, { inode, blockSize, at: metaOffset + inode.nid * INODE_SLOT });
     }
-  } catch {
-    return;
+  } catch (error) {
+    if (isRafterError(error)) return;
+    throw error;
   }
   checkRanges(ranges, bytes, faults);
 }
@@ -134,9 +136,10 @@ function checkXattrs(
   let xattrs: ReturnType<Bootstrap['xattrs']>;
   try {
     xattrs = bootstrap.xattrs(inode);
-  } catch {
+  } catch (error) {
     // Reported where the tree is read.
-    return;
+    if (isRafterError(error)) return;
+    throw error;
   }
   const names = new Set<string>();
   let at = inode.xattrOffset + XATTR_HEAD_SIZE;
@@ -168,8 +171,9 @@ function checkFormat(
       report(`chunk format: chunks of ${size} bytes, but chunk ${k} does not follow the one before`, at + 16);
       return;
     }
-  } catch {
+  } catch (error) {
     // Reported where the tree is read.
+    if (!isRafterError(error)) throw error;
   }
 }
 
@@ -181,7 +185,10 @@ function checkDirents(
   for (let from = 0; from < size; from += blockSize) {
     const length = Math.min(blockSize, size - from);
     const start = length < blockSize && tailOffset >= 0 ? tailOffset : dataOffset + from;
+    if (length < DIRENT_SIZE) return;
     const count = bytes.readUInt16LE(start + DIRENT_NAME_OFFSET) / DIRENT_SIZE;
+    // Reported where the tree is read.
+    if (count < 1 || !Number.isInteger(count) || count * DIRENT_SIZE > length) return;
     for (let i = 0; i < count; i++) {
       const at = start + i * DIRENT_SIZE + DIRENT_RESERVED;
       requireZeros('the reserved byte of a directory entry', at, at + 1);
