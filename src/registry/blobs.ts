@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { RafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
 import type { OpenBlobOptions } from '../image/source.js';
 import { verifiedStream } from '../image/verified-stream.js';
@@ -73,13 +73,24 @@ export async function openBlob(
   const { signal } = options;
   const name = `${session.name}@${blob.digest}`;
   const first = await session.retry(() => requestBlob(session, blob, { start: 0, signal }), signal);
-  const bytes = Readable.from(resumingBytes(session, blob, first, signal), {
+  let latest = first;
+  const onAnswer = (response: SessionResponse) => {
+    latest = response;
+  };
+  const bytes = Readable.from(resumingBytes(session, blob, { first, onAnswer, signal }), {
     objectMode: false,
     highWaterMark: 1 << 20,
   });
   // A generator that was never begun does not run its finally.
   bytes.once('close', () => first.body.destroy());
-  return verifiedStream(bytes, blob, name, options);
+  const verified = verifiedStream(bytes, blob, name, options);
+  // What has been passed on cannot be taken back; whoever asks again is to get it from another server.
+  verified.once('error', (error) => {
+    if (!isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED')) return;
+    forgetRedirect(session, blob.digest);
+    latest.fault(error);
+  });
+  return verified;
 }
 
 /** Bytes [offset, offset + length) of a blob, exactly; TRUNCATED if it ends before. Not verified. */
@@ -134,8 +145,15 @@ export async function readBlobRange(
 async function* resumingBytes(
   session: Session,
   { digest, size }: Blob,
-  first: SessionResponse,
-  signal: AbortSignal | undefined,
+  {
+    first,
+    onAnswer,
+    signal,
+  }: {
+    first: SessionResponse;
+    onAnswer: (response: SessionResponse) => void;
+    signal: AbortSignal | undefined;
+  },
 ): AsyncGenerator<Buffer> {
   const name = `${session.name}@${digest}`;
   let response: SessionResponse | undefined = first;
@@ -145,6 +163,7 @@ async function* resumingBytes(
   for (;;) {
     try {
       response ??= await requestBlob(session, { digest, size }, { start: done, signal });
+      onAnswer(response);
       for await (const piece of response.body as AsyncIterable<Buffer>) {
         done += piece.length;
         yield piece;

@@ -149,6 +149,17 @@ describe('reads', () => {
     expect(await readBlobRange(other, blob, { offset: 10, length: 10 })).toEqual(bytes.subarray(10, 20));
   });
 
+  it('of a whole blob that was wrong at its end go elsewhere when they are repeated', async () => {
+    twoMirrors();
+    const wrong = Buffer.from(bytes);
+    wrong[50_000]! ^= 1;
+    first.intercept(/blobs/, (_, response) => void response.end(wrong), always);
+    const session = open();
+    await expect(readAll(session)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect(await readAll(session)).toEqual(bytes);
+    expect(counts()).toEqual([1, 1, 0]);
+  });
+
   it('do not ask a mirror for what it is not there for', async () => {
     hostsToml(
       `[host."http://${first.host}"]\ncapabilities = ["pull"]\n[host."http://${second.host}"]\ncapabilities = ["resolve"]\n`,

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
@@ -11,6 +10,7 @@ import { parseReference, type RegistryReference } from '../../src/image/referenc
 import { getManifest } from '../../src/registry/manifests.js';
 import type { RegistryOptions } from '../../src/registry/options.js';
 import { openSession } from '../../src/registry/session.js';
+import { makeCertificate } from '../support/certificates.js';
 import { missingPrograms } from '../support/programs.js';
 
 const missing = missingPrograms('openssl');
@@ -19,21 +19,11 @@ let server: Server;
 let host: string;
 const file = (name: string) => join(directory, name);
 
-/** A key and a certificate signed by `ca`, or by itself. */
-function makeCertificate(name: string, ca?: string): void {
-  const signer = ca === undefined ? [] : ['-CA', file(`${ca}.crt`), '-CAkey', file(`${ca}.key`)];
-  const extensions = ca === undefined ? [] : ['-addext', 'subjectAltName=IP:127.0.0.1'];
-  const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', `/CN=${name}`];
-  const out = ['-keyout', file(`${name}.key`), '-out', file(`${name}.crt`)];
-  execFileSync('openssl', [...request, ...signer, ...extensions, ...out], { stdio: 'pipe' });
-}
-
 beforeAll(async () => {
   if (missing !== undefined) return;
   directory = mkdtempSync(join(tmpdir(), 'rafter-tls-'));
-  makeCertificate('ca');
-  makeCertificate('server', 'ca');
-  makeCertificate('client', 'ca');
+  const authority = makeCertificate(directory, 'ca');
+  for (const name of ['server', 'client']) makeCertificate(directory, name, authority);
   const [key, cert, ca] = ['server.key', 'server.crt', 'ca.crt'].map((name) => readFileSync(file(name)));
   server = createServer(
     { key, cert, ca, requestCert: true, rejectUnauthorized: false },
