@@ -9,9 +9,9 @@ export async function readCertsDir(directory: string): Promise<Pick<TlsSettings,
   try {
     names = (await readdir(directory)).sort();
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return { ca: [], clients: [] };
-    const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED';
-    throw new RafterError(code, `${directory}: ${messageOf(error)}`, { cause: error });
+    // On some machines only root may look into it; whoever else needs it learns that from TLS.
+    if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(errnoOf(error) ?? '')) return { ca: [], clients: [] };
+    throw new RafterError('FAILED', `${directory}: ${messageOf(error)}`, { cause: error });
   }
   const partner = (name: string, ending: string) => name.replace(/\.[^.]*$/, ending);
   for (const name of names) {

@@ -7,18 +7,20 @@ import { errnoOf, messageOf, RafterError } from '../../errors.js';
 export const MAX_CONFIG_SIZE = 1 << 20;
 
 /**
- * A TOML file in the shape of `schema`; undefined if there is none. Errors name the file and the line or field, but show no
+ * A TOML file in the shape of `schema`; undefined if there is none, or with `skipsUnreadable` if this user may not read it. Errors name the file and the line or field, but show no
  * value: headers in it may be secrets.
  */
 export async function readToml<S extends v.GenericSchema>(
   path: string,
   schema: S,
+  { skipsUnreadable = false }: { skipsUnreadable?: boolean } = {},
 ): Promise<v.InferOutput<S> | undefined> {
   let bytes: Buffer;
   try {
     bytes = await readFile(path);
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return undefined;
+    if (skipsUnreadable && errnoOf(error) === 'EACCES') return undefined;
     const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED';
     throw new RafterError(code, `${path}: ${messageOf(error)}`, { cause: error });
   }

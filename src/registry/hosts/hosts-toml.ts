@@ -50,7 +50,8 @@ export async function readHostsToml({
   for (const name of new Set([underscored, host, '_default'])) {
     const directory = join(hostsDir, name);
     const path = join(directory, 'hosts.toml');
-    const file = await readToml(path, fileSchema);
+    // containerd runs as root, and its configuration may be for root alone.
+    const file = await readToml(path, fileSchema, { skipsUnreadable: true });
     if (file !== undefined) return endpointsOf(file, { path, host, origin });
     const { ca, clients } = await readCertsDir(directory);
     if (ca.length + clients.length > 0) return [{ ...origin, tls: { ca, clients, skipVerify: false } }];

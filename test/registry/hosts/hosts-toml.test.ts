@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -128,6 +128,21 @@ describe('is MALFORMED, without what is in it, when', () => {
     expect(String(error), what).not.toContain('s3cret');
   });
 });
+
+it.skipIf(process.getuid?.() !== 0)(
+  'is not there for a user who may not look into the directory',
+  async () => {
+    write('h.io/hosts.toml', 'server = "https://s.io"');
+    chmodSync(hostsDir, 0o700);
+    process.seteuid!(65534);
+    try {
+      expect(await read('h.io')).toBeUndefined();
+    } finally {
+      process.seteuid!(0);
+    }
+    expect(await apis('h.io')).toEqual(['https://s.io/v2']);
+  },
+);
 
 it('has limits', async () => {
   const hosts = (count: number) =>
