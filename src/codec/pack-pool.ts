@@ -54,10 +54,13 @@ export class PackPool {
       : { stored: raw.subarray(0, size), compressed: true };
   }
 
-  /** Begins to decompress and hash a layer in the thread that has least to do (see `UnpackThread`). */
+  /**
+   * Begins to decompress and hash a layer in the thread that has least to do (see `UnpackThread`). There is one for every two that
+   * compress, which is the harder work.
+   */
   unpack(...layer: Parameters<UnpackThread['unpack']>): UnpackedLayer {
     let thread = this.#unpacking.toSorted((a, b) => a.load - b.load)[0];
-    if (thread === undefined || (thread.load > 0 && this.#unpacking.length < this.threads)) {
+    if (thread === undefined || (thread.load > 0 && this.#unpacking.length < this.threads / 2)) {
       thread = new UnpackThread();
       this.#unpacking.push(thread);
     }

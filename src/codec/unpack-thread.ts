@@ -8,7 +8,7 @@ import { workerFile } from './worker-file.js';
 /** Bytes of the tar that come at once: a multiple of a tar's block, so that no header lies in two pieces. */
 const SLOT_SIZE = 1 << 20;
 /** Memory of one layer, in slots: what is decoded ahead of its reader. */
-const SLOTS = 8;
+const SLOTS = 4;
 /** Compressed bytes that go to the thread at once, and how many such pieces may wait there. */
 const INPUT_SIZE = 256 << 10;
 const INPUTS = 4;

@@ -11,7 +11,8 @@ import { writeLargeLayer, writeManyFiles } from './synthetic.mjs';
 const USAGE = `usage: npm run bench:convert -- [OPTIONS] [LAYOUT:TAG...]
 
 Converts images from a registry to the same registry, on this machine, and prints what it took: with rafter, and beside it
-with nydusify and mkfs.erofs where they are. Without LAYOUT:TAG, the image that quickstart builds.
+with nydusify and mkfs.erofs where they are. On a machine that does other things too, compare CPU seconds, and see from the cores
+what time they would take without. Without LAYOUT:TAG, the image that quickstart builds.
 
   --synthetic         a layer of 4 GiB and one of 200,000 small files, which rafter alone converts
   --layer-size <MiB>  size of the large synthetic layer (default 4096)
@@ -173,12 +174,13 @@ function report(image, results, bytes) {
     seconds.toFixed(2),
     (bytes / MB / seconds).toFixed(0),
     cpu.toFixed(2),
+    (cpu / seconds).toFixed(2),
     (peakRss / MB).toFixed(0),
     size === undefined ? '-' : size.toFixed(3),
     (seconds / first.seconds).toFixed(2),
     (cpu / first.cpu).toFixed(2),
   ]);
-  const head = ['', 'seconds', 'MB/s', 'CPU s', 'peak MB', 'size', 'time : rafter', 'CPU : rafter'];
+  const head = ['', 'seconds', 'MB/s', 'CPU s', 'cores', 'peak MB', 'size', 'time : rafter', 'CPU : rafter'];
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i].length)));
   for (const row of [head, ...rows]) {
     print(row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '));
