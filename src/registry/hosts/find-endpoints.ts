@@ -27,15 +27,19 @@ export async function findEndpoints(
     });
   }
   const hosts = await readHostsToml({ hostsDir: places.hostsDir, host, origin });
-  const found = hosts ?? (rule === undefined ? [origin] : endpointsOfRule(rule, origin));
-  // What the caller asks for explicitly is about the registry and comes before every file.
-  const isAsked =
-    options.plainHttp !== undefined || options.caFile !== undefined || options.certFile !== undefined;
-  const last = found.at(-1)!;
-  return [...found.slice(0, -1), isAsked ? { ...last, api: origin.api, mayBePlain: false } : last];
+  const found = hosts ?? (rule === undefined ? [origin] : endpointsOfRule(rule));
+  return [...found.slice(0, -1), withAskedScheme(found.at(-1)!, options)];
 }
 
-function endpointsOfRule({ path, location, mirrors }: RegistryRule, origin: Endpoint): Endpoint[] {
+/** What the caller asks for explicitly is about the registry itself and comes before every file. */
+function withAskedScheme(registry: Endpoint, { plainHttp, caFile, certFile }: RegistryOptions): Endpoint {
+  if (plainHttp === undefined && caFile === undefined && certFile === undefined) return registry;
+  const api = new URL(registry.api);
+  api.protocol = plainHttp ? 'http:' : 'https:';
+  return { ...registry, api, mayBePlain: false };
+}
+
+function endpointsOfRule({ path, location, mirrors }: RegistryRule): Endpoint[] {
   const endpointOf = (name: string, insecure: boolean): Endpoint => {
     const server = parseServer(name, `${path}: the location of a registry or mirror`);
     const repository = server.pathname.replace(/^\/+/, '');
@@ -48,11 +52,8 @@ function endpointsOfRule({ path, location, mirrors }: RegistryRule, origin: Endp
       }),
     };
   };
-  const itself = endpointOf(location.name, location.insecure);
   return [
     ...mirrors.map(({ name, insecure, reads }) => ({ ...endpointOf(name, insecure), isMirror: true, reads })),
-    itself.api.host === origin.api.host
-      ? { ...itself, api: origin.api, mayBePlain: itself.mayBePlain && origin.api.protocol === 'https:' }
-      : itself,
+    endpointOf(location.name, location.insecure),
   ];
 }
