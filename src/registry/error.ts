@@ -121,6 +121,7 @@ function isCertificateWanted(errno: string): boolean {
 
 /** True if nobody answers at the address, which waiting a little does not change. */
 export function isRefusedConnection({ cause }: RafterError): boolean {
+  if (isRafterError(cause)) return isRefusedConnection(cause);
   return ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH'].includes(errnoOf(cause) ?? '');
 }
 

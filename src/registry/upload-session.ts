@@ -4,6 +4,9 @@ import type { Digest } from '../image/descriptor.js';
 import type { Session } from './session.js';
 import { discardBody, type HttpResponse, type RequestBody } from './transport.js';
 
+/** Most milliseconds that a cancelled upload may hold up the end of the program. */
+const CANCEL_MS = 2_000;
+
 const OCTETS = { 'content-type': 'application/octet-stream' };
 
 /** An upload that a registry has begun (OCI distribution spec, pushing blobs). Each answer brings the next place. */
@@ -122,8 +125,6 @@ export async function cancelUpload(session: Session, place: UploadPlace): Promis
     // Registries forget uploads by themselves, if later.
   }
 }
-
-const CANCEL_MS = 5_000;
 
 function mountQuery({ digest, from }: MountRequest): string {
   return `mount=${encodeURIComponent(digest)}${from === undefined ? '' : `&from=${encodeURIComponent(from)}`}`;
