@@ -36,7 +36,7 @@ export interface LaterRead {
 export type Answer = number | LaterRead;
 
 /** No answer is expected. */
-export const NO_ANSWER = 0;
+const NO_ANSWER = 0;
 
 /** Translates the kernel's requests for one mount into operations of a `FileSystem`, and their results into answers. */
 export interface Answerer {
@@ -175,7 +175,7 @@ export function createAnswerer(fs: FileSystem, { onError }: AnswererOptions = {}
 }
 
 /** The operation's name for a log. */
-export function operationName(code: number): string {
+function operationName(code: number): string {
   const found = Object.entries(opcode).find(([, value]) => value === code);
   return found === undefined ? `operation ${code}` : found[0].toLowerCase();
 }

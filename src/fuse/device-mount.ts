@@ -1,4 +1,4 @@
-import { type FuseConnection, mountDevice } from './device.js';
+import { type FuseConnection, mountDevice, resendRequests } from './device.js';
 import type { DeviceServer, ServeOptions } from './device-server.js';
 import type { FuseMount } from './fuse-mount.js';
 import { unmountFuse } from './unmount.js';
@@ -20,7 +20,28 @@ export function mountOverDevice(
   server: DeviceServer,
   options: ServeOptions,
 ): DeviceMount {
-  const connection = mountDevice(mountPoint);
+  return serveMounted(mountDevice(mountPoint), mountPoint, { server, options });
+}
+
+/**
+ * Goes on serving a mount that another process served, whose descriptor this one has: requests that were read and not
+ * answered are sent again.
+ */
+export function resumeOverDevice(
+  connection: FuseConnection,
+  mountPoint: string,
+  use: { server: DeviceServer; options: ServeOptions },
+): DeviceMount {
+  const mount = serveMounted(connection, mountPoint, use);
+  if (connection.negotiated.resend) resendRequests(connection.fd);
+  return mount;
+}
+
+function serveMounted(
+  connection: FuseConnection,
+  mountPoint: string,
+  { server, options }: { server: DeviceServer; options: ServeOptions },
+): DeviceMount {
   const { ended, update } = server.serve(connection, options);
   return { mountPoint, connection, ended, update, unmount: (how) => unmountFuse(mountPoint, how) };
 }

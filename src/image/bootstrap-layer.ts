@@ -32,7 +32,7 @@ const TAR_PIECE_SIZE = 1 << 20;
 const GZIP_PIECE_SIZE = 256 << 10;
 
 /** Chunk map of one blob, as nydusd keeps it beside its cache (`.blob.meta`). */
-export interface BlobMetaFile {
+interface BlobMetaFile {
   /** Hexadecimal digest of the blob's layer. */
   layerHex: string;
   bytes: Buffer;

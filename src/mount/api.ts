@@ -85,6 +85,8 @@ export interface MountResult extends MountInfo {
 
 export interface DaemonStatus {
   pid: number;
+  /** The process that starts the daemon again when it dies; missing where there is none. */
+  supervisorPid?: number;
   version: string;
   /** ISO 8601, UTC. */
   startedAt: string;

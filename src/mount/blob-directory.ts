@@ -45,18 +45,23 @@ export class BlobDirectory implements FileSystem {
   readonly #byName = new Map<string, Entry>();
   readonly #byNode = new Map<NodeId, Entry>();
   readonly #update: (update: BlobDirectoryUpdate) => void;
-  #last = ROOT;
+  /** Above every number of an earlier daemon: the kernel may still know those. */
+  #last = Math.floor(Date.now() / 1000) * 1024;
 
   /** `update` carries news to the reading thread. */
   constructor(update: (update: BlobDirectoryUpdate) => void) {
     this.#update = update;
   }
 
-  /** Adds a file `name` with the decoded bytes of `blob`. */
-  add(name: string, blob: BlobCache): BlobFile {
-    const node = ++this.#last;
+  /**
+   * Adds a file `name` with the decoded bytes of `blob`. `open` is the node of one that the kernel has open since the time of
+   * another daemon.
+   */
+  add(name: string, blob: BlobCache, { open }: { open?: NodeId } = {}): BlobFile {
+    const node = open ?? this.#last + 1;
+    this.#last = Math.max(this.#last, node);
     const size = Math.ceil(blob.layout.decodedSize / BLOCK_SIZE) * BLOCK_SIZE;
-    const entry: Entry = { node, name, blob, size, opens: 0, onClosed: [] };
+    const entry: Entry = { node, name, blob, size, opens: open === undefined ? 0 : 1, onClosed: [] };
     this.#byName.set(name, entry);
     this.#byNode.set(node, entry);
     this.#update({ kind: 'add', node, size, blob: blob.share() });

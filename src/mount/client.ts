@@ -9,7 +9,7 @@ import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.j
 import { callDaemon, DaemonGoneError } from './api-client.js';
 import { canonicalMountPoint } from './mount-point.js';
 import { isRecordedMount } from './mount-state.js';
-import { runFiles } from './run-dir.js';
+import { hasSupervisor, runFiles } from './run-dir.js';
 import { type DaemonPlace, ensureDaemon } from './start-daemon.js';
 
 /** How often to start a daemon again because the one that answered was just ending. */
@@ -17,6 +17,8 @@ const MAX_STARTS = 5;
 /** Closing caches waits for the disk. */
 const SHUTDOWN_DEADLINE = 60_000;
 const POLL = 20;
+/** How long a daemon may take to come back after a crash. */
+const RESTART_PATIENCE = 15_000;
 
 interface SocketPlace {
   /** Run directory of the daemon; absolute. */
@@ -58,9 +60,7 @@ export async function unmountImage(
   });
   const id = 'id' in which ? `/${encodeURIComponent(which.id)}` : '';
   try {
-    await callDaemon<MountInfo>(runFiles(place.runDir).socket, `DELETE /v1/mounts${id}?${query}`, {
-      signal: place.signal,
-    });
+    await callPatiently<MountInfo>(place, `DELETE /v1/mounts${id}?${query}`);
   } catch (error) {
     if (!(error instanceof DaemonGoneError)) throw error;
     if ('id' in which) throw new RafterError('NOT_FOUND', `no daemon runs, so there is no mount ${which.id}`);
@@ -109,14 +109,30 @@ function isAlive(pid: number): boolean {
 }
 
 async function callIfRunning<T>(
-  { runDir, signal }: SocketPlace,
+  place: SocketPlace,
   route: Parameters<typeof callDaemon>[1],
 ): Promise<T | undefined> {
   try {
-    return await callDaemon<T>(runFiles(runDir).socket, route, { signal });
+    return await callPatiently<T>(place, route);
   } catch (error) {
     if (error instanceof DaemonGoneError) return undefined;
     throw error;
+  }
+}
+
+/** Asks the daemon; waits for one that is just being started again by its supervisor. Throws DaemonGoneError if none runs. */
+async function callPatiently<T>(
+  { runDir, signal }: SocketPlace,
+  route: Parameters<typeof callDaemon>[1],
+): Promise<T> {
+  const { socket } = runFiles(runDir);
+  for (const end = Date.now() + RESTART_PATIENCE; ; await sleep(POLL)) {
+    try {
+      return await callDaemon<T>(socket, route, { signal });
+    } catch (error) {
+      const restarting = error instanceof DaemonGoneError && hasSupervisor(runDir);
+      if (!restarting || signal?.aborted || Date.now() > end) throw error;
+    }
   }
 }
 

@@ -16,6 +16,8 @@ import { openImageStore } from './image-store.js';
 import { cleanUpDeadMounts } from './mount-state.js';
 import { MountTable } from './mount-table.js';
 import { prepareRunDir, type RunFiles } from './run-dir.js';
+import { parseSavedState, type SavedState } from './saved-mounts.js';
+import { connectSupervisor, type SupervisorLink } from './supervisor-link.js';
 
 export interface DaemonOptions {
   /** Directory of socket, lock, log and state; absolute. */
@@ -43,12 +45,14 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   const lock = await takeLock(files, runDir);
   const log = openDaemonLog(files.log);
   try {
-    await cleanUpDeadMounts(files.state, log);
+    const supervisor = await connectSupervisor();
+    const left = parseSavedState(supervisor.inheritance.state);
+    await cleanUpDeadMounts(files.state, log, new Set(left.mounts.map(({ info }) => info.id)));
     const cache = await CacheStore.open(join(dataRoot, 'cache'), {
       onWarning: (message, error) => log.warn(message, { error }),
     });
     try {
-      await serve(options, { files, log, cache });
+      await serve(options, { files, log, cache, supervisor, left });
     } finally {
       await cache.close();
     }
@@ -80,10 +84,19 @@ async function takeLock(files: RunFiles, runDir: string): Promise<FileLock> {
   }
 }
 
+interface Surroundings {
+  files: RunFiles;
+  log: DaemonLog;
+  cache: CacheStore;
+  supervisor: SupervisorLink;
+  /** What a predecessor was serving. */
+  left: SavedState;
+}
+
 /** Listens, works until it is told to stop, and takes everything down again. */
 async function serve(
   { runDir, dataRoot, version, idleSeconds = 0 }: DaemonOptions,
-  { files, log, cache }: { files: RunFiles; log: DaemonLog; cache: CacheStore },
+  { files, log, cache, supervisor, left }: Surroundings,
 ): Promise<void> {
   const store = openImageStore(join(dataRoot, 'images'));
   const startedAt = new Date().toISOString();
@@ -92,15 +105,17 @@ async function serve(
     runDir,
     tempDir: join(dataRoot, 'tmp'),
     log,
+    supervisor,
     onFailed: (error) => {
       log.error('the thread that reads the FUSE device failed', { error, stack: error.stack });
       stop.request('nothing is served any more');
     },
   });
-  const table = new MountTable({ store, cache, log, drivers }, files.state);
+  const table = new MountTable({ store, cache, log, drivers, supervisor }, files.state);
   const idle = createIdleTimer(idleSeconds, () => stop.request('idle'));
   const status = (): DaemonStatus => ({
     pid: process.pid,
+    ...(supervisor.supervisorPid !== undefined && { supervisorPid: supervisor.supervisorPid }),
     version,
     startedAt,
     runDir,
@@ -123,6 +138,7 @@ async function serve(
   });
   idle.watch(() => table.busy);
   try {
+    await table.resume(left);
     await listen(server, files.socket);
     log.info('listening', { pid: process.pid, version, runDir, dataRoot, idleSeconds });
     await stop.promise;
@@ -138,6 +154,7 @@ async function serve(
     // A request that was just about to succeed has made a mount meanwhile.
     await table.unmountAll();
     await drivers.close();
+    await supervisor.leave({ handOver: false });
     stop.close();
     log.info('stopped', { pid: process.pid });
   }

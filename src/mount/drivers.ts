@@ -1,16 +1,17 @@
 import type { BlobCache } from '../cache/blob-cache.js';
 import { isRafterError, messageOf } from '../errors.js';
 import { DeviceServer } from '../fuse/device-server.js';
-import type { ActiveMount } from './active-mount.js';
+import type { ActiveMount, HandOver } from './active-mount.js';
 import type { MountInfo, MountRequest } from './api.js';
 import type { DaemonLog } from './daemon-log.js';
 import { createErofsDriver } from './erofs-driver.js';
-import { defaultTransport, mountWithFuse } from './fuse-driver.js';
+import { defaultTransport, mountWithFuse, resumeWithFuse } from './fuse-driver.js';
 import { createMountWatcher } from './mount-watcher.js';
 import type { NydusImage } from './nydus-image.js';
+import type { SupervisorLink } from './supervisor-link.js';
 
 /** Which driver serves a mount, and how. */
-export type DriverChoice = Pick<MountInfo, 'driver' | 'transport' | 'driverReason'>;
+type DriverChoice = Pick<MountInfo, 'driver' | 'transport' | 'driverReason'>;
 
 /** The ways in which this daemon can mount an image. */
 export interface Drivers {
@@ -23,6 +24,16 @@ export interface Drivers {
     blobs: readonly BlobCache[],
     request: Pick<MountRequest, 'driver' | 'transport'> & { id: string; mountpoint: string },
   ): Promise<{ active: ActiveMount; choice: DriverChoice }>;
+  /**
+   * Goes on with a mount of another daemon. Its readers wait until `resumed`. Throws FAILED if that cannot be.
+   */
+  resume(
+    image: NydusImage,
+    blobs: readonly BlobCache[],
+    left: { id: string; mountpoint: string; handOver: HandOver },
+  ): ActiveMount;
+  /** All mounts of the other daemon that can be are back: lets their readers go on. */
+  resumed(): Promise<void>;
   /** Gives back what mounts share. Every image must be unmounted. */
   close(): Promise<void>;
 }
@@ -32,21 +43,24 @@ export interface DriverOptions {
   /** For files of a moment. */
   tempDir: string;
   log: DaemonLog;
+  supervisor: SupervisorLink;
   /** Told if the thread that reads the FUSE device dies: its mounts are not served any more. */
   onFailed: (error: Error) => void;
 }
 
-export function createDrivers({ runDir, tempDir, log, onFailed }: DriverOptions): Drivers {
+export function createDrivers(options: DriverOptions): Drivers {
+  const { log, supervisor, onFailed } = options;
   let started: DeviceServer | undefined;
   const server = () => {
     started ??= new DeviceServer(new URL('./fuse-reader.js', import.meta.url), onFailed);
     return started;
   };
-  const erofs = createErofsDriver({ runDir, tempDir, server, watcher: createMountWatcher(), log });
+  const erofs = createErofsDriver({ ...options, server, watcher: createMountWatcher() });
+  const services = { server, log, supervisor };
 
   const withFuse: Drivers['mount'] = async (image, blobs, request) => {
-    const { mountpoint, transport = defaultTransport() } = request;
-    const active = await mountWithFuse(image, blobs, { mountpoint, transport, server, log });
+    const { transport = defaultTransport() } = request;
+    const active = await mountWithFuse(image, blobs, { ...request, transport, services });
     return { active, choice: { driver: 'fuse', transport } };
   };
 
@@ -64,6 +78,14 @@ export function createDrivers({ runDir, tempDir, log, onFailed }: DriverOptions)
         return { ...mounted, choice: { ...mounted.choice, driverReason: messageOf(error) } };
       }
     },
+
+    resume(image, blobs, { handOver, ...where }) {
+      return handOver.driver === 'erofs'
+        ? erofs.resume(blobs, { ...where, handOver })
+        : resumeWithFuse(image, blobs, { ...where, handOver, services });
+    },
+
+    resumed: () => erofs.resumed(),
 
     async close() {
       await erofs.close();

@@ -1,14 +1,16 @@
 import { join } from 'node:path';
 import type { BlobCache } from '../cache/blob-cache.js';
-import { mountOverDevice } from '../fuse/device-mount.js';
-import type { DeviceServer } from '../fuse/device-server.js';
+import { RafterError } from '../errors.js';
+import { type DeviceMount, mountOverDevice, resumeOverDevice } from '../fuse/device-mount.js';
+import type { DeviceServer, ServeOptions } from '../fuse/device-server.js';
 import { mountLibfuse } from '../fuse/libfuse.js';
-import type { ActiveMount } from './active-mount.js';
+import type { ActiveMount, HandOver } from './active-mount.js';
 import type { DaemonLog } from './daemon-log.js';
 import { createFileNames } from './file-names.js';
 import { createImageView } from './image-view.js';
 import type { NydusImage } from './nydus-image.js';
 import { describeView } from './shared-view.js';
+import type { SupervisorLink } from './supervisor-link.js';
 
 /** How the fuse driver speaks to the kernel. */
 export type FuseTransport = 'device' | 'libfuse';
@@ -18,27 +20,68 @@ export function defaultTransport(): FuseTransport {
   return process.geteuid?.() === 0 ? 'device' : 'libfuse';
 }
 
+/** What mounting with the fuse driver needs of the daemon. */
+export interface FuseDriverServices {
+  server: () => DeviceServer;
+  log: DaemonLog;
+  supervisor: SupervisorLink;
+}
+
 /** The fuse driver: the daemon serves the whole tree of `image` at `mountpoint`, from the bootstrap. */
 export async function mountWithFuse(
   image: NydusImage,
   blobs: readonly BlobCache[],
-  {
-    mountpoint,
-    transport,
-    server,
-    log,
-  }: { mountpoint: string; transport: FuseTransport; server: () => DeviceServer; log: DaemonLog },
+  where: { id: string; mountpoint: string; transport: FuseTransport; services: FuseDriverServices },
 ): Promise<ActiveMount> {
-  const fs = createImageView({ bootstrap: image.bootstrap, blobs });
-  const report = (operation: string, file: string, error: unknown) =>
-    log.error('a reader got EIO', { operation, file, error });
-  if (transport === 'libfuse') {
-    const onError = (operation: string, path: string, error: unknown) =>
-      report(operation, join(mountpoint, path), error);
-    return mountLibfuse(fs, mountpoint, { onError });
+  const { id, mountpoint, transport, services } = where;
+  if (transport === 'device') {
+    const options = deviceOptions(image, blobs, where);
+    return handedOver(id, mountOverDevice(mountpoint, services.server(), options), services.supervisor);
   }
+  const onError = (operation: string, path: string, error: unknown) =>
+    services.log.error('a reader got EIO', { operation, file: join(mountpoint, path), error });
+  const fs = createImageView({ bootstrap: image.bootstrap, blobs });
+  return mountLibfuse(fs, mountpoint, { onError });
+}
+
+/** Goes on with a mount of another daemon. Throws FAILED if its descriptor was not kept. */
+export function resumeWithFuse(
+  image: NydusImage,
+  blobs: readonly BlobCache[],
+  where: {
+    id: string;
+    mountpoint: string;
+    handOver: Extract<HandOver, { driver: 'fuse' }>;
+    services: FuseDriverServices;
+  },
+): ActiveMount {
+  const { id, mountpoint, handOver, services } = where;
+  const fd = services.supervisor.inheritance.descriptors[handOver.descriptor];
+  if (fd === undefined) throw new RafterError('FAILED', `the descriptor of ${mountpoint} was not kept`);
+  const use = { server: services.server(), options: deviceOptions(image, blobs, where) };
+  const mount = resumeOverDevice({ fd, negotiated: handOver.negotiated }, mountpoint, use);
+  return handedOver(id, mount, services.supervisor);
+}
+
+function deviceOptions(
+  image: NydusImage,
+  blobs: readonly BlobCache[],
+  { mountpoint, services }: { mountpoint: string; services: FuseDriverServices },
+): ServeOptions {
   const nameOf = createFileNames(image.bootstrap);
-  const onError = (operation: string, node: number, error: unknown) =>
-    report(operation, join(mountpoint, nameOf(node)), error);
-  return mountOverDevice(mountpoint, server(), { fs, spec: describeView(image, blobs), onError });
+  return {
+    fs: createImageView({ bootstrap: image.bootstrap, blobs }),
+    spec: describeView(image, blobs),
+    onError: (operation, node, error) =>
+      services.log.error('a reader got EIO', { operation, file: join(mountpoint, nameOf(node)), error }),
+  };
+}
+
+/** Puts the descriptor of a mount into safekeeping for as long as it lives. */
+function handedOver(id: string, mount: DeviceMount, supervisor: SupervisorLink): ActiveMount {
+  const descriptor = `fuse ${id}`;
+  const { fd, negotiated } = mount.connection;
+  supervisor.keep(descriptor, fd);
+  mount.ended.then(() => supervisor.drop(descriptor));
+  return { ...mount, handOver: { driver: 'fuse', descriptor, negotiated } };
 }

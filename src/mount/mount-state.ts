@@ -34,10 +34,15 @@ export async function writeMountState(path: string, mounts: MountRecord[]): Prom
 
 /**
  * Takes away the mounts that a daemon left behind when it died: nobody serves their data any more, and reads of it fail. The caller holds the lock of the run directory, so the daemon that wrote the file is dead. Mounts
- * of another boot, and other mounts that stand at the same place now, are left alone.
+ * of another boot, other mounts that stand at the same place now, and those in `except` (ids) are left alone.
  */
-export async function cleanUpDeadMounts(path: string, log: DaemonLog): Promise<void> {
+export async function cleanUpDeadMounts(
+  path: string,
+  log: DaemonLog,
+  except: ReadonlySet<string> = new Set(),
+): Promise<void> {
   for (const record of await readState(path)) {
+    if (except.has(record.id)) continue;
     const found = await findMount(record.mountpoint);
     if (!isOurs(found, record)) continue;
     try {
@@ -57,7 +62,12 @@ export async function isRecordedMount(statePath: string, path: string): Promise<
 
 /** True if what is mounted now is what was written down. */
 function isOurs(found: MountEntry | undefined, { device }: MountRecord): boolean {
-  return (found?.type === FUSE_TYPE || found?.type === EROFS_TYPE) && found.device === device;
+  return isDriverType(found?.type) && found?.device === device;
+}
+
+/** True for the file system types that images are mounted as. */
+export function isDriverType(type: string | undefined): boolean {
+  return type === FUSE_TYPE || type === EROFS_TYPE;
 }
 
 async function readState(path: string): Promise<MountRecord[]> {

@@ -1,8 +1,11 @@
 import { isRafterError, RafterError } from '../errors.js';
+import { unmountFuse } from '../fuse/unmount.js';
+import { findMount } from '../os/mountinfo.js';
 import type { MountInfo, MountRequest, MountResult } from './api.js';
 import { canonicalMountPoint, checkMountPoint } from './mount-point.js';
-import { writeMountState } from './mount-state.js';
-import { type MountedImage, type MountServices, mountImage } from './mounted-image.js';
+import { isDriverType, writeMountState } from './mount-state.js';
+import { type MountedImage, type MountServices, mountImage, resumeImage } from './mounted-image.js';
+import type { SavedState } from './saved-mounts.js';
 
 /** How long to wait for the last requests of a mount after it was unmounted, in milliseconds. */
 const RELEASE_DEADLINE = 2_000;
@@ -26,6 +29,33 @@ export class MountTable {
     this.#stateFile = stateFile;
   }
 
+  /**
+   * Goes on with the mounts of another daemon. One that cannot be served any more is taken away, so that its readers get an
+   * error instead of nothing; so is what was just being mounted.
+   */
+  async resume({ mounts, reserved }: SavedState): Promise<void> {
+    const { drivers, log } = this.#services;
+    await Promise.all(
+      mounts.map(async (saved) => {
+        const { id, mountpoint } = saved.info;
+        try {
+          if ((await findMount(mountpoint)) === undefined) return;
+          const mounted = await resumeImage(saved, this.#services);
+          this.#add(mounted);
+          log.info('goes on', { id, mountpoint, driver: mounted.info.driver });
+        } catch (error) {
+          log.error('cannot go on with a mount', { id, mountpoint, error });
+          await unmountFuse(mountpoint, { detach: true }).catch(() => {});
+        }
+      }),
+    );
+    for (const mountpoint of reserved)
+      while (isDriverType((await findMount(mountpoint))?.type))
+        await unmountFuse(mountpoint, { detach: true });
+    await drivers.resumed();
+    await this.#save();
+  }
+
   /** Mounts, mounts that are being made, and mounts with files open after they were unmounted. */
   get busy(): number {
     return this.#mounts.size + this.#reserved.size + this.#leaving.size;
@@ -41,13 +71,14 @@ export class MountTable {
     if (this.#reserved.has(mountpoint))
       throw new RafterError('BUSY', `another request is mounting at ${mountpoint}`);
     this.#reserved.add(mountpoint);
+    this.#saveForSuccessor();
     try {
       const signals = signal === undefined ? [] : [signal];
       const either = AbortSignal.any([this.#interrupted.signal, ...signals]);
       const mounted = await mountImage(request, mountpoint, { services: this.#services, signal: either });
       const { info, image } = mounted;
-      this.#mounts.set(info.id, mounted);
-      mounted.released.then(() => this.#forget(mounted));
+      this.#add(mounted);
+      this.#reserved.delete(mountpoint);
       await this.#save();
       this.#services.log.info('mounted', { ...info, stats: undefined });
       return { ...info, config: image.config.raw };
@@ -112,6 +143,11 @@ export class MountTable {
     return found;
   }
 
+  #add(mounted: MountedImage): void {
+    this.#mounts.set(mounted.info.id, mounted);
+    mounted.released.then(() => this.#forget(mounted));
+  }
+
   async #forget(mounted: MountedImage): Promise<void> {
     const { id, mountpoint } = mounted.info;
     this.#leaving.delete(mounted);
@@ -120,8 +156,19 @@ export class MountTable {
     await this.#save();
   }
 
+  #saveForSuccessor(): void {
+    const mounts = [...this.#mounts.values()].flatMap(({ info, request, image, active }) =>
+      active.handOver === undefined
+        ? []
+        : [{ info, request, manifest: image.manifest, handOver: active.handOver }],
+    );
+    const state: SavedState = { mounts, reserved: [...this.#reserved] };
+    this.#services.supervisor.save(state);
+  }
+
   /** One write at a time: each writes what is true when it starts. */
   #save(): Promise<void> {
+    this.#saveForSuccessor();
     this.#writing = this.#writing.then(async () => {
       const records = [...this.#mounts.values()].map(({ info, device }) => {
         const { id, reference, digest, mountpoint } = info;

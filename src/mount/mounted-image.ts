@@ -3,6 +3,7 @@ import type { BlobCache } from '../cache/blob-cache.js';
 import { layoutOf } from '../cache/layout.js';
 import type { CacheStore } from '../cache/store.js';
 import { RafterError } from '../errors.js';
+import type { Descriptor } from '../image/descriptor.js';
 import { formatReference, parseReference } from '../image/reference.js';
 import type { ImageSource } from '../image/source.js';
 import { findMount } from '../os/mountinfo.js';
@@ -15,12 +16,15 @@ import type { DaemonLog } from './daemon-log.js';
 import type { Drivers } from './drivers.js';
 import type { ImageStore } from './image-store.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
+import type { SavedMount } from './saved-mounts.js';
+import type { SupervisorLink } from './supervisor-link.js';
 
 /** What all mounts of a daemon share. */
 export interface MountServices {
   store: ImageStore;
   cache: CacheStore;
   drivers: Drivers;
+  supervisor: SupervisorLink;
   log: DaemonLog;
 }
 
@@ -28,6 +32,8 @@ export interface MountServices {
 export interface MountedImage {
   readonly info: MountInfo;
   readonly image: NydusImage;
+  /** What was asked for, credentials included. */
+  readonly request: MountRequest;
   /** `major:minor` of the mount. */
   readonly device: string;
   readonly active: ActiveMount;
@@ -39,12 +45,52 @@ export interface MountedImage {
  * Opens the image that `request` names and mounts it at `mountpoint`, a canonical path that nothing is mounted at. What
  * fails on the way is undone before the error is thrown: no mount, no open file, no connection stays.
  */
-export async function mountImage(
+export function mountImage(
   request: MountRequest,
   mountpoint: string,
   { services, signal }: { services: MountServices; signal?: AbortSignal },
 ): Promise<MountedImage> {
-  const undo: (() => unknown)[] = [];
+  return withUndo(services, { request, mountpoint, signal }, async (undo) => {
+    const { source, name, image } = await openImage(request, { services, undo, signal });
+    const info = describe(image, { reference: name, mountpoint });
+    const blobs = await acquireBlobs(image, { source, info, services, undo });
+    signal?.throwIfAborted();
+    const { driver, transport } = request;
+    const how = { driver, transport, id: info.id, mountpoint };
+    const { active, choice } = await services.drivers.mount(image, blobs, how);
+    return { image, active, info: Object.assign(info, choice) };
+  });
+}
+
+/**
+ * Goes on with a mount that another daemon has left. Everything that is needed is on this machine, so no registry is asked.
+ * Its readers wait until `Drivers.resumed`.
+ */
+export function resumeImage(
+  { info, request, manifest, handOver }: SavedMount,
+  services: MountServices,
+): Promise<MountedImage> {
+  const { mountpoint, id } = info;
+  return withUndo(services, { request, mountpoint }, async (undo) => {
+    const { source, image } = await openImage(request, { services, undo, known: manifest });
+    const blobs = await acquireBlobs(image, { source, info, services, undo });
+    return { image, info, active: services.drivers.resume(image, blobs, { id, mountpoint, handOver }) };
+  });
+}
+
+type Undo = (() => unknown)[];
+
+/** Runs `work`; what it adds to `undo` is undone, last first, when it fails or when the mount that it made has ended. */
+async function withUndo(
+  services: MountServices,
+  {
+    request,
+    mountpoint,
+    signal,
+  }: { request: MountRequest; mountpoint: string; signal?: AbortSignal | undefined },
+  work: (undo: Undo) => Promise<Pick<MountedImage, 'image' | 'info' | 'active'>>,
+): Promise<MountedImage> {
+  const undo: Undo = [];
   const release = async () => {
     for (const step of undo.splice(0).reverse()) {
       try {
@@ -55,27 +101,10 @@ export async function mountImage(
     }
   };
   try {
-    const reference = parseReference(request.reference);
-    const name = formatReference(reference);
-    const source = openSource(reference, { ...request.access, retry: PATIENT_RETRY });
-    undo.push(() => source.close());
-    const { store } = services;
-    const image = await openNydusImage({
-      source,
-      store,
-      reference: name,
-      platform: request.platform,
-      signal,
-    });
-    const info = describe(image, { reference: name, mountpoint });
-    const blobs = await acquireBlobs(image, { source, info, services, undo });
-    signal?.throwIfAborted();
-    const { driver, transport } = request;
-    const how = { driver, transport, id: info.id, mountpoint };
-    const { active, choice } = await services.drivers.mount(image, blobs, how);
-    const released = active.ended.then(release);
+    const made = await work(undo);
+    const released = made.active.ended.then(release);
     const device = (await findMount(mountpoint))?.device ?? '';
-    return { info: Object.assign(info, choice), image, device, active, released };
+    return { ...made, request, device, released };
   } catch (error) {
     await release();
     throw signal?.aborted
@@ -84,11 +113,29 @@ export async function mountImage(
   }
 }
 
+async function openImage(
+  request: MountRequest,
+  use: { services: MountServices; undo: Undo; known?: Descriptor; signal?: AbortSignal | undefined },
+): Promise<{ source: ImageSource; name: string; image: NydusImage }> {
+  const { services, undo, known, signal } = use;
+  const reference = parseReference(request.reference);
+  const name = formatReference(reference);
+  const source = openSource(reference, { ...request.access, retry: PATIENT_RETRY });
+  undo.push(() => source.close());
+  const { store } = services;
+  const { platform } = request;
+  return {
+    source,
+    name,
+    image: await openNydusImage({ source, store, reference: name, platform, known, signal }),
+  };
+}
+
 function describe(image: NydusImage, where: Pick<MountInfo, 'reference' | 'mountpoint'>): MountInfo {
   return {
     id: randomBytes(6).toString('hex'),
     ...where,
-    digest: image.digest,
+    digest: image.manifest.digest,
     driver: 'fuse',
     mountedAt: new Date().toISOString(),
     imageSize: image.imageSize,
@@ -101,7 +148,7 @@ function describe(image: NydusImage, where: Pick<MountInfo, 'reference' | 'mount
 /** The caches of an image's blobs, in blob table order. */
 async function acquireBlobs(
   image: NydusImage,
-  use: { source: ImageSource; info: MountInfo; services: MountServices; undo: (() => unknown)[] },
+  use: { source: ImageSource; info: MountInfo; services: MountServices; undo: Undo },
 ): Promise<BlobCache[]> {
   const { cache } = use.services;
   const caches: BlobCache[] = [];

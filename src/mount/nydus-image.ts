@@ -4,7 +4,7 @@ import { isRafterError, messageOf } from '../errors.js';
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
 import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
 import { type ImageConfig, parseImageConfig } from '../image/config.js';
-import type { Descriptor, Digest } from '../image/descriptor.js';
+import type { Descriptor } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
 import { parseManifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
@@ -23,13 +23,15 @@ export interface OpenOptions {
   reference: string;
   /** `linux/arm64`; default is this machine's. */
   platform?: string | undefined;
+  /** What the reference means, if that is not to be asked. */
+  known?: Descriptor | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** Everything of an image that a mount needs before the first file is read. */
 export interface NydusImage {
-  /** Digest of the Nydus manifest. */
-  digest: Digest;
+  /** The Nydus manifest. */
+  manifest: Descriptor;
   config: ImageConfig;
   bootstrap: Bootstrap;
   /** The bootstrap's bytes, for other threads. */
@@ -53,7 +55,7 @@ export interface NydusImage {
 export async function openNydusImage(options: OpenOptions): Promise<NydusImage> {
   const { source } = options;
   const fetcher = createFetcher(options);
-  const top = await resolveReference(options, fetcher);
+  const top = options.known ?? (await resolveReference(options, fetcher));
   const { descriptor, manifest } = await findManifest(top, {
     name: source.name,
     platform: options.platform,
@@ -76,7 +78,7 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
   };
   const blobs = await Promise.all(bootstrap.blobs.map(readBlob));
   return {
-    digest: descriptor.digest,
+    manifest: descriptor,
     config: parseImageConfig(configBytes, `${source.name}: configuration`),
     bootstrap,
     bootstrapBytes,

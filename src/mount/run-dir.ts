@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { RafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
+import { lockFile } from '../os/file-lock.js';
 
 /** Longest path of a unix socket: `sun_path` of struct sockaddr_un without its NUL. */
 const MAX_SOCKET_PATH = 107;
@@ -11,6 +13,8 @@ const WRITABLE_BY_OTHERS = 0o022;
 export interface RunFiles {
   socket: string;
   lock: string;
+  /** Locked by the supervisor as long as it lives. */
+  supervisorLock: string;
   log: string;
   /** What is mounted, for the successor of a daemon that crashed. */
   state: string;
@@ -26,6 +30,7 @@ export function runFiles(runDir: string): RunFiles {
   return {
     socket,
     lock: join(runDir, 'daemon.lock'),
+    supervisorLock: join(runDir, 'supervisor.lock'),
     log: join(runDir, 'daemon.log'),
     state: join(runDir, 'mounts.json'),
   };
@@ -45,4 +50,16 @@ export async function prepareRunDir(runDir: string): Promise<RunFiles> {
       hint: 'give a directory of your own with --run-dir',
     });
   return files;
+}
+
+/** True if a supervisor works in `runDir`: a daemon is there, or will be in a moment. */
+export function hasSupervisor(runDir: string): boolean {
+  const { supervisorLock } = runFiles(runDir);
+  if (!existsSync(supervisorLock)) return false;
+  try {
+    lockFile(supervisorLock).release();
+    return false;
+  } catch (error) {
+    return isRafterError(error, 'BUSY');
+  }
 }

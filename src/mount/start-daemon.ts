@@ -61,7 +61,7 @@ async function start(
     const status = await statusOf(socket, signal);
     if (status !== undefined) {
       // Ours lost against one that another caller started. It must not wait and take over when that one ends.
-      if (status.pid !== child.pid) child.kill();
+      if ((status.supervisorPid ?? status.pid) !== child.pid) child.kill();
       return status;
     }
     // A loser ends by itself, too; then the winner has the lock and will answer.

@@ -10,6 +10,7 @@ import { daemonStatus, shutdownDaemon } from '../../src/mount/client.js';
 import type { DaemonPlace } from '../../src/mount/start-daemon.js';
 import { readMounts } from '../../src/os/mountinfo.js';
 
+const rafter = resolve(import.meta.dirname, '../../bin/rafter');
 const compiled = resolve(import.meta.dirname, '../../dist/mount/daemon.js');
 
 /** A directory of one test with what a daemon needs; `remove` ends the daemon and leaves nothing behind. */
@@ -20,8 +21,14 @@ export interface TestPlace extends DaemonPlace {
   remove(): Promise<void>;
 }
 
-/** The daemon runs the compiled program: Node.js cannot run ours uncompiled. */
-export function createPlace({ idleSeconds = 0 }: { idleSeconds?: number } = {}): TestPlace {
+/** The daemon runs the compiled program: Node.js cannot run ours uncompiled. A supervised one is as users start it. */
+export function createPlace({
+  idleSeconds = 0,
+  supervised = false,
+}: {
+  idleSeconds?: number;
+  supervised?: boolean;
+} = {}): TestPlace {
   if (!existsSync(compiled)) throw new Error('these tests need the compiled program: npm run build');
   const dir = mkdtempSync(join(tmpdir(), 'rafter-daemon-'));
   const runDir = join(dir, 'run');
@@ -32,7 +39,9 @@ export function createPlace({ idleSeconds = 0 }: { idleSeconds?: number } = {}):
     dir,
     runDir,
     dataRoot,
-    command: [process.execPath, '--input-type=module', '-e', code],
+    command: supervised
+      ? [process.execPath, rafter, 'daemon', 'run', '--run-dir', runDir, '--data-root', dataRoot]
+      : [process.execPath, '--input-type=module', '-e', code],
     async mountpoint(name) {
       const path = join(dir, name);
       await mkdir(path, { recursive: true });

@@ -57,7 +57,7 @@ describe('opening an image', () => {
     const { source, asked } = watched(goldenLayout('tiny-nydus'));
     const image = await open(source);
     expect(asked.toSorted()).toEqual(['blob', 'blob', 'manifest', 'resolve']);
-    expect(image.digest).toMatch(/^sha256:/);
+    expect(image.manifest.digest).toMatch(/^sha256:/);
     expect(image.blobs.map(({ descriptor }) => descriptor.digest)).toEqual(
       image.bootstrap.blobs.map(({ id }) => `sha256:${id}`),
     );
@@ -75,7 +75,7 @@ describe('opening an image', () => {
     expect(referred).toBeGreaterThan(0);
     expect(image.blobs.map(({ descriptor }) => descriptor.size).reduce((a, b) => a + b)).toBe(referred);
     const { layers } = JSON.parse(
-      (await readFile(join(dir, 'reference/blobs/sha256', hexOf(image.digest)))).toString(),
+      (await readFile(join(dir, 'reference/blobs/sha256', hexOf(image.manifest.digest)))).toString(),
     );
     const listed = layers.reduce((sum: number, { size }: { size: number }) => sum + size, 0);
     expect(image.imageSize).toBe(listed + referred);
@@ -94,7 +94,7 @@ describe('opening an image', () => {
     const { source, state, asked } = watched(goldenLayout('tiny-nydus'));
     state.failure = new RafterError('UNAVAILABLE', 'connection refused');
     const image = await open(source);
-    expect(image.digest).toBe(first.digest);
+    expect(image.manifest.digest).toBe(first.manifest.digest);
     expect(image.warnings).toEqual([
       expect.stringMatching(/^connection refused; using sha256:.* meant last$/),
     ]);
@@ -145,7 +145,7 @@ describe('opening an image', () => {
     const blobs = join(dir, 'images/blobs/sha256');
     for (const name of await readdir(blobs)) await writeFile(join(blobs, name), 'damaged');
     const { source, asked } = watched(goldenLayout('tiny-nydus'));
-    expect((await open(source)).digest).toBe(first.digest);
+    expect((await open(source)).manifest.digest).toBe(first.manifest.digest);
     expect(asked.toSorted()).toEqual(['blob', 'blob', 'manifest', 'resolve']);
     const { readFile } = await import('node:fs/promises');
     for (const name of await readdir(blobs)) {
@@ -153,7 +153,7 @@ describe('opening an image', () => {
       bytes[bytes.length >> 1]! ^= 1;
       await writeFile(join(blobs, name), bytes);
     }
-    expect((await open(source)).digest).toBe(first.digest);
+    expect((await open(source)).manifest.digest).toBe(first.manifest.digest);
   });
 
   it('says of an ordinary image that it is no Nydus image, and what to do', async () => {

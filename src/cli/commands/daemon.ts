@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { RafterError } from '../../errors.js';
+import { SUPERVISED } from '../../mount/supervisor-protocol.js';
 import { addCommonOptions, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatTable } from '../format.js';
@@ -22,6 +23,13 @@ function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): 
     .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0);
   // The daemon has signal handlers of its own: it unmounts before it ends.
   addCommonOptions(command).action(async (options: { runDir: string; dataRoot: string; idle: number }) => {
+    // Its mounts outlive a daemon of root's: another process keeps their descriptors, and starts the daemon again.
+    if (process.geteuid?.() === 0 && process.env[SUPERVISED] === undefined) {
+      const { supervise } = await import('../../mount/supervisor.js');
+      const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+      setExitCode(await supervise(command, options.runDir));
+      return;
+    }
     const [{ runDaemon }, { resolve }] = await Promise.all([
       import('../../mount/daemon.js'),
       import('node:path'),
@@ -46,6 +54,7 @@ function defineDaemonStatus(daemon: Command, setExitCode: (code: number) => void
         if (status === undefined) throw new RafterError('NOT_FOUND', `no daemon runs for ${runDir}`);
         const rows = [
           ['pid', String(status.pid)],
+          ['supervisor', status.supervisorPid === undefined ? 'none' : String(status.supervisorPid)],
           ['version', status.version],
           ['started', status.startedAt],
           ['data root', status.dataRoot],

@@ -28,6 +28,12 @@ export function defineMount(program: Command, setExitCode: (code: number) => voi
     .option('--platform <os/arch>', 'which image of an index (default: this machine)')
     .addOption(
       new Option(
+        '--driver <name>',
+        'what serves the tree: the kernel (erofs) or the daemon (fuse); default: the best that works',
+      ).choices(['auto', 'erofs', 'fuse']),
+    )
+    .addOption(
+      new Option(
         '--transport <name>',
         'how the driver fuse speaks to the kernel (default: device for root, else libfuse)',
       ).choices(['device', 'libfuse']),
