@@ -1,11 +1,12 @@
 import type { SecureContext } from 'node:tls';
-import { buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type { Dispatcher, Pool } from 'undici';
 import { errnoOf, hideSecret } from '../errors.js';
 import { isCertificateError } from './error.js';
 import type { TlsSettings } from './hosts/endpoint.js';
 import type { Timeouts } from './options.js';
 import { proxyFor } from './proxies.js';
 import { readTrust, type Trust } from './trust.js';
+import { ConnectionPool, type Connector, createConnector, createProxyAgent } from './undici.js';
 
 /** Connections held open to one origin at a time. */
 const MAX_CONNECTIONS = 16;
@@ -72,7 +73,7 @@ async function open(url: URL, { timeouts, env, settings }: DispatchersOptions): 
   const connect = isTls
     ? trustingConnector(await readTrust(tls, env), tls, connectMs)
     : { timeout: connectMs };
-  return { dispatcher: new Pool(url.origin, { ...limits, connect }), proxy: undefined };
+  return { dispatcher: new ConnectionPool(url.origin, { ...limits, connect }), proxy: undefined };
 }
 
 interface ProxyOptions {
@@ -97,7 +98,7 @@ async function openProxy(
   // undici knows socks5 only, which lets the proxy look up names just as socks5h does.
   const bare = new URL(proxy.href.replace(/^socks5h:/, 'socks5:'));
   if (!isSocks) bare.username = bare.password = '';
-  return new ProxyAgent({
+  return createProxyAgent({
     ...limits,
     uri: bare.href,
     proxyTunnel: false,
@@ -111,7 +112,7 @@ async function openProxy(
       ...(proxy.protocol === 'https:' && { secureContext: await own.all() }),
     },
     clientFactory: (origin, clientOptions) =>
-      new Pool(origin, {
+      new ConnectionPool(origin, {
         ...(clientOptions as Pool.Options),
         connections: MAX_CONNECTIONS,
         headersTimeout: connectMs,
@@ -123,11 +124,11 @@ async function openProxy(
  * Connects with the small set of authorities first, and with all of them once a server turned out to need that: reading the
  * machine's store takes longer than most requests.
  */
-function trustingConnector(trust: Trust, tls: TlsSettings, timeout: number): buildConnector.connector {
+function trustingConnector(trust: Trust, tls: TlsSettings, timeout: number): Connector {
   const withContext = (secureContext: SecureContext) =>
-    buildConnector({ timeout, secureContext, rejectUnauthorized: !tls.skipVerify });
+    createConnector({ timeout, secureContext, rejectUnauthorized: !tls.skipVerify });
   const first = withContext(trust.first);
-  let full: buildConnector.connector | undefined;
+  let full: Connector | undefined;
   return (options, callback) => {
     if (full !== undefined || tls.skipVerify) return (full ?? first)(options, callback);
     first(options, (error, socket) => {

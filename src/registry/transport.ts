@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
-import { type Dispatcher, request } from 'undici';
+import type { Dispatcher } from 'undici';
 import { messageOf, RafterError } from '../errors.js';
 import { createDispatchers, type Dispatchers } from './dispatchers.js';
 import { networkError } from './error.js';
@@ -8,6 +8,7 @@ import type { Endpoint } from './hosts/endpoint.js';
 import { isInside, isOnlyHere } from './hosts/origin.js';
 import { tlsSettingsFor } from './hosts/tls-settings.js';
 import { DEFAULT_TIMEOUTS, type RegistryOptions, type Timeouts } from './options.js';
+import { sendThrough } from './undici.js';
 
 /** Most redirects that one request follows. */
 const MAX_REDIRECTS = 10;
@@ -168,8 +169,7 @@ async function sendOnce(
   const { dispatcher, proxy } = await dispatchers.for(url);
   const upload = body === undefined ? undefined : watchUpload(body, signal, timeouts);
   try {
-    const answer = await request(url, {
-      dispatcher,
+    const answer = await sendThrough(dispatcher, url, {
       method,
       headers: {
         'user-agent': 'rafter',
