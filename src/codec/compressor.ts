@@ -1,7 +1,7 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { compressSync as lz4Compress, uncompressSync as lz4Decompress } from 'lz4-napi';
-import zb from 'zstd-napi/binding.js';
+import type zb from 'zstd-napi/binding.js';
 import { messageOf, RafterError } from '../errors.js';
+import { lz4, zstd } from './natives.js';
 import type { Scratch } from './scratch.js';
 
 /** Compression of a chunk, a batch or a table, by the names that Nydus uses on its command line. */
@@ -16,8 +16,8 @@ export const DEFAULT_ZSTD_LEVEL = 3;
  */
 const MAX_DECODED_SIZE = 24 * (1 << 24);
 
-const compressContext = new zb.CCtx();
-const decompressContext = new zb.DCtx();
+let compressContext: InstanceType<typeof zb.CCtx> | undefined;
+let decompressContext: InstanceType<typeof zb.DCtx> | undefined;
 let scratch = Buffer.alloc(0);
 
 /**
@@ -32,7 +32,7 @@ export function compress(compressor: Compressor, raw: Buffer, level: number = DE
       return Buffer.from(compressInScratch(raw, level));
     case 'lz4_block':
       // lz4-napi puts the decoded size in front of the block, as 4 little-endian bytes.
-      return lz4Compress(raw).subarray(4);
+      return lz4().compressSync(raw).subarray(4);
     case 'gzip':
       return gzipSync(raw);
   }
@@ -44,8 +44,10 @@ export function compressBriefly(compressor: Compressor, raw: Buffer, level: numb
 }
 
 function compressInScratch(raw: Buffer, level: number): Buffer {
-  const bound = zb.compressBound(raw.length);
+  const { CCtx, compressBound } = zstd();
+  const bound = compressBound(raw.length);
   if (scratch.length < bound) scratch = Buffer.allocUnsafeSlow(bound);
+  compressContext ??= new CCtx();
   return scratch.subarray(0, compressContext.compress(scratch, raw, level));
 }
 
@@ -94,13 +96,14 @@ function decode(
       return stored;
     case 'zstd': {
       const target = scratch?.take(decodedSize) ?? Buffer.allocUnsafeSlow(decodedSize);
+      decompressContext ??= new (zstd().DCtx)();
       return target.subarray(0, decompressContext.decompress(target, stored));
     }
     case 'lz4_block': {
       const framed = Buffer.allocUnsafe(4 + stored.length);
       framed.writeUInt32LE(decodedSize, 0);
       stored.copy(framed, 4);
-      return lz4Decompress(framed);
+      return lz4().uncompressSync(framed);
     }
     case 'gzip':
       return gunzipSync(stored, { maxOutputLength: Math.max(decodedSize, 1) });

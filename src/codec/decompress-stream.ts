@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import zb from 'zstd-napi/binding.js';
 import { messageOf, RafterError } from '../errors.js';
+import { zstd } from './natives.js';
 
 /** How the tar of an OCI layer is compressed. */
 export type LayerCompression = 'gzip' | 'zstd' | 'none';
@@ -114,7 +114,7 @@ async function* gunzip(source: AsyncGenerator<Buffer>, name: string): AsyncGener
 }
 
 async function* unzstd(source: AsyncGenerator<Buffer>, name: string): AsyncGenerator<Buffer> {
-  const context = new zb.DCtx();
+  const context = new (zstd().DCtx)();
   let open = false;
   for await (const piece of source) {
     let rest = piece;

@@ -1,6 +1,5 @@
 import { createHash, hash } from 'node:crypto';
-import { blake3 as nativeBlake3 } from '@napi-rs/blake-hash';
-import { crc32c as nativeCrc32c } from '@node-rs/crc32';
+import { blake3, nativeCrc32c } from './natives.js';
 
 /** The algorithms that RAFS knows for chunk digests. */
 export type DigestAlgorithm = 'blake3' | 'sha256';
@@ -26,7 +25,7 @@ export function sha256Stream(): { update(data: Uint8Array): void; hex(): string 
 
 /** Digest of a chunk's raw bytes, 32 bytes. */
 export function chunkDigest(algorithm: DigestAlgorithm, data: Buffer): Buffer {
-  return algorithm === 'blake3' ? nativeBlake3(data) : sha256(data);
+  return algorithm === 'blake3' ? blake3(data) : sha256(data);
 }
 
 /** CRC-32C (Castagnoli) of `data`, as an unsigned 32-bit number. */

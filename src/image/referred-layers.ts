@@ -1,6 +1,3 @@
-import { parseBootstrap } from '../rafs/bootstrap.js';
-import { unpackBootstrapLayer } from './bootstrap-layer.js';
-import { descriptorOfBlob, isReference } from './chunk-map.js';
 import type { Descriptor } from './descriptor.js';
 import type { Manifest } from './manifest.js';
 import { NYDUS_REF } from './media-types.js';
@@ -19,6 +16,10 @@ export async function referredLayers(
 ): Promise<Descriptor[]> {
   const refers = manifest.layers.some(({ annotations }) => annotations?.[NYDUS_REF] !== undefined);
   if (!refers || !isNydusManifest(manifest)) return [];
+  // What reads bootstraps is loaded for images that need it.
+  const [{ parseBootstrap }, { unpackBootstrapLayer }, { descriptorOfBlob, isReference }] = await Promise.all(
+    [import('../rafs/bootstrap.js'), import('./bootstrap-layer.js'), import('./chunk-map.js')],
+  );
   const name = `${source.name}: bootstrap layer`;
   const { bootstrap } = await unpackBootstrapLayer(
     await source.openBlob(manifest.layers.at(-1)!, signal),

@@ -1,0 +1,38 @@
+import { createRequire } from 'node:module';
+
+/**
+ * The native libraries, each loaded at its first use: most commands need few of them, and loading one takes as long as many
+ * requests to a registry.
+ */
+const require = createRequire(import.meta.url);
+
+type Zstd = typeof import('zstd-napi/binding.js');
+
+let zstdModule: Zstd | undefined;
+let lz4Module: typeof import('lz4-napi') | undefined;
+let blake3Function: typeof import('@napi-rs/blake-hash')['blake3'] | undefined;
+let crc32cFunction: typeof import('@node-rs/crc32')['crc32c'] | undefined;
+
+/** zstd's contexts for blocks and streams. */
+export function zstd(): Zstd {
+  zstdModule ??= require('zstd-napi/binding.js') as Zstd;
+  return zstdModule;
+}
+
+/** LZ4 blocks with their decoded size in front. */
+export function lz4(): typeof import('lz4-napi') {
+  lz4Module ??= require('lz4-napi') as typeof import('lz4-napi');
+  return lz4Module;
+}
+
+/** BLAKE3 of `data`, 32 bytes. */
+export function blake3(data: Buffer): Buffer {
+  blake3Function ??= (require('@napi-rs/blake-hash') as typeof import('@napi-rs/blake-hash')).blake3;
+  return blake3Function(data);
+}
+
+/** CRC-32C (Castagnoli) of `data`; its 32 bits may come as a negative number. */
+export function nativeCrc32c(data: Buffer): number {
+  crc32cFunction ??= (require('@node-rs/crc32') as typeof import('@node-rs/crc32')).crc32c;
+  return crc32cFunction(data);
+}
