@@ -1,37 +1,45 @@
 import { Command, CommanderError } from 'commander';
 import { isRafterError } from '../errors.js';
-import { defineCat } from './commands/cat.js';
-import { defineCheck } from './commands/check.js';
-import { defineConvert } from './commands/convert.js';
-import { defineCopy } from './commands/copy.js';
-import { defineDaemon } from './commands/daemon.js';
-import { defineDiff } from './commands/diff.js';
-import { defineDoctor } from './commands/doctor.js';
-import { defineExport } from './commands/export.js';
-import { defineInspect } from './commands/inspect.js';
-import { defineLogin } from './commands/login.js';
-import { defineLogout } from './commands/logout.js';
-import { defineLs } from './commands/ls.js';
-import { defineMount } from './commands/mount.js';
-import { defineMounts } from './commands/mounts.js';
-import { defineRun } from './commands/run.js';
-import { defineUmount } from './commands/umount.js';
-import { defineUnpack } from './commands/unpack.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { createOutput } from './output.js';
 import { packageVersion } from './version.js';
 
+type Define = (program: Command, setExitCode: (code: number) => void) => void;
+
+/** The commands in the order of the help, each with what loads its definition. */
+const COMMANDS: Record<string, () => Promise<Define>> = {
+  convert: async () => (await import('./commands/convert.js')).defineConvert,
+  copy: async () => (await import('./commands/copy.js')).defineCopy,
+  export: async () => (await import('./commands/export.js')).defineExport,
+  check: async () => (await import('./commands/check.js')).defineCheck,
+  inspect: async () => (await import('./commands/inspect.js')).defineInspect,
+  ls: async () => (await import('./commands/ls.js')).defineLs,
+  cat: async () => (await import('./commands/cat.js')).defineCat,
+  unpack: async () => (await import('./commands/unpack.js')).defineUnpack,
+  diff: async () => (await import('./commands/diff.js')).defineDiff,
+  mount: async () => (await import('./commands/mount.js')).defineMount,
+  umount: async () => (await import('./commands/umount.js')).defineUmount,
+  mounts: async () => (await import('./commands/mounts.js')).defineMounts,
+  run: async () => (await import('./commands/run.js')).defineRun,
+  daemon: async () => (await import('./commands/daemon.js')).defineDaemon,
+  login: async () => (await import('./commands/login.js')).defineLogin,
+  logout: async () => (await import('./commands/logout.js')).defineLogout,
+  doctor: async () => (await import('./commands/doctor.js')).defineDoctor,
+};
+
 /**
- * Runs one command line (without node and script name) and returns its exit code. Command modules are loaded here, what
- * they work with is loaded by their bodies, so that `--help` and `--version` start at once.
+ * Runs one command line (without node and script name) and returns its exit code. Of the commands only the one
+ * that is named first is loaded, or all of them for the help; what they work with is loaded by their bodies.
  */
 export async function runCommandLine(argv: string[]): Promise<number> {
   let exitCode: number = EXIT.ok;
-  const program = createProgram((code) => {
+  const setExitCode = (code: number) => {
     exitCode = code;
-  });
+  };
   process.stdout.on('error', endOnClosedPipe);
   try {
+    const program = createProgram();
+    for (const define of await definitionsFor(argv)) define(program, setExitCode);
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
   } catch (error) {
@@ -49,33 +57,17 @@ function endOnClosedPipe(error: NodeJS.ErrnoException): void {
   throw error;
 }
 
-function createProgram(setExitCode: (code: number) => void): Command {
-  const program = new Command('rafter')
+function createProgram(): Command {
+  return new Command('rafter')
     .description('Containers start before they are downloaded.')
     .version(packageVersion(), '--version', 'print the version')
     .helpCommand(true)
     .enablePositionalOptions()
     .exitOverride()
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false });
-  const define = [
-    defineConvert,
-    defineCopy,
-    defineExport,
-    defineCheck,
-    defineInspect,
-    defineLs,
-    defineCat,
-    defineUnpack,
-    defineDiff,
-    defineMount,
-    defineUmount,
-    defineMounts,
-    defineRun,
-    defineDaemon,
-    defineLogin,
-    defineLogout,
-    defineDoctor,
-  ];
-  for (const addTo of define) addTo(program, setExitCode);
-  return program;
+}
+
+function definitionsFor([name = '']: string[]): Promise<Define[]> {
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  return Promise.all(load === undefined ? Object.values(COMMANDS).map((one) => one()) : [load()]);
 }
