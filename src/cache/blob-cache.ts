@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { BlobBytes } from './blob-bytes.js';
 import type { BlobStorage } from './blob-storage.js';
-import { ChunkPlaces } from './chunk-places.js';
+import { endOf, fillGaps, localRuns } from './chunk-runs.js';
 import type { Fetcher } from './fetcher.js';
 import { interrupted } from './flight.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
@@ -10,7 +10,7 @@ import type { CacheStats } from './stats.js';
 import { isChunk } from './unit.js';
 
 /** What all views of one blob in this process have in common. */
-export interface BlobFiles {
+export interface SharedFiles {
   /** Undefined if the cache directory does not take files: everything is then fetched each time. */
   storage: BlobStorage | undefined;
   fetcher: Fetcher;
@@ -24,7 +24,7 @@ export interface BlobFiles {
 export class BlobCache {
   readonly layout: BlobLayout;
   readonly #bytes: BlobBytes;
-  readonly #shared: BlobFiles;
+  readonly #shared: SharedFiles;
   /** Chunks known to be in the storage and to match `layout`. */
   readonly #trust: SharedTrust | undefined;
   readonly #cancellable = new Set<AbortController>();
@@ -32,7 +32,7 @@ export class BlobCache {
   #onIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(shared: BlobFiles, layout: BlobLayout, bytes: BlobBytes) {
+  constructor(shared: SharedFiles, layout: BlobLayout, bytes: BlobBytes) {
     this.#shared = shared;
     this.layout = layout;
     this.#bytes = bytes;
@@ -58,7 +58,8 @@ export class BlobCache {
     const { storage } = this.#shared;
     if (!storage || !this.#trust) return false;
     const held = await storage.findHeld((index) => this.layout.chunkDigest(index));
-    for (const index of held) this.#trust.give(index);
+    // One that is not there any more was given up just now.
+    for (const index of held) if (storage.has(index)) this.#trust.give(index);
     return this.isComplete;
   }
 
@@ -72,7 +73,22 @@ export class BlobCache {
 
   /** What other threads need to read what is here; undefined if nothing is kept on disk. */
   share(): SharedBlob | undefined {
-    return this.#trust && this.#shared.storage?.share(this.#trust, ChunkPlaces.describe(this.layout));
+    return this.#trust && this.#shared.storage?.share(this.#trust);
+  }
+
+  /**
+   * The data file itself, as this process has it open, for somebody who reads it without asking: nothing in it changes
+   * until all views of the blob are released. Undefined if it is not complete.
+   */
+  lend(): { fd: number } | undefined {
+    if (!this.isComplete) return undefined;
+    this.#shared.storage?.guard();
+    return this.share();
+  }
+
+  /** Says that the kernel reads the data file since the time of another process. */
+  noteLent(): void {
+    this.#shared.storage?.guard();
   }
 
   /**
@@ -99,7 +115,7 @@ export class BlobCache {
    * read(2), on the calling thread.
    */
   readLocal(offset: number, target: Buffer): boolean {
-    const { storage, stats } = this.#shared;
+    const { storage } = this.#shared;
     const chunks = this.#chunksOf(offset, target.length);
     if (!storage || !this.#areLocal(chunks)) return false;
     try {
@@ -108,7 +124,7 @@ export class BlobCache {
       return false;
     }
     fillGaps(chunks, offset, target);
-    stats.hits += chunks.length;
+    this.#noteHit(chunks);
     return true;
   }
 
@@ -135,8 +151,14 @@ export class BlobCache {
     if (!this.#areLocal(chunks)) return false;
     if (chunks.length > 0 && !(await this.#readRun(chunks, offset, target))) return false;
     fillGaps(chunks, offset, target);
-    this.#shared.stats.hits += chunks.length;
+    this.#noteHit(chunks);
     return true;
+  }
+
+  #noteHit(chunks: ChunkInfo[]): void {
+    this.#shared.stats.hits += chunks.length;
+    const [first] = chunks;
+    if (first) this.#shared.storage?.uses.note(first.index, first.index + chunks.length);
   }
 
   async #readCancellably(
@@ -207,13 +229,18 @@ export class BlobCache {
     );
   }
 
-  /** Reads chunks that lie side by side from the data file; drops them and returns false if that fails. */
+  /**
+   * Reads chunks that lie side by side from the data file. False if that fails, and then they are dropped; or if one of
+   * them went meanwhile.
+   */
   async #readRun(run: ChunkInfo[], offset: number, target: Buffer): Promise<boolean> {
     const storage = this.#shared.storage!;
+    const withdrawals = this.#trust!.withdrawals;
     const from = Math.max(offset, run[0]!.decodedOffset);
     const to = Math.min(offset + target.length, endOf(run.at(-1)!));
     try {
-      if (await storage.read(from, target.subarray(from - offset, to - offset))) return true;
+      if (await storage.read(from, target.subarray(from - offset, to - offset)))
+        return this.#trust!.withdrawals === withdrawals;
     } catch {
       // A disk that cannot read it any more is like a chunk that was never there.
     }
@@ -253,32 +280,4 @@ export class BlobCache {
     }
     return chunks;
   }
-}
-
-function endOf({ decodedOffset, size }: ChunkInfo): number {
-  return decodedOffset + size;
-}
-
-/** Chunks that were not fetched, those without a fetched one between them together. */
-function localRuns(chunks: ChunkInfo[], fetched: Map<ChunkInfo, Buffer>): ChunkInfo[][] {
-  const runs: ChunkInfo[][] = [];
-  let adjacent = false;
-  for (const chunk of chunks) {
-    const local = !fetched.has(chunk);
-    if (local && adjacent) runs.at(-1)!.push(chunk);
-    else if (local) runs.push([chunk]);
-    adjacent = local;
-  }
-  return runs;
-}
-
-/** Zeros wherever `target`, which stands for decoded bytes from `offset`, has none of `chunks` (all that overlap it). */
-function fillGaps(chunks: ChunkInfo[], offset: number, target: Buffer): void {
-  let done = 0;
-  for (const chunk of chunks) {
-    const start = chunk.decodedOffset - offset;
-    if (start > done) target.fill(0, done, start);
-    done = Math.max(done, endOf(chunk) - offset);
-  }
-  if (done < target.length) target.fill(0, done);
 }

@@ -1,30 +1,27 @@
-import { constants, readSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { DIGEST_SIZE } from '../codec/digest.js';
-import { Bitmap } from './bitmap.js';
-import type { DataStamp, MapIdentity } from './chunk-map.js';
+import { isOnlyOpen, punchHole } from '../os/file-space.js';
+import type { Bitmap } from './bitmap.js';
+import { type BlobFiles, openBlobFiles, stampOf } from './blob-files.js';
+import type { MapIdentity } from './chunk-map.js';
+import { ChunkUses } from './chunk-uses.js';
 import { readFull, writeFull } from './file-io.js';
 import type { ChunkInfo } from './layout.js';
-import { type LoadedMap, MapFile } from './map-file.js';
+import type { LoadedMap, MapFile } from './map-file.js';
 import { type SharedBlob, SharedTrust } from './shared-trust.js';
 import type { CacheStats } from './stats.js';
+import { inRuns, joined, type VerifiedChunk } from './write-runs.js';
 
 /** How long a new bit may stay in memory only, in milliseconds. A crash in between costs a fetch, nothing else. */
 const FLUSH_DELAY_MS = 1000;
-const FILE_MODE = 0o600;
-
-/** A chunk whose bytes match `digest`. */
-export interface VerifiedChunk {
-  chunk: ChunkInfo;
-  bytes: Buffer;
-  digest: Buffer;
-}
 
 export interface StorageOptions {
   /** File name without `.data` and `.map`. */
   stem: string;
   identity: MapIdentity;
+  /** `ChunkPlaces` of the blob. */
+  places: SharedArrayBuffer;
   /** Called when the map could not be written in the background; it is tried again with the next change. */
   onError: (error: unknown) => void;
   /** Counts bytes stored and chunks dropped. */
@@ -47,45 +44,34 @@ export class BlobStorage {
   readonly #rechecks = new Map<number, Promise<void>>();
   readonly #trusts = new Set<SharedTrust>();
   readonly #chunkCount: number;
+  readonly #places: SharedArrayBuffer;
+  readonly #usesMemory: SharedArrayBuffer;
+  /** When the chunks were used; readers note it. */
+  readonly uses: ChunkUses;
+  #guarded: boolean;
   readonly #onError: (error: unknown) => void;
   readonly #stats: CacheStats;
   #changed = false;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
 
-  private constructor(data: FileHandle, map: MapFile, loaded: LoadedMap, options: StorageOptions) {
+  private constructor({ data, map, loaded, uses }: BlobFiles, options: StorageOptions) {
     this.#data = data;
     this.#map = map;
     this.#present = loaded.present;
     this.#suspect = loaded.suspect;
     this.#chunkCount = options.identity.chunkCount;
+    this.#places = options.places;
+    this.#usesMemory = ChunkUses.memory(this.#chunkCount, uses);
+    this.uses = new ChunkUses(this.#usesMemory);
+    this.#guarded = !isOnlyOpen(data.fd);
     this.#onError = options.onError;
     this.#stats = options.stats;
   }
 
-  /** Opens or creates the two files in `dir`. Files that do not belong together or are damaged start anew, empty. */
+  /** Opens or creates the two files in `dir`. Files that do not belong together or are damaged are replaced by empty ones. */
   static async open(dir: string, options: StorageOptions): Promise<BlobStorage> {
-    const { stem, identity } = options;
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
-    const data = await open(join(dir, `${stem}.data`), flags, FILE_MODE);
-    let handle: FileHandle | undefined;
-    try {
-      handle = await open(join(dir, `${stem}.map`), flags, FILE_MODE);
-      const map = new MapFile(handle, identity);
-      const whole = (await data.stat()).size === identity.decodedSize;
-      let loaded = whole ? await map.load(await stampOf(data)) : undefined;
-      if (!loaded) {
-        await map.reset();
-        await data.truncate(0);
-        await data.truncate(identity.decodedSize);
-        loaded = { present: new Bitmap(identity.chunkCount), suspect: new Bitmap(identity.chunkCount) };
-      }
-      return new BlobStorage(data, map, loaded, options);
-    } catch (error) {
-      await handle?.close();
-      await data.close();
-      throw error;
-    }
+    return new BlobStorage(await openBlobFiles(dir, options), options);
   }
 
   /** A place for one reader to note in which chunks it trusts. Kept up to date when a chunk goes. */
@@ -121,9 +107,24 @@ export class BlobStorage {
     return held;
   }
 
-  /** What other threads need to read the chunks that `trust` knows, which lie at `places`. */
-  share(trust: SharedTrust, places: SharedArrayBuffer): SharedBlob {
-    return trust.share(this.#data.fd, places);
+  /** What other threads need to read the chunks that `trust` knows. */
+  share(trust: SharedTrust): SharedBlob {
+    return trust.share(this.#data.fd, this.#places, this.#usesMemory);
+  }
+
+  /** From now on until the files are closed no byte of them may change that is there: others read them as they are. */
+  guard(): void {
+    this.#guarded = true;
+  }
+
+  /** True if others than this process read the data file, or may. */
+  get isGuarded(): boolean {
+    return this.#guarded;
+  }
+
+  /** True if the data file holds chunk `index`, suspect or not. */
+  has(index: number): boolean {
+    return this.#present.has(index);
   }
 
   isSuspect(index: number): boolean {
@@ -146,6 +147,29 @@ export class BlobStorage {
   /** Forgets chunk `index`: its bytes cannot be read or are wrong. */
   drop(index: number): void {
     if (this.#present.has(index)) this.#stats.dropped++;
+    this.#forget(index);
+  }
+
+  /**
+   * Gives back the disk space of chunk `index`, which lies from `start` to `end`. False, and nothing done, if it is not here,
+   * if somebody is working on it, or if others read the file. Throws what fallocate(2) says; then it is forgotten.
+   */
+  async evict(index: number, { start, end }: { start: number; end: number }): Promise<boolean> {
+    if (!this.#isEvictable(index)) return false;
+    await this.#map.beDirty();
+    // Whatever has begun meanwhile goes first. From here to the hole nothing can come in between.
+    if (!this.#isEvictable(index)) return false;
+    this.#forget(index);
+    punchHole(this.#data.fd, start, end - start);
+    return true;
+  }
+
+  #isEvictable(index: number): boolean {
+    const busy = this.#writing.has(index) || this.#rechecks.has(index);
+    return this.#present.has(index) && !busy && !this.#guarded;
+  }
+
+  #forget(index: number): void {
     this.#present.clear(index);
     this.#suspect.clear(index);
     this.#records.delete(index);
@@ -180,6 +204,7 @@ export class BlobStorage {
         await writeFull(this.#data, joined(run), run[0]!.chunk.decodedOffset);
         for (const { chunk, digest } of run) {
           this.#mark(chunk.index, digest);
+          this.uses.note(chunk.index);
           this.#stats.storedBytes += chunk.size;
         }
       }
@@ -196,6 +221,8 @@ export class BlobStorage {
     clearTimeout(this.#timer);
     await this.#flushing;
     try {
+      // Only a hint: a disk that does not take it must not cost more.
+      await this.#map.writeUses(Buffer.from(this.#usesMemory)).catch(() => {});
       if (!this.#changed && !this.#map.isDirty) return;
       await this.#flush();
       await this.#data.sync();
@@ -211,6 +238,7 @@ export class BlobStorage {
     if (!this.#present.has(index)) return true;
     if (this.#recordOf(index).equals(digest)) return false;
     // Two images disagree about this chunk. Bytes that somebody reads stay; the other image is served from memory.
+    if (this.#guarded) return false;
     for (const trust of this.#trusts) if (trust.has(index)) return false;
     return true;
   }
@@ -255,37 +283,4 @@ export class BlobStorage {
       if (this.#records.get(index) === record) this.#records.delete(index);
     }
   }
-}
-
-async function stampOf(file: FileHandle): Promise<DataStamp> {
-  const { ino, mtimeNs } = await file.stat({ bigint: true });
-  return { inode: ino, mtime: mtimeNs };
-}
-
-/** Bytes between two chunks that may be written along: what aligning chunks to 4096 leaves. */
-const MAX_GAP = 4095;
-
-/** Chunks that lie side by side in decoded space, so that the members of a batch are one write. */
-function inRuns(chunks: VerifiedChunk[]): VerifiedChunk[][] {
-  const runs: VerifiedChunk[][] = [];
-  let end = Number.NEGATIVE_INFINITY;
-  for (const item of chunks) {
-    const { decodedOffset, size } = item.chunk;
-    const gap = decodedOffset - end;
-    if (gap >= 0 && gap <= MAX_GAP) runs.at(-1)!.push(item);
-    else runs.push([item]);
-    end = decodedOffset + size;
-  }
-  return runs;
-}
-
-/** The bytes of a run, with zeros in the gaps. */
-function joined(run: VerifiedChunk[]): Buffer {
-  const first = run[0]!;
-  if (run.length === 1) return first.bytes;
-  const last = run.at(-1)!.chunk;
-  const start = first.chunk.decodedOffset;
-  const bytes = Buffer.alloc(last.decodedOffset + last.size - start);
-  for (const { chunk, bytes: part } of run) part.copy(bytes, chunk.decodedOffset - start);
-  return bytes;
 }

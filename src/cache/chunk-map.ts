@@ -1,5 +1,6 @@
 import { crc32c, DIGEST_SIZE } from '../codec/digest.js';
 import { bitmapSize } from './bitmap.js';
+import { PLACE_SIZE } from './chunk-places.js';
 
 /**
  * The chunk map file, `<blob id>.map`. Numbers are little-endian.
@@ -8,12 +9,14 @@ import { bitmapSize } from './bitmap.js';
  *     4096   bitmap of the chunks that the data file holds
  *            bitmap of those among them that must be verified again before use
  *     align  a digest of 32 bytes per chunk: what its bytes in the data file were verified against
+ *            decoded offset (double) of each chunk, then size (32 bits) of each: `ChunkPlaces`
+ *            when each chunk was last used (32 bits, seconds since 1970); only a hint, written from time to time
  *
  * The digests bind a chunk to what vouched for it. Blob ids are only names until a whole blob was read, so an image
  * that lies about a shared blob could otherwise plant bytes that another image then takes for verified.
  */
 const MAGIC = Buffer.from('RAFTRMAP', 'latin1');
-const VERSION = 1;
+const VERSION = 2;
 /** Bytes of the header. */
 export const MAP_HEADER_SIZE = 4096;
 const RECORD_ALIGNMENT = 4096;
@@ -31,6 +34,7 @@ const AT_DATA_MTIME = 136;
 const AT_HEADER_CRC = 144;
 
 const BLOB_ID_SIZE = 64;
+const USE_SIZE = 4;
 const STATE_DIRTY = 0;
 const STATE_CLEAN = 1;
 
@@ -56,10 +60,18 @@ export interface MapHeader extends MapIdentity {
 }
 
 /** Where the parts of a map file of `chunkCount` chunks lie, in bytes. The two bitmaps are adjacent and of one size. */
-export function mapPlaces(chunkCount: number): { bitmaps: number; records: number; size: number } {
+export function mapPlaces(chunkCount: number): {
+  bitmaps: number;
+  records: number;
+  places: number;
+  uses: number;
+  size: number;
+} {
   const bitmapsEnd = MAP_HEADER_SIZE + 2 * bitmapSize(chunkCount);
   const records = Math.ceil(bitmapsEnd / RECORD_ALIGNMENT) * RECORD_ALIGNMENT;
-  return { bitmaps: MAP_HEADER_SIZE, records, size: records + chunkCount * DIGEST_SIZE };
+  const places = records + chunkCount * DIGEST_SIZE;
+  const uses = places + chunkCount * PLACE_SIZE;
+  return { bitmaps: MAP_HEADER_SIZE, records, places, uses, size: uses + chunkCount * USE_SIZE };
 }
 
 /** The 4096 bytes of a map's header. */

@@ -3,6 +3,8 @@ import type { BlobLayout } from './layout.js';
 /** Bytes for one chunk: its decoded offset as a double, its size as an unsigned 32-bit number. */
 const OFFSET_BYTES = 8;
 const SIZE_BYTES = 4;
+/** Bytes that describe the place of one chunk. */
+export const PLACE_SIZE = OFFSET_BYTES + SIZE_BYTES;
 
 /** Where the chunks of a blob lie in decoded space, ascending, in memory that threads can share: 12 bytes a chunk. */
 export class ChunkPlaces {
@@ -12,7 +14,7 @@ export class ChunkPlaces {
 
   /** Reads what `describe` made. */
   constructor(memory: SharedArrayBuffer) {
-    this.count = memory.byteLength / (OFFSET_BYTES + SIZE_BYTES);
+    this.count = memory.byteLength / PLACE_SIZE;
     this.#offsets = new Float64Array(memory, 0, this.count);
     this.#sizes = new Uint32Array(memory, this.count * OFFSET_BYTES, this.count);
   }
@@ -20,7 +22,7 @@ export class ChunkPlaces {
   /** The places of the chunks of `layout`. */
   static describe(layout: BlobLayout): SharedArrayBuffer {
     const { chunkCount } = layout;
-    const memory = new SharedArrayBuffer(chunkCount * (OFFSET_BYTES + SIZE_BYTES));
+    const memory = new SharedArrayBuffer(chunkCount * PLACE_SIZE);
     const places = new ChunkPlaces(memory);
     for (let index = 0; index < chunkCount; index++) {
       const { decodedOffset, size } = layout.chunk(index);

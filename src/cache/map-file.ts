@@ -15,7 +15,7 @@ import { readFull, writeFull } from './file-io.js';
 
 /**
  * A map is given its place on the disk when it is made, so that a disk that fills up does not cost the bits of what was
- * stored before. Up to this many bytes: 130000 chunks; larger maps are sparse.
+ * stored before. Up to this many bytes: 87000 chunks; larger maps are sparse.
  */
 const MAX_ALLOCATED_SIZE = 4 << 20;
 
@@ -68,14 +68,28 @@ export class MapFile {
     return { present, suspect: new Bitmap(chunkCount, Buffer.from(suspect)) };
   }
 
-  /** Forgets everything that the file says. */
-  async reset(): Promise<void> {
+  /** Forgets everything that the file says; `chunkPlaces` is what `ChunkPlaces` describes the blob with. */
+  async reset(chunkPlaces: Buffer): Promise<void> {
     await this.#handle.truncate(0);
     await writeFull(this.#handle, encodeMapHeader({ ...this.#identity, clean: undefined }), 0);
-    const { size } = this.#places;
+    const { size, places } = this.#places;
     const zeros = Buffer.alloc(Math.min(size, MAX_ALLOCATED_SIZE) - MAP_HEADER_SIZE);
     await writeFull(this.#handle, zeros, MAP_HEADER_SIZE);
     await this.#handle.truncate(size);
+    await writeFull(this.#handle, chunkPlaces, places);
+  }
+
+  /** When each chunk was last used, 4 bytes per chunk; undefined if that cannot be read. */
+  async readUses(): Promise<Buffer | undefined> {
+    const { uses, size } = this.#places;
+    const bytes = Buffer.alloc(size - uses);
+    const whole = await readFull(this.#handle, bytes, uses).catch(() => false);
+    return whole ? bytes : undefined;
+  }
+
+  /** Writes what `readUses` gives. Nothing is believed because of it, so the file need not be dirty. */
+  writeUses(bytes: Buffer): Promise<void> {
+    return writeFull(this.#handle, bytes, this.#places.uses);
   }
 
   /** Marks the file dirty if it is not yet, and waits until that is on disk. Call before any change to either file. */

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { Bitmap, bitmapSize } from './bitmap.js';
 import { ChunkPlaces } from './chunk-places.js';
+import { ChunkUses } from './chunk-uses.js';
 
 /** What another thread of this process needs to read, by itself, the chunks that a view of a blob trusts. */
 export interface SharedBlob {
@@ -12,6 +13,8 @@ export interface SharedBlob {
   places: SharedArrayBuffer;
   /** Two 32-bit counters: how often trust was withdrawn, and chunks that other threads have read. */
   counters: SharedArrayBuffer;
+  /** When each chunk was last used: `ChunkUses`. */
+  uses: SharedArrayBuffer;
 }
 
 const WITHDRAWN = 0;
@@ -43,13 +46,18 @@ export class SharedTrust {
     Atomics.add(this.#counters, WITHDRAWN, 1);
   }
 
+  /** How often trust was withdrawn: a read during which this changed may have got anything. */
+  get withdrawals(): number {
+    return this.#counters[WITHDRAWN]!;
+  }
+
   /** Chunks that other threads have read since this was asked last. */
   takeHits(): number {
     return Atomics.exchange(this.#counters, HITS, 0);
   }
 
-  share(fd: number, places: SharedArrayBuffer): SharedBlob {
-    return { fd, places, bits: this.#bits, counters: this.#counters.buffer as SharedArrayBuffer };
+  share(fd: number, places: SharedArrayBuffer, uses: SharedArrayBuffer): SharedBlob {
+    return { fd, places, uses, bits: this.#bits, counters: this.#counters.buffer as SharedArrayBuffer };
   }
 }
 
@@ -60,12 +68,14 @@ export class TrustedReader {
   readonly #bits: Buffer;
   readonly #places: ChunkPlaces;
   readonly #counters: Int32Array;
+  readonly #uses: ChunkUses;
 
-  constructor({ fd, bits, places, counters }: SharedBlob) {
+  constructor({ fd, bits, places, counters, uses }: SharedBlob) {
     this.#fd = openSync(`/proc/self/fd/${fd}`, 'r');
     this.#bits = Buffer.from(bits);
     this.#places = new ChunkPlaces(places);
     this.#counters = new Int32Array(counters);
+    this.#uses = new ChunkUses(uses);
   }
 
   /**
@@ -87,6 +97,7 @@ export class TrustedReader {
     if (Atomics.load(this.#counters, WITHDRAWN) !== withdrawn) return false;
     this.#fillGaps(offset, target, first);
     Atomics.add(this.#counters, HITS, next - first);
+    this.#uses.note(first, next);
     return true;
   }
 

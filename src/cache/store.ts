@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { messageOf, RafterError } from '../errors.js';
 import type { FileLock } from '../os/file-lock.js';
 import type { BlobBytes } from './blob-bytes.js';
-import { BlobCache, type BlobFiles } from './blob-cache.js';
+import { BlobCache, type SharedFiles } from './blob-cache.js';
 import { BlobStorage } from './blob-storage.js';
 import { decodeMapHeader, MAP_HEADER_SIZE, type MapIdentity, sameIdentity } from './chunk-map.js';
+import { ChunkPlaces } from './chunk-places.js';
 import { lockDirectory } from './directory-lock.js';
 import { Fetcher } from './fetcher.js';
 import { readStart } from './file-io.js';
@@ -23,7 +24,7 @@ export interface CacheStoreOptions {
 
 interface OpenBlob {
   identity: MapIdentity;
-  shared: BlobFiles;
+  shared: SharedFiles;
   views: Set<BlobCache>;
 }
 
@@ -74,7 +75,8 @@ export class CacheStore {
       if (this.#closed) throw new Error(`cache ${this.dir} is closed`);
       const identity = { blobId: id, chunkCount, decodedSize, fingerprint };
       const stem = await this.#stemFor(identity);
-      const entry = this.#open.get(stem) ?? (await this.#openBlob(stem, identity));
+      const entry =
+        this.#open.get(stem) ?? (await this.#openBlob(stem, identity, ChunkPlaces.describe(layout)));
       const view = new BlobCache(entry.shared, layout, bytes);
       entry.views.add(view);
       await view.findLocal();
@@ -114,7 +116,7 @@ export class CacheStore {
     this.#lock.release();
   }
 
-  async #openBlob(stem: string, identity: MapIdentity): Promise<OpenBlob> {
+  async #openBlob(stem: string, identity: MapIdentity, places: SharedArrayBuffer): Promise<OpenBlob> {
     const stats = noStats();
     const onWriteError = (error: unknown) => {
       stats.writeErrors++;
@@ -125,6 +127,7 @@ export class CacheStore {
       storage = await BlobStorage.open(this.dir, {
         stem,
         identity,
+        places,
         stats,
         onError: onWriteError,
       });

@@ -56,7 +56,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
   ): Promise<string[]> {
     const devices: string[] = [];
     for (const [index, blob] of blobs.entries()) {
-      const local = blob.isComplete ? blob.share() : undefined;
+      const local = blob.lend();
       if (local !== undefined) {
         devices.push(`/proc/self/fd/${local.fd}`);
         continue;
@@ -118,6 +118,8 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
         if (blob === undefined) throw new RafterError('FAILED', `${target}: the image has no blob ${index}`);
         return { index, file: served.directory.add(name, blob, { open: node }) };
       });
+      const fromUs = new Set(handOver.files.map(({ index }) => index));
+      for (const [index, blob] of blobs.entries()) if (!fromUs.has(index)) blob.noteLent();
       if (handOver.negotiated !== undefined) served.adopt(handOver.negotiated);
       return watched(target, handOver.device, files);
     },

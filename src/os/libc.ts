@@ -7,6 +7,8 @@ export interface Libc {
   mount(source: string, target: string, type: string, flags: number, data: string | null): number;
   umount2(target: string, flags: number): number;
   flock(fd: number, operation: number): number;
+  fcntl(fd: number, command: number, value: number): number;
+  fallocate(fd: number, mode: number, offset: number, length: number): number;
   memcpy(target: bigint | Buffer, source: bigint | Buffer, size: number): bigint;
   strlen(text: bigint): number | bigint;
   lsetxattr(path: Buffer, name: Buffer, value: Buffer, size: number, flags: number): number;
@@ -45,6 +47,8 @@ function bind(ffi: Koffi): Libc {
     mount: library.func('int mount(const char*, const char*, const char*, unsigned long, const char*)'),
     umount2: library.func('int umount2(const char*, int)'),
     flock: library.func('int flock(int, int)'),
+    fcntl: library.func('int fcntl(int, int, int)'),
+    fallocate: library.func('int fallocate(int, int, int64_t, int64_t)'),
     memcpy: library.func('memcpy', 'uintptr_t', ['void *', 'void *', 'size_t']),
     strlen: library.func('strlen', 'size_t', ['void *']),
     lsetxattr: library.func('int lsetxattr(void *, void *, void *, size_t, int)'),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BlobStorage } from '../../src/cache/blob-storage.js';
 import { decodeMapHeader } from '../../src/cache/chunk-map.js';
+import { ChunkPlaces } from '../../src/cache/chunk-places.js';
 import { fingerprintOf } from '../../src/cache/layout.js';
 import { noStats } from '../../src/cache/stats.js';
 import { chunkDigest } from '../../src/codec/digest.js';
@@ -31,6 +32,7 @@ function open(): Promise<BlobStorage> {
   return BlobStorage.open(dir, {
     stem: id,
     identity,
+    places: ChunkPlaces.describe(blob.layout),
     stats,
     onError: (error) => {
       throw error;

@@ -21,7 +21,7 @@ it('a clean header has these bytes', () => {
   const bytes = encodeMapHeader(header);
   expect(bytes.length).toBe(MAP_HEADER_SIZE);
   expect(bytes.subarray(0, 32).toString('hex')).toBe(
-    `${Buffer.from('RAFTRMAP').toString('hex')}01000000` +
+    `${Buffer.from('RAFTRMAP').toString('hex')}02000000` +
       '01000000' +
       '04030201' +
       'efbeadde' +
@@ -62,9 +62,16 @@ it('maps of different blobs are told apart by every part of their identity', () 
 });
 
 it('the parts of a map follow one another, the digests aligned', () => {
-  expect(mapPlaces(0)).toEqual({ bitmaps: 4096, records: 4096, size: 4096 });
-  expect(mapPlaces(1)).toEqual({ bitmaps: 4096, records: 8192, size: 8192 + 32 });
-  expect(mapPlaces(16384)).toEqual({ bitmaps: 4096, records: 8192, size: 8192 + 16384 * 32 });
+  const empty = { bitmaps: 4096, records: 4096, places: 4096, uses: 4096, size: 4096 };
+  expect(mapPlaces(0)).toEqual(empty);
+  expect(mapPlaces(1)).toEqual({
+    bitmaps: 4096,
+    records: 8192,
+    places: 8192 + 32,
+    uses: 8192 + 44,
+    size: 8192 + 48,
+  });
+  expect(mapPlaces(16384)).toMatchObject({ records: 8192, size: 8192 + 16384 * 48 });
   expect(mapPlaces(16385).records).toBe(12288);
 });
 
