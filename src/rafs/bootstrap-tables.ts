@@ -76,7 +76,10 @@ export function readBootstrapTables(bytes: Buffer, name: string): BootstrapTable
 
 function readSuperblock(bytes: Buffer, name: string): Superblock {
   if (isRafsV5(bytes))
-    throw new RafterError('UNSUPPORTED', `${name}: is a RAFS v5 bootstrap, where only one of RAFS v6 will do`);
+    throw new RafterError(
+      'UNSUPPORTED',
+      `${name}: is a RAFS v5 bootstrap, where only one of RAFS v6 will do`,
+    );
   if (bytes.length < BLOCK_SIZE) {
     throw new RafterError('MALFORMED', `${name}: ${bytes.length} bytes are too few for a RAFS v6 bootstrap`);
   }
