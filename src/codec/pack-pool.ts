@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import Tinypool from 'tinypool';
 import { type Compressor, DEFAULT_ZSTD_LEVEL } from './compressor.js';
@@ -48,6 +49,8 @@ export class PackPool {
     if (compressor === 'none') return { stored: raw, compressed: false };
     if (!isShared(raw)) throw new Error('a unit to pack must be in shared memory');
     const task: PackTask = { raw, compressor, level };
+    // Every unit that waits listens for the abort.
+    if (signal) setMaxListeners(0, signal);
     const size: number = await this.#pool.run(task, signal && { signal });
     return size === 0
       ? { stored: raw, compressed: false }

@@ -83,3 +83,18 @@ it('unpacks layers beside its other work', async () => {
   }
   expect((await packing).compressed).toBe(false);
 });
+
+it('lets many units wait for one signal without a warning', async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error) => warnings.push(warning);
+  process.on('warning', note);
+  try {
+    const { signal } = new AbortController();
+    const units = Array.from({ length: 30 }, () => sharedBuffer(1000));
+    await Promise.all(units.map((raw) => pool.pack(raw, { compressor: 'zstd', signal })));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(warnings).toEqual([]);
+  } finally {
+    process.off('warning', note);
+  }
+});
