@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errnoOf, RafterError } from '../errors.js';
-import { syncDirectory, TEMPORARY_SUFFIX } from './layout-files.js';
+import { syncDirectory, TEMPORARY_SUFFIX } from '../os/whole-file.js';
 import { encodeUstar, TAR_BLOCK } from './ustar.js';
 
 const FILE_MODE = 0o644;

@@ -1,7 +1,8 @@
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import * as v from 'valibot';
 import { errnoOf, RafterError } from '../errors.js';
+import { writeWholeFile } from '../os/whole-file.js';
 import { algorithmOf, type Descriptor, type Digest, descriptorSchema, hexOf } from './descriptor.js';
 import { checkShape, type JsonObject, parseJsonObject } from './json.js';
 import { MAX_MANIFEST_SIZE } from './manifest.js';
@@ -12,8 +13,6 @@ import { quoted } from './printable.js';
 export const LAYOUT_MARKER = 'oci-layout';
 export const LAYOUT_INDEX = 'index.json';
 const LAYOUT_VERSION = '1.0.0';
-/** End of the passing name of a file that is being written. */
-export const TEMPORARY_SUFFIX = '.tmp';
 
 /** Most bytes of the `oci-layout` file. */
 export const MAX_MARKER_SIZE = 4096;
@@ -56,13 +55,13 @@ export async function writeLayoutIndex(
   previous: LayoutIndex | undefined,
 ): Promise<void> {
   const content = { schemaVersion: 2, mediaType: OCI_INDEX, ...previous?.raw, manifests };
-  await writeDurably(join(root, LAYOUT_INDEX), Buffer.from(JSON.stringify(content)));
+  await writeWholeFile(join(root, LAYOUT_INDEX), JSON.stringify(content), { mode: 0o644, durable: true });
 }
 
 /** Writes the file that marks a directory as an OCI layout. */
 export async function writeLayoutMarker(root: string): Promise<void> {
   const content = JSON.stringify({ imageLayoutVersion: LAYOUT_VERSION });
-  await writeDurably(join(root, LAYOUT_MARKER), Buffer.from(content));
+  await writeWholeFile(join(root, LAYOUT_MARKER), content, { mode: 0o644, durable: true });
 }
 
 /** Checks the `oci-layout` file if there is one: UNSUPPORTED for another major version, MALFORMED if it is not JSON. */
@@ -86,34 +85,5 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
     throw error;
-  }
-}
-
-/** Writes `bytes` as `path`: whole and on disk when this returns, or not at all. */
-async function writeDurably(path: string, bytes: Buffer): Promise<void> {
-  const temporary = `${path}.${process.pid}${TEMPORARY_SUFFIX}`;
-  try {
-    const handle = await open(temporary, 'w', 0o644);
-    try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-  await syncDirectory(dirname(path));
-}
-
-/** Puts a directory's entries on disk, so that renames into it outlast a crash. */
-export async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errnoOf, RafterError } from '../errors.js';
+import { syncDirectory, TEMPORARY_SUFFIX } from '../os/whole-file.js';
 import { type BlobDigest, blobDigest } from './blob-digest.js';
 import { type Descriptor, type Digest, hexOf } from './descriptor.js';
 import { withDirectoryLock } from './file-lock.js';
@@ -11,8 +12,6 @@ import {
   LAYOUT_INDEX,
   LAYOUT_MARKER,
   readLayoutIndex,
-  syncDirectory,
-  TEMPORARY_SUFFIX,
   writeLayoutIndex,
   writeLayoutMarker,
 } from './layout-files.js';

@@ -1,9 +1,10 @@
-import { open, readFile, rename } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { FUSE_TYPE } from '../fuse/mount-options.js';
 import { unmountFuse } from '../fuse/unmount.js';
 import { EROFS_TYPE } from '../os/mount-erofs.js';
 import { findMount, type MountEntry } from '../os/mountinfo.js';
+import { writeWholeFile } from '../os/whole-file.js';
 import type { DaemonLog } from './daemon-log.js';
 
 /** A mount as the state file remembers it. Nothing secret is in here. */
@@ -21,15 +22,8 @@ export type MountRecord = v.InferOutput<typeof recordSchema>;
 
 /** Writes what is mounted now, whole. */
 export async function writeMountState(path: string, mounts: MountRecord[]): Promise<void> {
-  const temporary = `${path}.tmp`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(`${JSON.stringify({ bootId: await bootId(), mounts })}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
+  const text = `${JSON.stringify({ bootId: await bootId(), mounts })}\n`;
+  await writeWholeFile(path, text, { mode: 0o600 });
 }
 
 /**

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, open, realpath, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { mkdir, realpath } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { errnoOf, messageOf, RafterError } from '../errors.js';
 import { withDirectoryLock } from '../image/file-lock.js';
+import { writeWholeFile } from '../os/whole-file.js';
 import { type AuthFile, readAuthFile, TOKEN_USER } from './auth-file.js';
 import { hostKeys, hostNames } from './auth-keys.js';
 import { askCredentialHelper, eraseFromHelper, storeInHelper } from './credential-helper.js';
@@ -89,29 +89,15 @@ async function changeFile<T>(
     const target = await realpath(path).catch(() => path);
     return await withDirectoryLock(dirname(target), async () => {
       const { file, result } = await change((await readAuthFile(target)) ?? {});
-      if (file !== undefined) await replaceFile(target, `${JSON.stringify(file, undefined, '\t')}\n`);
+      if (file !== undefined) {
+        const text = `${JSON.stringify(file, undefined, '\t')}\n`;
+        await writeWholeFile(target, text, { mode: 0o600 });
+      }
       return result;
     });
   } catch (error) {
     if (error instanceof RafterError) throw error;
     const code = ['EACCES', 'EPERM', 'EROFS'].includes(errnoOf(error) ?? '') ? 'DENIED' : 'FAILED';
     throw new RafterError(code, `${path}: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`);
-  try {
-    const handle = await open(temporary, 'wx', 0o600);
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
   }
 }

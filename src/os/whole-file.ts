@@ -1,0 +1,48 @@
+import { randomBytes } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** Ends the names of files that are not finished; what looks for leftovers goes by it. */
+export const TEMPORARY_SUFFIX = '.tmp';
+
+export interface WholeFileOptions {
+  /** Permission bits of the file. */
+  mode: number;
+  /** Also makes the name durable, not only the content: after a crash of the machine the file is there. */
+  durable?: boolean;
+}
+
+/** Writes `content` as `path`, in place of what was there: whole and on the disk when this returns, or not at all. */
+export async function writeWholeFile(
+  path: string,
+  content: string | Buffer,
+  { mode, durable = false }: WholeFileOptions,
+): Promise<void> {
+  // A name of its own: of two writers at once each leaves a whole file.
+  const unique = `${process.pid}-${randomBytes(4).toString('hex')}`;
+  const temporary = `${path}.${unique}${TEMPORARY_SUFFIX}`;
+  try {
+    const handle = await open(temporary, 'wx', mode);
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  if (durable) await syncDirectory(dirname(path));
+}
+
+/** Waits until the names in `directory` are on the disk. */
+export async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
