@@ -76,13 +76,16 @@ export function verifyBytes(
 
 /** Throws DIGEST_MISMATCH unless the hash of `bytes` is `expected`. */
 export function verifyDigest(bytes: Buffer, expected: Digest, name: string): void {
-  const actual = hasherFor(expected).update(bytes).digest('hex');
-  if (actual !== hexOf(expected)) {
-    throw new RafterError(
-      'DIGEST_MISMATCH',
-      `${name}: bytes have digest ${algorithmOf(expected)}:${actual}, expected ${expected}`,
-    );
-  }
+  checkHex(hasherFor(expected).update(bytes).digest('hex'), expected, name);
+}
+
+/** Throws DIGEST_MISMATCH unless `hex`, the hash of the bytes that `name` calls, is that of `expected`. */
+export function checkHex(hex: string, expected: Digest, name: string): void {
+  if (hex === hexOf(expected)) return;
+  throw new RafterError(
+    'DIGEST_MISMATCH',
+    `${name}: bytes have digest ${algorithmOf(expected)}:${hex}, expected ${expected}`,
+  );
 }
 
 /** Go programs write `null` for an empty list or map; it means the same as an absent member. */

@@ -1,6 +1,6 @@
 import { pipeline, type Readable, Transform } from 'node:stream';
 import { RafterError } from '../errors.js';
-import { algorithmOf, type Descriptor, hasherFor, hexOf } from './descriptor.js';
+import { checkHex, type Descriptor, hasherFor } from './descriptor.js';
 import type { OpenBlobOptions } from './source.js';
 
 /**
@@ -35,15 +35,12 @@ export function verifiedStream(
         done(new RafterError('TRUNCATED', `${name}: ends after ${seen} of ${expected.size} bytes`));
         return;
       }
-      const actual = hash?.digest('hex') ?? hexOf(expected.digest);
-      if (actual === hexOf(expected.digest)) return done();
-      const algorithm = algorithmOf(expected.digest);
-      done(
-        new RafterError(
-          'DIGEST_MISMATCH',
-          `${name}: bytes have digest ${algorithm}:${actual}, expected ${expected.digest}`,
-        ),
-      );
+      try {
+        if (hash !== undefined) checkHex(hash.digest('hex'), expected.digest, name);
+      } catch (error) {
+        return done(error as RafterError);
+      }
+      done();
     },
   });
   const stop = () => check.destroy(interrupted(name));

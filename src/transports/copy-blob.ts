@@ -1,14 +1,17 @@
-import type { Descriptor } from '../image/descriptor.js';
+import type { HashThread } from '../codec/hash-thread.js';
+import { algorithmOf, checkHex, type Descriptor } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
-import type { ImageTarget } from '../image/target.js';
+import type { BlobWriter, ImageTarget } from '../image/target.js';
 
-/** Bytes written at once: a socket gives 64 KiB, and each write costs as much as hashing that. */
-const WRITE_SIZE = 512 << 10;
+/** Bytes from which on a blob is hashed in another thread. */
+const THREAD_FROM = 2 << 20;
 
 export interface CopyBlobOptions {
   signal: AbortSignal;
   /** Hears of bytes on their way, each once. */
   onBytes(count: number): void;
+  /** The thread that hashes large blobs. */
+  hashThread(): HashThread;
 }
 
 /**
@@ -23,15 +26,14 @@ export async function copyBlob(
 ): Promise<boolean> {
   const { signal, onBytes } = options;
   if (target.putBlob !== undefined) return target.putBlob(blob, source, { signal, onBytes });
-  const stream = await source.openBlob(blob, signal);
+  const isLarge = blob.size >= THREAD_FROM;
+  const stream = await source.openBlob(blob, signal, { isDigestCheckedLater: isLarge });
   try {
-    // The stream is verified and ends with an error otherwise, so the target need not hash it again.
+    // Whoever writes here verifies the bytes, so the target need not hash them again.
     const writer = await target.createBlob(signal, { digestGiven: true });
     try {
-      for await (const piece of gathered(stream as AsyncIterable<Buffer>)) {
-        await writer.write(piece);
-        onBytes(piece.length);
-      }
+      if (isLarge) await writeHashed(stream, { writer, blob, name: source.name, options });
+      else await writeAll(stream, writer, options);
       await writer.commit(blob.digest);
       return true;
     } finally {
@@ -42,17 +44,58 @@ export async function copyBlob(
   }
 }
 
-/** The same bytes in larger pieces. */
-async function* gathered(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let pieces: Buffer[] = [];
-  let size = 0;
-  for await (const piece of source) {
-    pieces.push(piece);
-    size += piece.length;
-    if (size < WRITE_SIZE) continue;
-    yield Buffer.concat(pieces, size);
-    pieces = [];
-    size = 0;
+async function writeAll(
+  stream: AsyncIterable<Buffer>,
+  writer: BlobWriter,
+  { onBytes }: CopyBlobOptions,
+): Promise<void> {
+  for await (const piece of stream) {
+    await writer.write(piece);
+    onBytes(piece.length);
   }
-  if (size > 0) yield Buffer.concat(pieces, size);
+}
+
+interface Hashed {
+  writer: BlobWriter;
+  blob: Descriptor;
+  name: string;
+  options: CopyBlobOptions;
+}
+
+/** Writes in large pieces, while the thread hashes them and the next ones come. DIGEST_MISMATCH if it is another blob. */
+async function writeHashed(
+  stream: AsyncIterable<Buffer>,
+  { writer, blob, name, options: { onBytes, hashThread } }: Hashed,
+): Promise<void> {
+  const hash = hashThread().begin(algorithmOf(blob.digest));
+  let writing: Promise<void> = Promise.resolve();
+  let room = await hash.room();
+  let used = 0;
+  const flush = async () => {
+    await writing;
+    const size = used;
+    writing = writer.write(room.subarray(0, size)).then(() => onBytes(size));
+    // `flush` or the end hear of it.
+    writing.catch(() => {});
+    hash.add(size, writing);
+    used = 0;
+    room = await hash.room();
+  };
+  try {
+    for await (const piece of stream) {
+      for (let at = 0; at < piece.length; ) {
+        const copied = piece.copy(room, used, at);
+        at += copied;
+        used += copied;
+        if (used === room.length) await flush();
+      }
+    }
+    if (used > 0) await flush();
+    await writing;
+    checkHex(await hash.digest(), blob.digest, `${name}@${blob.digest}`);
+  } finally {
+    hash.close();
+    // Nothing may be written after the writer was given up.
+    await writing.catch(() => {});
+  }
 }

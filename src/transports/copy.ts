@@ -1,4 +1,5 @@
 import pLimit from 'p-limit';
+import { HashThread } from '../codec/hash-thread.js';
 import { RafterError } from '../errors.js';
 import { algorithmOf, type Descriptor, type Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
@@ -238,6 +239,11 @@ async function copyBlobs(
     done += bytes;
     onProgress?.({ done, total });
   };
+  let thread: HashThread | undefined;
+  const hashThread = () => {
+    thread ??= new HashThread();
+    return thread;
+  };
   const copyOne = async (blob: Descriptor) => {
     if (await target.hasBlob(blob, signal)) {
       summary.skippedBlobs++;
@@ -250,7 +256,7 @@ async function copyBlobs(
       sent += count;
       advance(count);
     };
-    if (await copyBlob(source, target, blob, { signal, onBytes })) {
+    if (await copyBlob(source, target, blob, { signal, onBytes, hashThread })) {
       summary.copiedBlobs++;
       summary.copiedBytes += blob.size;
     } else {
@@ -274,6 +280,7 @@ async function copyBlobs(
       }),
     ),
   );
+  await thread?.close();
   if (failure !== undefined) throw failure;
   return summary;
 }
