@@ -3,7 +3,7 @@ import type { PackedUnit, PackPool } from '../codec/pack-pool.js';
 import type { BlobBuilder, ChunkInput } from '../rafs/blob-builder.js';
 import type { Chunk, FileInode } from '../rafs/tree.js';
 import { ByteArena } from './byte-arena.js';
-import { ChunkBuffers } from './chunk-buffers.js';
+import type { PackBuffers } from './chunk-buffers.js';
 import { type ChunkIndex, type FoundIn, PendingChunk } from './chunk-index.js';
 import { cutChunks } from './chunker.js';
 import type { CheckedOptions } from './options.js';
@@ -58,8 +58,6 @@ export class BlobPacker {
     batches: 0,
   };
   readonly #window: OrderedWindow;
-  readonly #chunkBuffers: ChunkBuffers;
-  readonly #batchBuffers: ChunkBuffers;
   readonly #digests = new ByteArena();
   readonly #context: PackContext;
   #batch: { bytes: Buffer; used: number; members: Member[] } | undefined;
@@ -70,8 +68,6 @@ export class BlobPacker {
     const { chunkSize, batchSize, jobs } = context.options;
     const wanted = jobs * UNITS_PER_THREAD * Math.max(chunkSize, batchSize);
     this.#window = new OrderedWindow(Math.min(wanted, MAX_WINDOW_SIZE));
-    this.#chunkBuffers = new ChunkBuffers(chunkSize);
-    this.#batchBuffers = new ChunkBuffers(batchSize);
   }
 
   /**
@@ -89,7 +85,8 @@ export class BlobPacker {
   }
 
   async #addPieces(inode: FileInode, body: AsyncIterable<Buffer>): Promise<void> {
-    const cut = { chunkSize: this.#context.options.chunkSize, buffers: this.#chunkBuffers };
+    const { options, buffers } = this.#context;
+    const cut = { chunkSize: options.chunkSize, buffers: buffers.chunks };
     let at = 0;
     for await (const raw of cutChunks(body, inode.size, cut)) await this.#addChunk(inode, at++, raw);
   }
@@ -100,10 +97,10 @@ export class BlobPacker {
     const pending = index.claim(input, inode.chunks, at);
     if (!(pending instanceof PendingChunk)) {
       this.#count(pending, raw.length);
-      this.#chunkBuffers.give(raw);
+      this.#context.buffers.chunks.give(raw);
       return undefined;
     }
-    input.digest = this.#digests.keep(input.digest);
+    input.digest = pending.digest = this.#digests.keep(input.digest);
     const isMember = inode.size < options.chunkSize && inode.size <= options.batchSize;
     return isMember ? this.#addMember({ input, pending }, raw) : this.#addAlone({ input, pending }, raw);
   }
@@ -130,8 +127,8 @@ export class BlobPacker {
 
   async #addAlone({ pending, input }: Member, bytes: Buffer): Promise<void> {
     let raw = bytes;
-    if (!this.#chunkBuffers.owns(bytes) && !this.#batchBuffers.owns(bytes)) {
-      raw = this.#chunkBuffers.take().subarray(0, bytes.length);
+    if (!this.#context.buffers.chunks.owns(bytes) && !this.#context.buffers.batches.owns(bytes)) {
+      raw = this.#context.buffers.chunks.take().subarray(0, bytes.length);
       bytes.copy(raw);
     }
     await this.#pack(raw, async (unit) => {
@@ -146,9 +143,9 @@ export class BlobPacker {
     if (this.#batch && this.#batch.used + raw.length > batchSize) {
       return this.#closeBatch().then(() => this.#addMember(member, raw));
     }
-    this.#batch ??= { bytes: this.#batchBuffers.take(), used: 0, members: [] };
+    this.#batch ??= { bytes: this.#context.buffers.batches.take(), used: 0, members: [] };
     raw.copy(this.#batch.bytes, this.#batch.used);
-    this.#chunkBuffers.give(raw);
+    this.#context.buffers.chunks.give(raw);
     this.#batch.used += raw.length;
     this.#batch.members.push(member);
     return undefined;
@@ -178,8 +175,8 @@ export class BlobPacker {
     const work = () => pool.pack(raw, { compressor, level, ...(signal && { signal }) });
     return this.#window.add(raw.buffer.byteLength, work, async (unit) => {
       await use(unit);
-      this.#chunkBuffers.give(raw);
-      this.#batchBuffers.give(raw);
+      this.#context.buffers.chunks.give(raw);
+      this.#context.buffers.batches.give(raw);
     });
   }
 
@@ -203,6 +200,8 @@ export interface PackContext {
   pool: PackPool;
   /** The chunks of all layers of the image. */
   index: ChunkIndex;
+  /** Memory for what is on its way to the blob; one packer after the other may use it. */
+  buffers: PackBuffers;
   options: CheckedOptions;
   /** Appends to the blob. */
   write(bytes: Buffer): Promise<void>;

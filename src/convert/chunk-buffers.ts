@@ -31,3 +31,14 @@ export class ChunkBuffers {
     if (buffer && this.#lent.delete(bytes.buffer)) this.#free.push(buffer);
   }
 }
+
+/** Buffers for chunks and for batches. */
+export interface PackBuffers {
+  chunks: ChunkBuffers;
+  batches: ChunkBuffers;
+}
+
+/** The buffers of one image: those that a layer leaves free are the next one's. Sizes in bytes. */
+export function packBuffers({ chunkSize, batchSize }: { chunkSize: number; batchSize: number }): PackBuffers {
+  return { chunks: new ChunkBuffers(chunkSize), batches: new ChunkBuffers(batchSize) };
+}

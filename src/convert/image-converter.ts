@@ -9,6 +9,7 @@ import { buildBootstrap } from '../rafs/bootstrap-builder.js';
 import type { TreeNode } from '../rafs/tree.js';
 import { copyMissingBlobs } from '../transports/copy.js';
 import { BackgroundWork } from './background-work.js';
+import { packBuffers } from './chunk-buffers.js';
 import { ChunkDictionary, type DictionaryBlob } from './chunk-dictionary.js';
 import { ChunkIndex } from './chunk-index.js';
 import type { LayerCache } from './layer-cache.js';
@@ -92,7 +93,8 @@ async function convertAndStore(
   const platform = formatPlatform(image.entry.platform!);
   const dictionary = await ChunkDictionary.read(context.dictionaries, { ...options, platform });
   const index = new ChunkIndex(dictionary);
-  const shared = { source, target, root, index, storing, pool, options, losses };
+  const buffers = packBuffers(options);
+  const shared = { source, target, root, index, buffers, storing, pool, options, losses };
   const convertLayer = createLayerConverter(shared, { cache: context.cache, dictionary });
   const results: LayerResult[] = [];
   const layers: LayerSummary[] = [];
@@ -121,6 +123,7 @@ async function convertAndStore(
   } finally {
     ahead.close();
   }
+  index.clear();
   clock.lap('layers');
 
   const bootstrap = await storeBootstrap(target, { root, layers: results, dictionary }, options);

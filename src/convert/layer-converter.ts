@@ -7,6 +7,7 @@ import { BlobBuilder } from '../rafs/blob-builder.js';
 import type { BlobRef, FileInode, TreeNode } from '../rafs/tree.js';
 import type { BackgroundWork } from './background-work.js';
 import { BlobPacker, type PackStats } from './blob-packer.js';
+import type { PackBuffers } from './chunk-buffers.js';
 import type { ChunkIndex } from './chunk-index.js';
 import type { LayerTar, SourceLayer } from './layer-tar.js';
 import type { Losses } from './losses.js';
@@ -22,6 +23,7 @@ export interface ImageUnderConstruction {
   /** All layers so far; each layer is applied to it. */
   root: TreeNode;
   index: ChunkIndex;
+  buffers: PackBuffers;
   /** Stores a finished blob while the next layer is converted. */
   storing: BackgroundWork;
   pool: PackPool;
@@ -70,6 +72,7 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
     builder,
     pool: image.pool,
     index: image.index,
+    buffers: image.buffers,
     options,
     write: (bytes) => output.write(bytes),
   });
