@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { setFlagsFromString } from 'node:v8';
 import type { buildConnector, Dispatcher, Pool, ProxyAgent } from 'undici';
 
 /**
@@ -6,6 +7,10 @@ import type { buildConnector, Dispatcher, Pool, ProxyAgent } from 'undici';
  * WebSocket, which takes longer than all else that a short command does. These files are no public interface: the version is pinned,
  * and a test compares them with what the main file exports.
  */
+// undici's parser of HTTP is WebAssembly. V8 would compile it a second time, optimized, which needs 30 MB and more CPU time than the
+// parser itself has to do in a transfer of gigabytes: bodies pass it in one step.
+setFlagsFromString('--liftoff-only');
+
 const require = createRequire(import.meta.url);
 
 type Undici = typeof import('undici');
