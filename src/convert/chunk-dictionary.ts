@@ -85,10 +85,9 @@ export class ChunkDictionary {
     );
   }
 
-  /** Its blobs that a bootstrap refers to, in the order of the bootstrap's blob table. */
-  usedBy(bootstrap: Buffer): DictionaryBlob[] {
-    const used = readBootstrapTables(bootstrap, 'the new bootstrap').blobs;
-    return used.flatMap(({ id }) => this.blobs.filter(({ ref }) => ref.id === id));
+  /** Its blobs among those with the given ids, in their order. */
+  withIds(ids: readonly string[]): DictionaryBlob[] {
+    return ids.flatMap((id) => this.blobs.filter(({ ref }) => ref.id === id));
   }
 
   async #add(source: ImageSource, options: DictionaryOptions): Promise<void> {

@@ -5,7 +5,7 @@ import { buildNydusManifest } from '../image/nydus-manifest.js';
 import { formatPlatform } from '../image/platform.js';
 import type { ImageSource } from '../image/source.js';
 import type { ImageTarget } from '../image/target.js';
-import { buildBootstrap } from '../rafs/bootstrap-builder.js';
+import { encodeBootstrap } from '../rafs/bootstrap-builder.js';
 import type { TreeNode } from '../rafs/tree.js';
 import { copyMissingBlobs } from '../transports/copy.js';
 import { BackgroundWork } from './background-work.js';
@@ -168,7 +168,7 @@ async function storeBootstrap(
   { chunkSize, compressor, digester, prefetch, signal }: CheckedOptions,
 ) {
   const blobs = layers.flatMap(({ blob }) => (blob ? [blob] : []));
-  const bootstrap = buildBootstrap({
+  const bootstrap = encodeBootstrap({
     root,
     blobs: [...blobs, ...dictionary.blobs].map(({ ref }) => ref),
     chunkSize,
@@ -176,7 +176,7 @@ async function storeBootstrap(
     digester,
     prefetch: prefetch.map((path) => Buffer.from(path)),
   });
-  const dictionaryBlobs = dictionary.usedBy(bootstrap);
+  const dictionaryBlobs = dictionary.withIds(bootstrap.blobIds);
   const blobMetas = [
     ...blobs.map(({ digest, meta }) => ({ layerHex: hexOf(digest), bytes: meta })),
     ...dictionaryBlobs.flatMap(({ ref, meta }) => (meta ? [{ layerHex: ref.id!, bytes: meta }] : [])),
@@ -184,7 +184,7 @@ async function storeBootstrap(
   const { stored, result } = await storeBlob(target, signal, (write) =>
     writeBootstrapLayer({ bootstrap, blobMetas }, write),
   );
-  return { ...stored, ...result, rawSize: bootstrap.length, dictionaryBlobs };
+  return { ...stored, ...result, rawSize: bootstrap.size, dictionaryBlobs };
 }
 
 /** Brings to the target what it lacks of the dictionary's blobs. Bytes that were copied. */

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { decompressLayer } from '../codec/decompress-stream.js';
@@ -38,9 +38,15 @@ interface BlobMetaFile {
   bytes: Buffer;
 }
 
+/** A file that is made while it is written: `size` bytes in pieces, each good until the next one is asked for. */
+interface FileInPieces {
+  size: number;
+  pieces(): Iterable<Buffer>;
+}
+
 /** What a bootstrap layer is made of. */
 export interface BootstrapLayerContent {
-  bootstrap: Buffer;
+  bootstrap: Buffer | FileInPieces;
   /** In the order in which they are to stand. */
   blobMetas: readonly BlobMetaFile[];
 }
@@ -62,7 +68,8 @@ export async function writeBootstrapLayer(
     }
   }
   await pipeline(
-    Readable.from(hashed(), { highWaterMark: 1 }),
+    // Asks for the next piece when gzip is through with the one before, as that is larger than what may wait there.
+    hashed,
     createGzip({ level: GZIP_LEVEL, chunkSize: GZIP_PIECE_SIZE }),
     async (pieces: AsyncIterable<Buffer>) => {
       let isFirst = true;
@@ -87,15 +94,22 @@ export async function packBootstrapLayer(
 
 function* tarPieces({ bootstrap, blobMetas }: BootstrapLayerContent): Generator<Buffer> {
   yield encodeTarHeader({ name: DIRECTORY, type: 'dir', mode: 0o755, size: 0 });
-  yield* filePieces(`${DIRECTORY}/image.boot`, bootstrap);
-  for (const { layerHex, bytes } of blobMetas) yield* filePieces(`${DIRECTORY}/${layerHex}.blob.meta`, bytes);
+  yield* filePieces(`${DIRECTORY}/image.boot`, Buffer.isBuffer(bootstrap) ? inPieces(bootstrap) : bootstrap);
+  for (const { layerHex, bytes } of blobMetas)
+    yield* filePieces(`${DIRECTORY}/${layerHex}.blob.meta`, inPieces(bytes));
   yield Buffer.alloc(2 * TAR_BLOCK);
 }
 
-function* filePieces(name: string, bytes: Buffer): Generator<Buffer> {
-  yield encodeTarHeader({ name, type: 'file', mode: 0o444, size: bytes.length });
-  for (let at = 0; at < bytes.length; at += TAR_PIECE_SIZE) yield bytes.subarray(at, at + TAR_PIECE_SIZE);
-  yield Buffer.alloc(-bytes.length & (TAR_BLOCK - 1));
+function inPieces(bytes: Buffer): FileInPieces {
+  return { size: bytes.length, pieces: () => [bytes] };
+}
+
+function* filePieces(name: string, { size, pieces }: FileInPieces): Generator<Buffer> {
+  yield encodeTarHeader({ name, type: 'file', mode: 0o444, size });
+  for (const piece of pieces()) {
+    for (let at = 0; at < piece.length; at += TAR_PIECE_SIZE) yield piece.subarray(at, at + TAR_PIECE_SIZE);
+  }
+  yield Buffer.alloc(-size & (TAR_BLOCK - 1));
 }
 
 /** What a bootstrap layer holds. */

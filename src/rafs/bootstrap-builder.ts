@@ -3,7 +3,7 @@ import type { DigestAlgorithm } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import { BLOB_ENTRY_SIZE, encodeBlobEntry } from './blob-entry.js';
 import { BlobFeature, hasFeature } from './blob-features.js';
-import { collectChunks, encodeChunkTable } from './chunk-collector.js';
+import { chunkTablePieces, collectChunks } from './chunk-collector.js';
 import { CHUNK_TABLE_ENTRY_SIZE } from './chunk-table.js';
 import { DEVICE_SLOT_SIZE, DEVICE_TABLE_OFFSET, encodeDeviceSlot, mapDevices } from './device-slot.js';
 import { EXTENDED_OFFSET, encodeExtendedSuperblock } from './extended-superblock.js';
@@ -31,12 +31,31 @@ export interface BootstrapOptions {
   prefetch?: readonly Buffer[];
 }
 
+/** A bootstrap that is made while it is written. */
+export interface EncodedBootstrap {
+  /** Bytes of the pieces. */
+  size: number;
+  /** Ids of the blobs that it refers to, in the order of its blob table. */
+  blobIds: string[];
+  /** Its bytes. A piece is good until the next one is asked for. */
+  pieces(): Generator<Buffer>;
+}
+
+/** As `encodeBootstrap`, in one buffer. */
+export function buildBootstrap(options: BootstrapOptions): Buffer {
+  const { size, pieces } = encodeBootstrap(options);
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let at = 0;
+  for (const piece of pieces()) at += piece.copy(bytes, at);
+  return bytes;
+}
+
 /**
  * Makes a RAFS v6 bootstrap: an EROFS image whose devices are the decoded blobs. The same input gives the same bytes.
  * Throws LIMIT_EXCEEDED or UNSUPPORTED, naming the path, for what RAFS v6 cannot hold; USAGE for prefetch paths that are
  * not absolute.
  */
-export function buildBootstrap(options: BootstrapOptions): Buffer {
+export function encodeBootstrap(options: BootstrapOptions): EncodedBootstrap {
   const { root, chunkSize, prefetch = [] } = options;
   if (chunkSize < MIN_CHUNK_SIZE || chunkSize > MAX_CHUNK_SIZE || (chunkSize & (chunkSize - 1)) !== 0) {
     throw new Error(`a chunk size of ${chunkSize}`);
@@ -64,7 +83,9 @@ export function buildBootstrap(options: BootstrapOptions): Buffer {
   const chunkTable = alignUp(metaOffset + tree.size, BLOCK_SIZE);
   const chunkTableSize = chunks.chunks.length * CHUNK_TABLE_ENTRY_SIZE;
 
-  const bytes = Buffer.alloc(alignUp(chunkTable + chunkTableSize, BLOCK_SIZE));
+  const size = alignUp(chunkTable + chunkTableSize, BLOCK_SIZE);
+  // The chunk table, a good third of it all, follows piece by piece.
+  const bytes = Buffer.alloc(chunkTable);
   const deviceBlocks = entries.map((entry) => entry.uncompressedSize / BLOCK_SIZE);
   const superblock = rafsSuperblock({
     rootNid: tree.slots[0]!,
@@ -93,7 +114,7 @@ export function buildBootstrap(options: BootstrapOptions): Buffer {
     bytes,
     EXTENDED_OFFSET,
   );
-  const mapped = mapDevices(bytes.length, deviceBlocks, BLOCK_SIZE);
+  const mapped = mapDevices(size, deviceBlocks, BLOCK_SIZE);
   entries.forEach((entry, i) => {
     const slot = { tag: entry.id, blocks: deviceBlocks[i]!, mappedBlock: mapped[i]! };
     encodeDeviceSlot(slot, bytes, DEVICE_TABLE_OFFSET + i * DEVICE_SLOT_SIZE);
@@ -102,6 +123,13 @@ export function buildBootstrap(options: BootstrapOptions): Buffer {
   const prefetchNids = prefetched.map((i) => tree.slots[i]!);
   encodePrefetchTable(prefetchNids, bytes, blobTable + blobTableSize);
   writeInodes({ bytes, metaOffset, chunkSize, blobIndex }, tree);
-  encodeChunkTable(chunks, bytes, chunkTable);
-  return bytes;
+  return {
+    size,
+    blobIds: entries.map(({ id }) => id),
+    *pieces() {
+      yield bytes;
+      yield* chunkTablePieces(chunks);
+      yield Buffer.alloc(size - chunkTable - chunkTableSize);
+    },
+  };
 }

@@ -50,11 +50,16 @@ function listReferences(
   inodes: readonly Inode[],
   { count, chunkSize }: { count: number; chunkSize: number },
 ): References {
-  const chunks: Chunk[] = [];
+  // An array that grows is copied again and again.
+  const chunks = new Array<Chunk>(count);
   const fileOffsets = new Float64Array(count);
+  let at = 0;
   for (const inode of inodes) {
     if (inode.type !== 'file') continue;
-    for (const [k, chunk] of inode.chunks.entries()) fileOffsets[chunks.push(chunk) - 1] = k * chunkSize;
+    for (const [k, chunk] of inode.chunks.entries()) {
+      fileOffsets[at] = k * chunkSize;
+      chunks[at++] = chunk;
+    }
   }
   return { chunks, fileOffsets };
 }
@@ -89,26 +94,34 @@ function dropRepeated({ chunks, fileOffsets }: References, order: Uint32Array): 
   return { chunks: kept, fileOffsets: offsets };
 }
 
-/** Writes the chunk table at `offset` of `target`. */
-export function encodeChunkTable(collected: CollectedChunks, target: Buffer, offset: number): void {
-  const { chunks, fileOffsets, blobIndex } = collected;
-  for (const [i, chunk] of chunks.entries()) {
-    const { digest, flags, storedSize, size, storedOffset, decodedOffset, index, crc } = chunk;
-    encodeChunkTableEntry(
-      {
-        digest,
-        blobIndex: blobIndex.get(chunk.blob)!,
-        flags,
-        storedSize,
-        size,
-        storedOffset,
-        decodedOffset,
-        fileOffset: fileOffsets[i]!,
-        index,
-        crc,
-      },
-      target,
-      offset + i * CHUNK_TABLE_ENTRY_SIZE,
-    );
+/** Entries of the chunk table that are encoded at a time. */
+const PIECE_ENTRIES = 8192;
+
+/** The chunk table. A piece is good until the next one is asked for. */
+export function* chunkTablePieces({ chunks, fileOffsets, blobIndex }: CollectedChunks): Generator<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(Math.min(PIECE_ENTRIES, chunks.length) * CHUNK_TABLE_ENTRY_SIZE);
+  for (let from = 0; from < chunks.length; from += PIECE_ENTRIES) {
+    const end = Math.min(from + PIECE_ENTRIES, chunks.length);
+    for (let i = from; i < end; i++) {
+      const chunk = chunks[i]!;
+      const { digest, flags, storedSize, size, storedOffset, decodedOffset, index, crc } = chunk;
+      encodeChunkTableEntry(
+        {
+          digest,
+          blobIndex: blobIndex.get(chunk.blob)!,
+          flags,
+          storedSize,
+          size,
+          storedOffset,
+          decodedOffset,
+          fileOffset: fileOffsets[i]!,
+          index,
+          crc,
+        },
+        buffer,
+        (i - from) * CHUNK_TABLE_ENTRY_SIZE,
+      );
+    }
+    yield buffer.subarray(0, (end - from) * CHUNK_TABLE_ENTRY_SIZE);
   }
 }

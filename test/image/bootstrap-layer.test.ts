@@ -38,6 +38,25 @@ it('unpacks what nydusify packed, and packs the same tar again', async () => {
   expect(packed.diffId).toBe(diffId);
 });
 
+it('packs a file that is made piece by piece, in memory that is used again', async () => {
+  const bytes = randomBytes((2 << 20) + 70_001);
+  const memory = Buffer.alloc(700_000);
+  function* pieces(): Generator<Buffer> {
+    for (let at = 0; at < bytes.length; at += memory.length) {
+      const length = bytes.copy(memory, 0, at);
+      yield memory.subarray(0, length);
+      memory.fill(0);
+    }
+  }
+  const [whole, inPieces] = await Promise.all(
+    [bytes, { size: bytes.length, pieces }].map((bootstrap) =>
+      packBootstrapLayer({ bootstrap, blobMetas: [] }),
+    ),
+  );
+  expect(inPieces!.diffId).toBe(whole!.diffId);
+  expect(gunzipSync(inPieces!.bytes).equals(gunzipSync(whole!.bytes))).toBe(true);
+});
+
 it('makes the same bytes every time, without time or system in them, and ends right after the two zero blocks', async () => {
   const content = {
     bootstrap: randomBytes(5000),

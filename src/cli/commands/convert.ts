@@ -4,6 +4,7 @@ import type { ConvertSummary } from '../../convert/summary.js';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatDuration } from '../format.js';
+import { keepHeapSmall } from '../heap.js';
 import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { otherOptions, sideOptions, type TwoSidedOptions } from '../side-options.js';
@@ -77,6 +78,7 @@ async function convert(
   targetText: string,
   options: ConvertCliOptions,
 ): Promise<number> {
+  keepHeapSmall();
   const [{ convertImage }, { openSource, openTarget }, { parseReference }] = await Promise.all([
     import('../../convert/convert.js'),
     import('../../transports/open.js'),
