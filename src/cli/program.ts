@@ -10,6 +10,7 @@ type Define = (program: Command, setExitCode: (code: number) => void) => void;
 const COMMANDS: Record<string, () => Promise<Define>> = {
   convert: async () => (await import('./commands/convert.js')).defineConvert,
   copy: async () => (await import('./commands/copy.js')).defineCopy,
+  delete: async () => (await import('./commands/delete.js')).defineDelete,
   export: async () => (await import('./commands/export.js')).defineExport,
   check: async () => (await import('./commands/check.js')).defineCheck,
   inspect: async () => (await import('./commands/inspect.js')).defineInspect,
