@@ -1,4 +1,5 @@
 import type { BlobCache } from '../cache/blob-cache.js';
+import { loadNatives } from '../codec/natives.js';
 import { isRafterError, messageOf } from '../errors.js';
 import { DeviceServer } from '../fuse/device-server.js';
 import type { ActiveMount, HandOver } from './active-mount.js';
@@ -52,7 +53,11 @@ export function createDrivers(options: DriverOptions): Drivers {
   const { log, supervisor, onFailed } = options;
   let started: DeviceServer | undefined;
   const server = () => {
-    started ??= new DeviceServer(new URL('./fuse-reader.js', import.meta.url), onFailed);
+    if (started === undefined) {
+      // The reading thread sleeps in the kernel from now on.
+      loadNatives();
+      started = new DeviceServer(new URL('./fuse-reader.js', import.meta.url), onFailed);
+    }
     return started;
   };
   const erofs = createErofsDriver({ ...options, server, watcher: createMountWatcher() });
