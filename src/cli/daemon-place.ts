@@ -8,8 +8,12 @@ const IDLE_SECONDS = 60;
 /** Where the daemon of a command is, and how it is started if none runs. */
 export function daemonPlace({ options, signal }: CommandContext): DaemonPlace {
   const { runDir, dataRoot } = options;
+  return { runDir, dataRoot, command: daemonCommand({ runDir, dataRoot, idle: IDLE_SECONDS }), signal };
+}
+
+/** Program and arguments that run a daemon of this version, which ends after `idle` seconds without mounts; 0: never. */
+export function daemonCommand(options: { runDir: string; dataRoot: string; idle: number }): string[] {
   const rafter = fileURLToPath(new URL('../../bin/rafter', import.meta.url));
-  const directories = ['--run-dir', runDir, '--data-root', dataRoot];
-  const command = [process.execPath, rafter, 'daemon', 'run', ...directories];
-  return { runDir, dataRoot, command: [...command, '--idle', String(IDLE_SECONDS)], signal };
+  const directories = ['--run-dir', options.runDir, '--data-root', options.dataRoot];
+  return [process.execPath, rafter, 'daemon', 'run', ...directories, '--idle', String(options.idle)];
 }

@@ -43,6 +43,19 @@ interface Served {
 const { EIO } = constants.errno;
 const WAKE = Buffer.from(new BigUint64Array([1n]).buffer);
 
+let isFrozen = false;
+
+/**
+ * A report of Node.js on itself asks every thread for its part and waits, for ever where a thread runs no event loop, as the
+ * reading one. Loaders of native packages ask for a report just to learn which C library is there: they get this one.
+ */
+function freezeReport(): void {
+  if (isFrozen) return;
+  isFrozen = true;
+  const report = process.report.getReport();
+  process.report.getReport = () => report;
+}
+
 /**
  * Serves FUSE connections: a worker thread reads all their requests and answers what it can at once (`device-reader.ts`);
  * what has to wait, for the network mostly, is answered by this thread. One per process is enough for any number of mounts.
@@ -61,6 +74,7 @@ export class DeviceServer {
    * thread ends by an error: nothing is served any more then, and the process had better be replaced.
    */
   constructor(workerFile: string | URL, onFailed: (error: Error) => void) {
+    freezeReport();
     const workerData: ReaderData = { wakeFd: this.#wakeFd };
     this.#worker = new Worker(workerFile, { workerData, name: 'fuse reader', execArgv: [] });
     this.#worker.on('message', (message: FromReader) => this.#take(message));
@@ -92,6 +106,7 @@ export class DeviceServer {
   }
 
   async #close(): Promise<void> {
+    for (const served of this.#served.values()) served.alive = false;
     this.#tell({ kind: 'stop' });
     await this.#exited;
     closeSync(this.#wakeFd);
@@ -109,7 +124,7 @@ export class DeviceServer {
     if (message.kind === 'ended') this.#end(message.connection, served);
     else if (message.kind === 'error')
       served.onError?.(message.operation, message.node, new Error(message.message));
-    else this.#answer(served, Buffer.from(message.bytes.buffer));
+    else if (served.alive) this.#answer(served, Buffer.from(message.bytes.buffer));
   }
 
   #answer(served: Served, bytes: Buffer): void {

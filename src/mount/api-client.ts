@@ -3,11 +3,18 @@ import { json } from 'node:stream/consumers';
 import { type ErrorCode, errnoOf, messageOf, RafterError } from '../errors.js';
 import type { ApiError } from './api.js';
 
-/** No daemon answers, or the one that does is on its way out: what was asked did not happen. */
+/** No daemon answers, or the one that does is on its way out: what was asked did not happen, unless `wasWorking`. */
 export class DaemonGoneError extends RafterError {
-  constructor(message: string, cause?: unknown) {
+  /** It died before it answered: what was asked may have been done. */
+  readonly wasWorking: boolean;
+
+  constructor(
+    message: string,
+    { cause, wasWorking = false }: { cause?: unknown; wasWorking?: boolean } = {},
+  ) {
     super('UNAVAILABLE', message, { cause });
     this.name = 'DaemonGoneError';
+    this.wasWorking = wasWorking;
   }
 }
 
@@ -51,9 +58,9 @@ function callError(
 ): RafterError {
   if (signal?.aborted) return new RafterError('INTERRUPTED', 'interrupted', { cause: error });
   const errno = errnoOf(error);
-  // ECONNRESET: it died before it answered.
-  if (errno === 'ENOENT' || errno === 'ECONNREFUSED' || errno === 'ECONNRESET')
-    return new DaemonGoneError(`no daemon answers at ${socket}`, error);
+  const wasWorking = errno === 'ECONNRESET' || errno === 'EPIPE';
+  if (errno === 'ENOENT' || errno === 'ECONNREFUSED' || wasWorking)
+    return new DaemonGoneError(`no daemon answers at ${socket}`, { cause: error, wasWorking });
   if (errno === 'EACCES')
     return new RafterError('DENIED', `no right to speak to the daemon at ${socket}`, {
       cause: error,

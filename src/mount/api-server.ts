@@ -1,17 +1,24 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import * as v from 'valibot';
 import { type ErrorCode, isRafterError, messageOf, RafterError } from '../errors.js';
-import { type ApiError, type DaemonStatus, type MountRequest, mountRequestSchema } from './api.js';
+import { type ApiError, type DaemonStatus, mountRequestSchema, upgradeRequestSchema } from './api.js';
+import { answerCache } from './cache-routes.js';
+import type { CacheService } from './cache-service.js';
 import type { DaemonLog } from './daemon-log.js';
 import type { MountTable } from './mount-table.js';
 
 /** What the API can do. */
 export interface ApiActions {
   table: MountTable;
+  cache: CacheService;
   log: DaemonLog;
   status(): DaemonStatus;
   /** True when the daemon takes no more work. */
   stopping(): boolean;
+  /** True when another daemon takes over in a moment. */
+  upgrading(): boolean;
+  /** Has `command` take over when the answer has been sent. */
+  upgrade(command: string[]): void;
   /** Unmounts everything. The daemon ends when the answer has been sent. */
   shutdown(): Promise<void>;
   /** Called when a request begins (+1) and when it has been answered (-1). */
@@ -43,7 +50,10 @@ export function createApiServer(actions: ApiActions): Server {
     actions.onRequest(1);
     try {
       sendJson(response, 200, await answer(request, response, actions));
-    } catch (error) {
+    } catch (caught) {
+      // The next daemon can do what this one was interrupted at.
+      const again = actions.upgrading() && isRafterError(caught, 'INTERRUPTED');
+      const error = again ? new StoppingError() : caught;
       if (!isRafterError(error)) actions.log.error('a request failed', { url: request.url, error });
       sendError(response, error);
     } finally {
@@ -67,11 +77,19 @@ async function answer(
   if (route === 'GET /v1/mounts') return table.list();
   if (route === 'POST /v1/mounts') {
     const body = await readBody(request);
-    return table.mount(parseMountRequest(body), abortedWith(response));
+    return table.mount(parseRequest('mount', mountRequestSchema, body), abortedWith(response));
+  }
+  if (route === 'POST /v1/upgrade') {
+    actions.upgrade(parseRequest('upgrade', upgradeRequestSchema, await readBody(request)).command);
+    return {};
   }
   if (route === 'POST /v1/shutdown') {
     await actions.shutdown();
     return {};
+  }
+  if (pathname === '/v1/cache' || pathname.startsWith('/v1/cache/')) {
+    const body = () => readBody(request);
+    return answerCache(actions.cache, { route, body, signal: abortedWith(response) });
   }
   const force = searchParams.get('force') === 'true';
   if (route === 'DELETE /v1/mounts') {
@@ -84,18 +102,18 @@ async function answer(
   throw new RafterError('NOT_FOUND', `the daemon's API has no ${route}`);
 }
 
-function parseMountRequest(body: string): MountRequest {
+function parseRequest<T extends v.GenericSchema>(what: string, schema: T, body: string): v.InferOutput<T> {
   let json: unknown;
   try {
     json = JSON.parse(body);
   } catch {
     throw new RafterError('USAGE', 'the request body is not JSON');
   }
-  const parsed = v.safeParse(mountRequestSchema, json);
+  const parsed = v.safeParse(schema, json);
   if (parsed.success) return parsed.output;
   // The issue's own message may repeat what was given, which may be a password; the path never does.
-  const field = v.getDotPath(parsed.issues[0]) ?? 'request';
-  throw new RafterError('USAGE', `mount request: ${field} is missing, unknown or not what it should be`);
+  const field = v.getDotPath(parsed.issues[0]!) ?? 'request';
+  throw new RafterError('USAGE', `${what} request: ${field} is missing, unknown or not what it should be`);
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {

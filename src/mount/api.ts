@@ -10,6 +10,8 @@ import type { ErrorCode } from '../errors.js';
  *     POST   /v1/mounts        MountRequest    MountResult
  *     DELETE /v1/mounts/<id>[?force=true]      MountInfo of what was unmounted
  *     DELETE /v1/mounts?mountpoint=<path>[&force=true]
+ *     POST   /v1/upgrade       {command: [...]} {}; answers when the daemon is about to give its mounts to another one
+ *            /v1/cache...                      see `cache-api.ts`
  *     POST   /v1/shutdown                      {}; answers when everything is unmounted
  *
  * Every failure has a body of type ApiError.
@@ -29,6 +31,8 @@ export const mountRequestSchema = v.strictObject({
   driver: v.optional(v.picklist(['auto', 'erofs', 'fuse'])),
   /** How the driver `fuse` speaks to the kernel; default `device` where this daemon may, else `libfuse`. */
   transport: v.optional(v.picklist(['device', 'libfuse'])),
+  /** Chosen by the client: the same request, sent again because the daemon died, mounts once. */
+  requestId: v.optional(text(64)),
   /** How to reach the registry. File names must be absolute. Never written anywhere. */
   access: v.optional(
     v.strictObject({
@@ -43,6 +47,11 @@ export const mountRequestSchema = v.strictObject({
 });
 
 export type MountRequest = v.InferOutput<typeof mountRequestSchema>;
+
+export const upgradeRequestSchema = v.strictObject({
+  /** Program, an absolute path, and arguments that run a daemon for the same directories. */
+  command: v.pipe(v.array(text(4096)), v.minLength(1), v.maxLength(64)),
+});
 
 /** What one mount has read so far. */
 export interface MountStats {
@@ -88,6 +97,8 @@ export interface DaemonStatus {
   /** The process that starts the daemon again when it dies; missing where there is none. */
   supervisorPid?: number;
   version: string;
+  /** Why it was started: `restart` after the death of another one, `failed upgrade` if a newer one did not come up. */
+  startReason: 'start' | 'restart' | 'upgrade' | 'failed upgrade';
   /** ISO 8601, UTC. */
   startedAt: string;
   runDir: string;

@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -59,24 +60,25 @@ export function createBlobService(
       log.error('a reader got EIO', { operation, file: join(mountpoint, directory.nameOf(node)), error }),
   };
 
-  function started(made: DeviceMount): void {
+  async function started(made: DeviceMount): Promise<void> {
     mount = made;
     for (const update of waiting.splice(0)) made.update(update);
-    supervisor.keep(DESCRIPTOR, made.connection.fd);
+    // Only what is held survives: the kernel must not open a file before.
+    await supervisor.keep(DESCRIPTOR, made.connection.fd);
   }
 
   async function start(): Promise<void> {
     // A dead daemon's may be there, which nobody can look into any more.
     while ((await findMount(mountpoint))?.type === FUSE_TYPE) await unmountFuse(mountpoint, { detach: true });
     await mkdir(mountpoint, { recursive: true, mode: 0o700 });
-    started(mountOverDevice(mountpoint, server(), options));
+    await started(mountOverDevice(mountpoint, server(), options));
   }
 
   return {
     directory,
 
     start() {
-      if (mount !== undefined) return Promise.resolve();
+      if (mount !== undefined && starting === undefined) return Promise.resolve();
       starting ??= start().finally(() => {
         starting = undefined;
       });
@@ -97,10 +99,13 @@ export function createBlobService(
       const fd = supervisor.inheritance.descriptors[DESCRIPTOR];
       if (fd === undefined) return;
       if (adopted !== undefined) {
-        started(resumeOverDevice({ fd, negotiated: adopted }, mountpoint, { server: server(), options }));
+        await started(
+          resumeOverDevice({ fd, negotiated: adopted }, mountpoint, { server: server(), options }),
+        );
         return;
       }
       supervisor.drop(DESCRIPTOR);
+      closeSync(fd);
       await unmountFuse(mountpoint, { detach: true }).catch(() => {});
     },
 

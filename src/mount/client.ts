@@ -1,6 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, RafterError } from '../errors.js';
+import { errnoOf, isRafterError, RafterError } from '../errors.js';
 import { FUSE_TYPE } from '../fuse/mount-options.js';
 import { unmountFuse } from '../fuse/unmount.js';
 import { formatReference, parseReference } from '../image/reference.js';
@@ -16,6 +17,8 @@ import { type DaemonPlace, ensureDaemon } from './start-daemon.js';
 const MAX_STARTS = 5;
 /** Closing caches waits for the disk. */
 const SHUTDOWN_DEADLINE = 60_000;
+/** The new daemon may try for 20 s before the old one comes back. */
+const UPGRADE_DEADLINE = 60_000;
 const POLL = 20;
 /** How long a daemon may take to come back after a crash. */
 const RESTART_PATIENCE = 15_000;
@@ -32,14 +35,18 @@ interface SocketPlace {
  * Throws what the daemon throws (see `MountTable.mount`) and what `ensureDaemon` throws.
  */
 export async function mountImage(place: DaemonPlace, request: MountRequest): Promise<MountResult> {
-  const body = absolutePaths(request);
+  // One that died may have mounted it and not said so; its successor knows that by the id.
+  const body = { ...absolutePaths(request), requestId: randomUUID() };
   const { socket } = runFiles(place.runDir);
+  const end = Date.now() + RESTART_PATIENCE;
   for (let starts = 1; ; starts++) {
     await ensureDaemon(place);
     try {
       return await callDaemon<MountResult>(socket, 'POST /v1/mounts', { body, signal: place.signal });
     } catch (error) {
-      if (!(error instanceof DaemonGoneError) || starts >= MAX_STARTS) throw error;
+      if (!(error instanceof DaemonGoneError)) throw error;
+      const restarting = hasSupervisor(place.runDir) && Date.now() < end;
+      if (!restarting && starts >= MAX_STARTS) throw error;
     }
   }
 }
@@ -60,7 +67,11 @@ export async function unmountImage(
   });
   const id = 'id' in which ? `/${encodeURIComponent(which.id)}` : '';
   try {
-    await callPatiently<MountInfo>(place, `DELETE /v1/mounts${id}?${query}`);
+    await callPatiently<MountInfo>(place, `DELETE /v1/mounts${id}?${query}`, (error, lost) => {
+      // The one that died had done it.
+      if (lost && isRafterError(error, 'NOT_FOUND')) return;
+      throw error;
+    });
   } catch (error) {
     if (!(error instanceof DaemonGoneError)) throw error;
     if ('id' in which) throw new RafterError('NOT_FOUND', `no daemon runs, so there is no mount ${which.id}`);
@@ -120,18 +131,26 @@ async function callIfRunning<T>(
   }
 }
 
-/** Asks the daemon; waits for one that is just being started again by its supervisor. Throws DaemonGoneError if none runs. */
+/**
+ * Asks the daemon; waits for one that is just being started again by its supervisor, and asks that. Other errors go to
+ * `onError`, with whether an earlier daemon died while it worked on the same request. Throws DaemonGoneError if none runs.
+ */
 async function callPatiently<T>(
   { runDir, signal }: SocketPlace,
   route: Parameters<typeof callDaemon>[1],
-): Promise<T> {
+  onError: (error: unknown, lost: boolean) => T | undefined = (error) => {
+    throw error;
+  },
+): Promise<T | undefined> {
   const { socket } = runFiles(runDir);
+  let lost = false;
   for (const end = Date.now() + RESTART_PATIENCE; ; await sleep(POLL)) {
     try {
       return await callDaemon<T>(socket, route, { signal });
     } catch (error) {
-      const restarting = error instanceof DaemonGoneError && hasSupervisor(runDir);
-      if (!restarting || signal?.aborted || Date.now() > end) throw error;
+      if (!(error instanceof DaemonGoneError)) return onError(error, lost);
+      lost ||= error.wasWorking;
+      if (!hasSupervisor(runDir) || signal?.aborted || Date.now() > end) throw error;
     }
   }
 }
@@ -142,6 +161,33 @@ async function unmountLeftover(path: string, stateFile: string): Promise<void> {
   if (!known && (await findMount(mountpoint))?.type !== FUSE_TYPE)
     throw new RafterError('NOT_FOUND', `no image is mounted at ${path}`);
   await unmountFuse(mountpoint, { detach: true });
+}
+
+/**
+ * Has the daemon replaced by the one that `command`, program and arguments, runs; its mounts stay and their readers only wait.
+ * Returns the status of the new one. Throws NOT_FOUND if none runs, FAILED if the new one did not come up: then the old one is back.
+ */
+export async function upgradeDaemon(
+  place: SocketPlace,
+  command: string[],
+  { deadline = UPGRADE_DEADLINE }: { deadline?: number } = {},
+): Promise<DaemonStatus> {
+  const before = await daemonStatus(place);
+  if (before === undefined) throw new RafterError('NOT_FOUND', `no daemon runs for ${place.runDir}`);
+  const { socket, log } = runFiles(place.runDir);
+  await callDaemon(socket, 'POST /v1/upgrade', { body: { command }, signal: place.signal });
+  for (const end = Date.now() + deadline; ; await sleep(POLL)) {
+    const status = await daemonStatus(place);
+    if (status !== undefined && status.pid !== before.pid) {
+      if (status.startReason === 'upgrade') return status;
+      const text = `the new daemon did not come up: version ${status.version} goes on (process ${status.pid})`;
+      throw new RafterError('FAILED', text, { hint: `the log is ${log}` });
+    }
+    if (Date.now() > end)
+      throw new RafterError('FAILED', `the upgrade took longer than ${deadline / 1000} s`, {
+        hint: `the log is ${log}`,
+      });
+  }
 }
 
 /** The daemon has another working directory. */

@@ -9,6 +9,7 @@ import { type FileLock, lockFile } from '../os/file-lock.js';
 import type { DaemonStatus } from './api.js';
 import { callDaemon } from './api-client.js';
 import { createApiServer } from './api-server.js';
+import { createCacheService } from './cache-service.js';
 import { type DaemonLog, openDaemonLog } from './daemon-log.js';
 import { createDrivers } from './drivers.js';
 import { createIdleTimer } from './idle-timer.js';
@@ -17,6 +18,7 @@ import { cleanUpDeadMounts } from './mount-state.js';
 import { MountTable } from './mount-table.js';
 import { prepareRunDir, type RunFiles } from './run-dir.js';
 import { parseSavedState, type SavedState } from './saved-mounts.js';
+import { supervisorCommand } from './supervisor-command.js';
 import { connectSupervisor, type SupervisorLink } from './supervisor-link.js';
 
 export interface DaemonOptions {
@@ -28,31 +30,39 @@ export interface DaemonOptions {
   version: string;
   /** End after so many seconds without a mount or a request; 0 never ends. Default 0. */
   idleSeconds?: number;
+  /** Program and arguments that run this daemon, for a supervisor after the death of the one that started it. */
+  command?: readonly string[];
 }
 
 /** How long a daemon that does not answer may hold the lock, and how often to look, in milliseconds. */
 const LOCK_PATIENCE = 10_000;
-const LOCK_POLL = 50;
+const LOCK_POLL = 20;
+/** How long the lock of the cache may be held after that of the run directory is free, in milliseconds. */
+const CACHE_PATIENCE = 2_000;
 
 /**
  * Runs the node daemon in this process until SIGTERM, SIGINT, a shutdown request or idleness ends it. Then everything is
- * unmounted (in use or not), caches are closed and the socket is gone.
+ * unmounted (in use or not), caches are closed and the socket is gone. An upgrade request ends it too, but its mounts stay for
+ * the next daemon: the caller must end the process at once then. Returns what ended it.
  * Throws BUSY if another daemon serves the run directory or uses the data root.
  */
-export async function runDaemon(options: DaemonOptions): Promise<void> {
+export async function runDaemon(options: DaemonOptions): Promise<'stop' | 'upgrade'> {
   const { runDir, dataRoot } = options;
   const files = await prepareRunDir(runDir);
   const lock = await takeLock(files, runDir);
   const log = openDaemonLog(files.log);
   try {
-    const supervisor = await connectSupervisor();
+    const command = supervisorCommand(runDir, options.command ?? []);
+    const supervisor = await connectSupervisor({ supervisor: command, log });
     const left = parseSavedState(supervisor.inheritance.state);
     await cleanUpDeadMounts(files.state, log, new Set(left.mounts.map(({ info }) => info.id)));
-    const cache = await CacheStore.open(join(dataRoot, 'cache'), {
-      onWarning: (message, error) => log.warn(message, { error }),
-    });
+    const cache = await patiently(() =>
+      CacheStore.open(join(dataRoot, 'cache'), {
+        onWarning: (message, error) => log.warn(message, { error }),
+      }),
+    );
     try {
-      await serve(options, { files, log, cache, supervisor, left });
+      return await serve(options, { files, log, cache, supervisor, left });
     } finally {
       await cache.close();
     }
@@ -84,6 +94,17 @@ async function takeLock(files: RunFiles, runDir: string): Promise<FileLock> {
   }
 }
 
+/** A daemon that was killed gives up the lock of the cache a moment after that of the run directory. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (const end = Date.now() + CACHE_PATIENCE; ; await sleep(LOCK_POLL)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isRafterError(error, 'BUSY') || Date.now() > end) throw error;
+    }
+  }
+}
+
 interface Surroundings {
   files: RunFiles;
   log: DaemonLog;
@@ -97,7 +118,7 @@ interface Surroundings {
 async function serve(
   { runDir, dataRoot, version, idleSeconds = 0 }: DaemonOptions,
   { files, log, cache, supervisor, left }: Surroundings,
-): Promise<void> {
+): Promise<'stop' | 'upgrade'> {
   const store = openImageStore(join(dataRoot, 'images'));
   const startedAt = new Date().toISOString();
   const stop = createStopSignal(log);
@@ -112,11 +133,14 @@ async function serve(
     },
   });
   const table = new MountTable({ store, cache, log, drivers, supervisor }, files.state);
+  /** The command of the daemon that is to take over. */
+  let successor: string[] | undefined;
   const idle = createIdleTimer(idleSeconds, () => stop.request('idle'));
   const status = (): DaemonStatus => ({
     pid: process.pid,
     ...(supervisor.supervisorPid !== undefined && { supervisorPid: supervisor.supervisorPid }),
     version,
+    startReason: supervisor.inheritance.reason,
     startedAt,
     runDir,
     dataRoot,
@@ -125,11 +149,19 @@ async function serve(
     cache: { dir: cache.dir, stats: cache.stats },
     residentBytes: process.memoryUsage.rss(),
   });
+  const mounted = () => table.list().map(({ digest }) => digest);
   const server = createApiServer({
     table,
+    cache: createCacheService({ cache, store, dataRoot, mounted }),
     log,
     status,
     stopping: () => stop.requested(),
+    upgrading: () => successor !== undefined,
+    upgrade: (command) => {
+      checkUpgrade(table, supervisor);
+      successor = command;
+      stop.request('upgrade');
+    },
     onRequest: (change) => idle.change(change),
     shutdown: async () => {
       stop.request('shutdown request');
@@ -140,14 +172,35 @@ async function serve(
   try {
     await table.resume(left);
     await listen(server, files.socket);
-    log.info('listening', { pid: process.pid, version, runDir, dataRoot, idleSeconds });
+    supervisor.ready();
+    const { reason } = supervisor.inheritance;
+    log.info('listening', { pid: process.pid, version, runDir, dataRoot, idleSeconds, reason });
     await stop.promise;
-  } finally {
+    if (successor !== undefined) {
+      idle.close();
+      await rm(files.socket, { force: true });
+      table.interrupt();
+      await closeServer(server);
+      // First no more answers: what readers are told must be part of what the successor is told.
+      await drivers.handOver();
+      await table.handOver();
+      // Should this process be killed from here on, the supervisor starts the successor all the same.
+      await supervisor.leave({ handOver: true, command: successor });
+      log.info('handed over', { pid: process.pid });
+      return 'upgrade';
+    }
+    await takeDown();
+    return 'stop';
+  } catch (error) {
+    await takeDown();
+    throw error;
+  }
+
+  async function takeDown(): Promise<void> {
     idle.close();
     // The socket goes first: from here on clients start another daemon instead of waiting for this one.
     await rm(files.socket, { force: true });
-    const closed = server.listening ? once(server, 'close') : undefined;
-    server.close();
+    const closed = closeServer(server);
     table.interrupt();
     await table.unmountAll();
     await closed;
@@ -158,6 +211,30 @@ async function serve(
     stop.close();
     log.info('stopped', { pid: process.pid });
   }
+}
+
+/** Throws UNSUPPORTED or BUSY if mounts would be lost. */
+function checkUpgrade(table: MountTable, { supervisorPid }: SupervisorLink): void {
+  if (supervisorPid === undefined)
+    throw new RafterError('UNSUPPORTED', 'the daemon has no supervisor to hold its mounts meanwhile', {
+      hint: 'unmount everything and start it again',
+    });
+  const [lost] = table.unkept;
+  if (lost !== undefined)
+    throw new RafterError(
+      'BUSY',
+      `${lost.mountpoint} is mounted through libfuse, which ends with the daemon`,
+      {
+        hint: 'unmount it first',
+      },
+    );
+}
+
+/** Takes no more connections; resolves when all requests have been answered. */
+async function closeServer(server: Server): Promise<void> {
+  const closed = server.listening ? once(server, 'close') : undefined;
+  server.close();
+  await closed;
 }
 
 async function listen(server: Server, socket: string): Promise<void> {

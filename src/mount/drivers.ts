@@ -35,6 +35,8 @@ export interface Drivers {
   ): ActiveMount;
   /** All mounts of the other daemon that can be are back: lets their readers go on. */
   resumed(): Promise<void>;
+  /** Answers nothing any more: what readers are waiting for, the next daemon gives them. */
+  handOver(): Promise<void>;
   /** Gives back what mounts share. Every image must be unmounted. */
   close(): Promise<void>;
 }
@@ -91,6 +93,10 @@ export function createDrivers(options: DriverOptions): Drivers {
     },
 
     resumed: () => erofs.resumed(),
+
+    async handOver() {
+      await started?.close();
+    },
 
     async close() {
       await erofs.close();

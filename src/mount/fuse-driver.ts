@@ -36,7 +36,11 @@ export async function mountWithFuse(
   const { id, mountpoint, transport, services } = where;
   if (transport === 'device') {
     const options = deviceOptions(image, blobs, where);
-    return handedOver(id, mountOverDevice(mountpoint, services.server(), options), services.supervisor);
+    const mount = mountOverDevice(mountpoint, services.server(), options);
+    const active = handedOver(id, mount, services.supervisor);
+    // Only a mount whose descriptor is held survives this process: nobody may begin to use it before.
+    await services.supervisor.keep(descriptorName(id), mount.connection.fd);
+    return active;
   }
   const onError = (operation: string, path: string, error: unknown) =>
     services.log.error('a reader got EIO', { operation, file: join(mountpoint, path), error });
@@ -77,11 +81,15 @@ function deviceOptions(
   };
 }
 
-/** Puts the descriptor of a mount into safekeeping for as long as it lives. */
+/** Name under which the supervisor keeps the descriptor of mount `id`. */
+export function descriptorName(id: string): string {
+  return `fuse ${id}`;
+}
+
+/** What a successor needs of a mount; when the mount has ended, its descriptor need not be kept any more. */
 function handedOver(id: string, mount: DeviceMount, supervisor: SupervisorLink): ActiveMount {
-  const descriptor = `fuse ${id}`;
-  const { fd, negotiated } = mount.connection;
-  supervisor.keep(descriptor, fd);
+  const descriptor = descriptorName(id);
+  const { negotiated } = mount.connection;
   mount.ended.then(() => supervisor.drop(descriptor));
   return { ...mount, handOver: { driver: 'fuse', descriptor, negotiated } };
 }

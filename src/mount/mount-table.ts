@@ -1,11 +1,13 @@
+import { closeSync } from 'node:fs';
 import { isRafterError, RafterError } from '../errors.js';
 import { unmountFuse } from '../fuse/unmount.js';
-import { findMount } from '../os/mountinfo.js';
+import { findMount, readMounts } from '../os/mountinfo.js';
 import type { MountInfo, MountRequest, MountResult } from './api.js';
+import { descriptorName } from './fuse-driver.js';
 import { canonicalMountPoint, checkMountPoint } from './mount-point.js';
 import { isDriverType, writeMountState } from './mount-state.js';
 import { type MountedImage, type MountServices, mountImage, resumeImage } from './mounted-image.js';
-import type { SavedState } from './saved-mounts.js';
+import type { SavedMount, SavedState } from './saved-mounts.js';
 
 /** How long to wait for the last requests of a mount after it was unmounted, in milliseconds. */
 const RELEASE_DEADLINE = 2_000;
@@ -22,6 +24,7 @@ export class MountTable {
   /** Mounts that are gone from their place but still have open files. */
   readonly #leaving = new Set<MountedImage>();
   readonly #interrupted = new AbortController();
+  #resuming = false;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(services: MountServices, stateFile: string) {
@@ -34,26 +37,44 @@ export class MountTable {
    * error instead of nothing; so is what was just being mounted.
    */
   async resume({ mounts, reserved }: SavedState): Promise<void> {
-    const { drivers, log } = this.#services;
-    await Promise.all(
-      mounts.map(async (saved) => {
-        const { id, mountpoint } = saved.info;
-        try {
-          if ((await findMount(mountpoint)) === undefined) return;
-          const mounted = await resumeImage(saved, this.#services);
-          this.#add(mounted);
-          log.info('goes on', { id, mountpoint, driver: mounted.info.driver });
-        } catch (error) {
-          log.error('cannot go on with a mount', { id, mountpoint, error });
-          await unmountFuse(mountpoint, { detach: true }).catch(() => {});
-        }
-      }),
-    );
+    const { drivers } = this.#services;
+    // Until all of them are here, what the other daemon saved is the truth.
+    this.#resuming = true;
+    await Promise.all(mounts.map((saved) => this.#resumeOne(saved)));
     for (const mountpoint of reserved)
       while (isDriverType((await findMount(mountpoint))?.type))
         await unmountFuse(mountpoint, { detach: true });
     await drivers.resumed();
+    this.#dropUnclaimed();
+    this.#resuming = false;
     await this.#save();
+  }
+
+  async #resumeOne(saved: SavedMount): Promise<void> {
+    const { log } = this.#services;
+    const { id, mountpoint } = saved.info;
+    const isThere = !saved.leaving && (await isMounted(mountpoint, saved.device));
+    try {
+      const mounted = await resumeImage(saved, this.#services);
+      // One that was unmounted meanwhile may have open files, too.
+      if (isThere) this.#add(mounted);
+      else this.#addLeaving(mounted);
+      log.info('goes on', { id, mountpoint, driver: mounted.info.driver });
+    } catch (error) {
+      log.error('cannot go on with a mount', { id, mountpoint, error });
+      if (isThere) await unmountFuse(mountpoint, { detach: true }).catch(() => {});
+    }
+  }
+
+  /** Closes descriptors that were left for mounts that are gone: as long as one is open, readers wait for an answer. */
+  #dropUnclaimed(): void {
+    const { supervisor } = this.#services;
+    const alive = [...this.#mounts.values(), ...this.#leaving].map(({ info }) => descriptorName(info.id));
+    for (const [name, fd] of Object.entries(supervisor.inheritance.descriptors)) {
+      if (!name.startsWith(descriptorName('')) || alive.includes(name)) continue;
+      supervisor.drop(name);
+      closeSync(fd);
+    }
   }
 
   /** Mounts, mounts that are being made, and mounts with files open after they were unmounted. */
@@ -65,26 +86,39 @@ export class MountTable {
     return [...this.#mounts.values()].map(({ info }) => info);
   }
 
-  /** Mounts an image. Throws BUSY for a mount point that is in use, and whatever `mountImage` throws. */
+  /**
+   * Mounts an image. A request whose id is that of a mount has been carried out already. Throws BUSY for a mount point that is
+   * in use, and whatever `mountImage` throws.
+   */
   async mount(request: MountRequest, signal?: AbortSignal): Promise<MountResult> {
+    const done = this.#findRequest(request);
+    if (done !== undefined) return done;
     const mountpoint = await checkMountPoint(request.mountpoint);
     if (this.#reserved.has(mountpoint))
       throw new RafterError('BUSY', `another request is mounting at ${mountpoint}`);
     this.#reserved.add(mountpoint);
-    this.#saveForSuccessor();
     try {
+      // A successor must know what to take away, should this process die in the middle.
+      await this.#saveForSuccessor();
       const signals = signal === undefined ? [] : [signal];
       const either = AbortSignal.any([this.#interrupted.signal, ...signals]);
       const mounted = await mountImage(request, mountpoint, { services: this.#services, signal: either });
-      const { info, image } = mounted;
       this.#add(mounted);
       this.#reserved.delete(mountpoint);
       await this.#save();
-      this.#services.log.info('mounted', { ...info, stats: undefined });
-      return { ...info, config: image.config.raw };
-    } finally {
+      this.#services.log.info('mounted', { ...mounted.info, stats: undefined });
+      return resultOf(mounted);
+    } catch (error) {
       this.#reserved.delete(mountpoint);
+      await this.#saveForSuccessor();
+      throw error;
     }
+  }
+
+  #findRequest({ requestId }: MountRequest): MountResult | undefined {
+    if (requestId === undefined) return undefined;
+    const found = [...this.#mounts.values()].find(({ request }) => request.requestId === requestId);
+    return found && resultOf(found);
   }
 
   /**
@@ -102,8 +136,7 @@ export class MountTable {
       // FAILED: somebody else was quicker.
       if (!isRafterError(error, 'FAILED')) throw error;
     }
-    this.#mounts.delete(info.id);
-    this.#leaving.add(mounted);
+    this.#addLeaving(mounted);
     await this.#save();
     await withDeadline(mounted.released, RELEASE_DEADLINE);
     this.#services.log.info('unmounted', { id: info.id, mountpoint: info.mountpoint, ...info.stats });
@@ -131,6 +164,13 @@ export class MountTable {
       if (result.status === 'rejected') this.#services.log.error('cannot unmount', { error: result.reason });
   }
 
+  /** Tells the supervisor for the last time what a successor must know. From here on nothing of it changes. */
+  async handOver(): Promise<void> {
+    this.#resuming = true;
+    await this.#saveForSuccessor();
+    await this.#writing;
+  }
+
   async #find(which: { id: string } | { mountpoint: string }): Promise<MountedImage> {
     if ('id' in which) {
       const mounted = this.#mounts.get(which.id);
@@ -148,28 +188,47 @@ export class MountTable {
     mounted.released.then(() => this.#forget(mounted));
   }
 
-  async #forget(mounted: MountedImage): Promise<void> {
-    const { id, mountpoint } = mounted.info;
-    this.#leaving.delete(mounted);
-    if (!this.#mounts.delete(id)) return;
-    this.#services.log.info('unmounted by somebody else', { id, mountpoint, ...mounted.info.stats });
-    await this.#save();
+  #addLeaving(mounted: MountedImage): void {
+    this.#mounts.delete(mounted.info.id);
+    this.#leaving.add(mounted);
+    mounted.released.then(() => this.#forget(mounted));
   }
 
-  #saveForSuccessor(): void {
-    const mounts = [...this.#mounts.values()].flatMap(({ info, request, image, active }) =>
-      active.handOver === undefined
-        ? []
-        : [{ info, request, manifest: image.manifest, handOver: active.handOver }],
-    );
-    const state: SavedState = { mounts, reserved: [...this.#reserved] };
-    this.#services.supervisor.save(state);
+  async #forget(mounted: MountedImage): Promise<void> {
+    const { id, mountpoint, stats } = mounted.info;
+    this.#leaving.delete(mounted);
+    if (this.#mounts.delete(id))
+      this.#services.log.info('unmounted by somebody else', { id, mountpoint, ...stats });
+    if (!this.#resuming) await this.#save();
+  }
+
+  /** Mounts that end with this process, because nothing keeps them. */
+  get unkept(): MountInfo[] {
+    return [...this.#mounts.values()]
+      .filter(({ active }) => active.handOver === undefined)
+      .map(({ info }) => info);
+  }
+
+  #saveForSuccessor(): Promise<void> {
+    const describe = (leaving: boolean) => (mounted: MountedImage) => {
+      const { info, request, image, active, device } = mounted;
+      const { handOver } = active;
+      if (handOver === undefined) return [];
+      return [{ info, request, manifest: image.manifest, handOver, device, leaving }];
+    };
+    const here = [...this.#mounts.values()].flatMap(describe(false));
+    const state: SavedState = {
+      mounts: [...here, ...[...this.#leaving].flatMap(describe(true))],
+      reserved: [...this.#reserved],
+    };
+    return this.#services.supervisor.save(state);
   }
 
   /** One write at a time: each writes what is true when it starts. */
   #save(): Promise<void> {
-    this.#saveForSuccessor();
+    const saved = this.#saveForSuccessor();
     this.#writing = this.#writing.then(async () => {
+      await saved;
       const records = [...this.#mounts.values()].map(({ info, device }) => {
         const { id, reference, digest, mountpoint } = info;
         return { id, reference, digest, mountpoint, device };
@@ -182,6 +241,14 @@ export class MountTable {
     });
     return this.#writing;
   }
+}
+
+function resultOf({ info, image }: MountedImage): MountResult {
+  return { ...info, config: image.config.raw };
+}
+
+async function isMounted(mountpoint: string, device: string): Promise<boolean> {
+  return (await readMounts()).some((entry) => entry.mountPoint === mountpoint && entry.device === device);
 }
 
 async function withDeadline(work: Promise<void>, milliseconds: number): Promise<void> {

@@ -66,16 +66,18 @@ export function mountImage(
  * Goes on with a mount that another daemon has left. Everything that is needed is on this machine, so no registry is asked.
  * Its readers wait until `Drivers.resumed`.
  */
-export function resumeImage(
-  { info, request, manifest, handOver }: SavedMount,
+export async function resumeImage(
+  { info, request, manifest, handOver, device }: SavedMount,
   services: MountServices,
 ): Promise<MountedImage> {
   const { mountpoint, id } = info;
-  return withUndo(services, { request, mountpoint }, async (undo) => {
+  const resumed = await withUndo(services, { request, mountpoint }, async (undo) => {
     const { source, image } = await openImage(request, { services, undo, known: manifest });
     const blobs = await acquireBlobs(image, { source, info, services, undo });
     return { image, info, active: services.drivers.resume(image, blobs, { id, mountpoint, handOver }) };
   });
+  // Something else may be on top of it by now.
+  return { ...resumed, device };
 }
 
 type Undo = (() => unknown)[];

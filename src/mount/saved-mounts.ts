@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { RafterError } from '../errors.js';
 import { type Descriptor, descriptorSchema } from '../image/descriptor.js';
 import { type HandOver, handOverSchema } from './active-mount.js';
 import { type MountInfo, type MountRequest, mountRequestSchema } from './api.js';
@@ -10,6 +11,10 @@ export interface SavedMount {
   /** The Nydus manifest: the same image again, whatever the reference means by now. */
   manifest: Descriptor;
   handOver: HandOver;
+  /** `major:minor` of the mount: tells it from another that came to the same place later. */
+  device: string;
+  /** It was unmounted, and files of it were still open. */
+  leaving: boolean;
 }
 
 /** What a daemon leaves for its successor. */
@@ -27,13 +32,24 @@ const savedSchema = v.object({
       request: mountRequestSchema,
       manifest: descriptorSchema,
       handOver: handOverSchema,
+      device: v.string(),
+      leaving: v.boolean(),
     }),
   ),
   reserved: v.array(v.string()),
 });
 
-/** Reads what a predecessor left; nothing if it left nothing, or something that this version does not understand. */
+/**
+ * Reads what a predecessor left; nothing if it left nothing. Throws UNSUPPORTED for what this version does not understand:
+ * then the version that left it has to go on.
+ */
 export function parseSavedState(state: unknown): SavedState {
+  if (state === undefined) return { mounts: [], reserved: [] };
   const parsed = v.safeParse(savedSchema, state);
-  return parsed.success ? (parsed.output as unknown as SavedState) : { mounts: [], reserved: [] };
+  if (parsed.success) return parsed.output as unknown as SavedState;
+  const field = v.getDotPath(parsed.issues[0]) ?? 'all of it';
+  throw new RafterError(
+    'UNSUPPORTED',
+    `the last daemon left what this version does not understand: ${field}`,
+  );
 }

@@ -5,7 +5,7 @@ import { isRafterError, RafterError } from '../errors.js';
 import type { DaemonStatus } from './api.js';
 import { callDaemon } from './api-client.js';
 import { readLogTail, sizeOf } from './daemon-log.js';
-import { prepareRunDir } from './run-dir.js';
+import { hasSupervisor, prepareRunDir } from './run-dir.js';
 
 export interface DaemonPlace {
   /** Run directory of the daemon; absolute. */
@@ -28,14 +28,25 @@ const POLL = 25;
  * Throws FAILED with the end of its log if it does not come up, BUSY if the running one uses another data root.
  */
 export async function ensureDaemon(place: DaemonPlace): Promise<DaemonStatus> {
-  const { runDir, dataRoot, signal } = place;
+  const { runDir, dataRoot } = place;
   const { socket, log } = await prepareRunDir(runDir);
-  const status = (await statusOf(socket, signal)) ?? (await start(place, { socket, log }));
+  const status = (await findDaemon(place, socket)) ?? (await start(place, { socket, log }));
   if (status.dataRoot !== dataRoot)
     throw new RafterError('BUSY', `the daemon of ${runDir} uses the data root ${status.dataRoot}`, {
       hint: `give --data-root ${status.dataRoot}, or another --run-dir, or stop that daemon`,
     });
   return status;
+}
+
+/** The status of the daemon that runs, or of the one that its supervisor is just starting again; undefined if there is none. */
+async function findDaemon(
+  { runDir, deadline = DEFAULT_DEADLINE, signal }: DaemonPlace,
+  socket: string,
+): Promise<DaemonStatus | undefined> {
+  for (const end = Date.now() + deadline; ; await sleep(POLL)) {
+    const status = await statusOf(socket, signal);
+    if (status !== undefined || !hasSupervisor(runDir) || Date.now() > end) return status;
+  }
 }
 
 async function start(

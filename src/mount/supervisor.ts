@@ -1,143 +1,127 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync } from 'node:fs';
-import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isRafterError, RafterError } from '../errors.js';
 import { type FileLock, lockFile } from '../os/file-lock.js';
-import { takeDescriptor } from '../os/pidfd.js';
-import { readJsonLines, writeJsonLine } from './json-lines.js';
-import { prepareRunDir, type RunFiles } from './run-dir.js';
-import { type FromSupervisor, SUPERVISED, SUPERVISOR_FD, type ToSupervisor } from './supervisor-protocol.js';
+import { adoptDaemon, type DaemonEnd, type Estate, startDaemon } from './supervised-daemon.js';
+import type { StartReason } from './supervisor-protocol.js';
 
-/** A daemon that dies again and again within this time, in milliseconds, is not started any more. */
+/** A daemon that fails again and again within this time, in milliseconds, is not started any more. */
 const CRASH_WINDOW_MS = 60_000;
 const MAX_CRASHES = 20;
 /** Wait before another start, times the number of recent crashes, in milliseconds. The first start is at once. */
 const CRASH_DELAY_MS = 100;
-/** How long a daemon of a new version has to prove itself, in milliseconds, before a crash brings back the old one. */
-const TRIAL_MS = 5_000;
+const LONGEST_DELAY_MS = 1000;
+/** How long a daemon of a new version has to prove itself, in milliseconds, before the old one is brought back. */
+const TRIAL_MS = 20_000;
+/** How long to try for a lock that a client may hold just to see whether it is taken, in milliseconds, and how often. */
+const LOCK_PATIENCE_MS = 200;
+const LOCK_POLL_MS = 10;
+
+export interface SupervisorOptions {
+  /** Program and arguments of the daemon. */
+  command: readonly string[];
+  /** Locked as long as this supervisor lives. */
+  lockPath: string;
+  /** For messages. */
+  runDir: string;
+  /** Process id of a daemon that runs and has started this supervisor, with `SUPERVISOR_FD` as the link to it. */
+  adopt?: number | undefined;
+}
 
 /**
- * Keeps a daemon running: starts it from `command` (program and arguments), holds the descriptors that it gives, and starts
- * another one with them when it dies. Readers of its mounts only wait meanwhile. Does nothing else: what is not here
- * cannot fail. Resolves to the exit code of the last daemon, when that one ends in good order or cannot be kept alive. Throws
- * BUSY if another one works in `runDir`.
+ * Keeps a daemon running: starts it from `command`, holds the descriptors that it gives, and starts another one with them when
+ * it dies. Readers of its mounts only wait meanwhile. Does nothing else: what is not here cannot fail. Resolves to the exit
+ * code of the last daemon, when that one ends in good order or cannot be kept alive. Throws BUSY if another supervisor
+ * works in the run directory.
  */
-export async function supervise(command: readonly string[], runDir: string): Promise<number> {
-  const lock = lockSupervisor(await prepareRunDir(runDir), runDir);
+export async function supervise(options: SupervisorOptions): Promise<number> {
+  const lock = await lockSupervisor(options);
   try {
-    return await keepRunning(command);
+    return await keepRunning(options);
   } finally {
     lock.release();
   }
 }
 
 /** Throws BUSY if the run directory has a supervisor. */
-function lockSupervisor({ supervisorLock }: RunFiles, runDir: string): FileLock {
-  try {
-    return lockFile(supervisorLock);
-  } catch (cause) {
-    if (!isRafterError(cause, 'BUSY')) throw cause;
-    throw new RafterError('BUSY', `another daemon serves ${runDir}`, { cause });
+async function lockSupervisor({ lockPath, runDir }: SupervisorOptions): Promise<FileLock> {
+  for (const end = Date.now() + LOCK_PATIENCE_MS; ; await sleep(LOCK_POLL_MS)) {
+    try {
+      return lockFile(lockPath);
+    } catch (cause) {
+      if (!isRafterError(cause, 'BUSY')) throw cause;
+      if (Date.now() > end) throw new RafterError('BUSY', `another daemon serves ${runDir}`, { cause });
+    }
   }
 }
 
-async function keepRunning(command: readonly string[]): Promise<number> {
-  const held = new Map<string, number>();
-  const stopped = forwardSignals();
-  let state: unknown;
+async function keepRunning({ command, adopt }: SupervisorOptions): Promise<number> {
+  const estate: Estate = { held: new Map(), state: undefined };
+  const signals = forwardSignals();
+  const isWorthGoingOn = limitCrashes();
+  let proven = { command, state: estate.state };
   let current = command;
-  let proven = command;
-  let crashes: number[] = [];
+  let reason: StartReason = 'start';
+  let daemon = adopt === undefined ? undefined : adoptDaemon(adopt, estate);
   for (;;) {
-    const startedAt = Date.now();
-    const { leaving, code } = await runOnce(current, {
-      held,
-      state: () => state,
-      save: (saved) => {
-        state = saved;
-      },
-      watch: stopped.watch,
-    });
+    const isTrial = current !== proven.command;
+    daemon ??= startDaemon(current, { estate, reason, readyWithin: isTrial ? TRIAL_MS : undefined });
+    signals.to(daemon);
+    const end = await daemon.ended;
+    daemon = undefined;
+    const { leaving, code } = end;
     if (leaving?.handOver) {
-      proven = current;
+      proven = { command: current, state: estate.state };
       current = leaving.command ?? current;
+      reason = 'upgrade';
       continue;
     }
-    if (leaving !== undefined || code === 0 || stopped.asked()) return code;
-    const now = Date.now();
-    if (current !== proven && now - startedAt < TRIAL_MS) current = proven;
-    crashes = [...crashes.filter((time) => now - time < CRASH_WINDOW_MS), now];
+    if (leaving !== undefined || code === 0 || signals.asked()) return code;
+    if (isTrial && !end.wasReady && !end.killed) {
+      // What the new one saved, the old one may not understand.
+      current = proven.command;
+      estate.state = proven.state;
+      reason = 'failed upgrade';
+      continue;
+    }
+    if (end.wasReady) proven = { ...proven, command: current };
+    if (current === proven.command) reason = 'restart';
     // One that was never up has nothing to lose, and its caller waits for the reason.
-    if (crashes.length > MAX_CRASHES || (held.size === 0 && state === undefined)) return code;
-    await sleep(CRASH_DELAY_MS * (crashes.length - 1));
+    if (estate.held.size === 0 && estate.state === undefined) return code;
+    const delay = isWorthGoingOn(end);
+    if (delay === undefined) return code;
+    await sleep(delay);
   }
 }
 
-interface RunHooks {
-  held: Map<string, number>;
-  state: () => unknown;
-  save: (state: unknown) => void;
-  /** Told of the process that signals go to. */
-  watch: (child: ChildProcess) => void;
-}
-
-type Leave = Extract<ToSupervisor, { kind: 'leave' }>;
-
-/** Runs one daemon to its end. */
-async function runOnce(
-  [program, ...args]: readonly string[],
-  { held, state, save, watch }: RunHooks,
-): Promise<{ leaving: Leave | undefined; code: number }> {
-  const names = [...held.keys()];
-  const child = spawn(program!, args, {
-    stdio: ['ignore', 'inherit', 'inherit', 'pipe', ...held.values()],
-    env: { ...process.env, [SUPERVISED]: '1' },
-  });
-  watch(child);
-  const link = child.stdio[SUPERVISOR_FD] as unknown as Duplex;
-  let leaving: Leave | undefined;
-  link.on('error', () => {});
-  readJsonLines(link, (message) => {
-    const request = message as ToSupervisor;
-    if (request.kind === 'save') save(request.state);
-    else if (request.kind === 'leave') leaving = request;
-    else {
-      const old = held.get(request.name);
-      held.delete(request.name);
-      if (old !== undefined) closeSync(old);
-      if (request.kind !== 'keep') return;
-      try {
-        held.set(request.name, takeDescriptor(request.pid, request.fd));
-      } catch {
-        // It died just now, and the descriptor with it.
-      }
-    }
-  });
-  const descriptors = Object.fromEntries(names.map((name, i) => [name, SUPERVISOR_FD + 1 + i]));
-  const start: FromSupervisor = { kind: 'start', supervisorPid: process.pid, descriptors, state: state() };
-  writeJsonLine(link, start);
-  const code = await new Promise<number>((resolve) => {
-    child.once('error', () => resolve(1));
-    child.once('close', (exitCode) => resolve(exitCode ?? 1));
-  });
-  return { leaving, code };
+/** Says after the end of a daemon how long to wait before the next, in milliseconds; undefined: not any more. */
+function limitCrashes(): (end: DaemonEnd) => number | undefined {
+  let crashes: number[] = [];
+  return ({ killed, wasReady }) => {
+    // Somebody's SIGKILL, or the kernel's for want of memory, is no sign that the next one would fail too.
+    if (killed && wasReady) return 0;
+    const now = Date.now();
+    crashes = [...crashes.filter((time) => now - time < CRASH_WINDOW_MS), now];
+    if (crashes.length > MAX_CRASHES && !killed) return undefined;
+    return Math.min(CRASH_DELAY_MS * (crashes.length - 1), LONGEST_DELAY_MS);
+  };
 }
 
 /** SIGTERM and SIGINT are meant for the daemon, which ends in good order then. */
 function forwardSignals() {
-  let child: ChildProcess | undefined;
-  let asked = false;
-  const forward = (signal: NodeJS.Signals) => {
-    asked = true;
-    child?.kill(signal);
+  let target: { signal(name: NodeJS.Signals): void } | undefined;
+  let asked: NodeJS.Signals | undefined;
+  const forward = (name: NodeJS.Signals) => {
+    asked = name;
+    target?.signal(name);
   };
   process.on('SIGTERM', forward);
   process.on('SIGINT', forward);
   return {
-    asked: () => asked,
-    watch: (started: ChildProcess) => {
-      child = started;
+    asked: () => asked !== undefined,
+    to(daemon: typeof target) {
+      target = daemon;
+      // It came while there was none.
+      if (asked !== undefined) daemon?.signal(asked);
     },
   };
 }

@@ -1,18 +1,21 @@
+import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { RafterError } from '../../errors.js';
 import { SUPERVISED } from '../../mount/supervisor-protocol.js';
 import { addCommonOptions, withContext } from '../context.js';
+import { daemonCommand } from '../daemon-place.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatTable } from '../format.js';
 import { packageVersion } from '../version.js';
 
-/** `rafter daemon run | status | stop` */
+/** `rafter daemon run | status | upgrade | stop` */
 export function defineDaemon(program: Command, setExitCode: (code: number) => void): void {
   const daemon = program
     .command('daemon')
     .description('the process that serves mounts: mount and run start one when none runs');
   defineDaemonRun(daemon, setExitCode);
   defineDaemonStatus(daemon, setExitCode);
+  defineDaemonUpgrade(daemon, setExitCode);
   defineDaemonStop(daemon, setExitCode);
 }
 
@@ -23,23 +26,29 @@ function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): 
     .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0);
   // The daemon has signal handlers of its own: it unmounts before it ends.
   addCommonOptions(command).action(async (options: { runDir: string; dataRoot: string; idle: number }) => {
+    const runDir = resolve(options.runDir);
+    const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
     // Its mounts outlive a daemon of root's: another process keeps their descriptors, and starts the daemon again.
     if (process.geteuid?.() === 0 && process.env[SUPERVISED] === undefined) {
-      const { supervise } = await import('../../mount/supervisor.js');
-      const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-      setExitCode(await supervise(command, options.runDir));
-      return;
+      const [{ prepareRunDir }, { supervisorCommand }, { replaceProcess }] = await Promise.all([
+        import('../../mount/run-dir.js'),
+        import('../../mount/supervisor-command.js'),
+        import('../../os/exec.js'),
+      ]);
+      await prepareRunDir(runDir);
+      const [program, ...args] = supervisorCommand(runDir, command);
+      replaceProcess(program!, args);
     }
-    const [{ runDaemon }, { resolve }] = await Promise.all([
-      import('../../mount/daemon.js'),
-      import('node:path'),
-    ]);
-    await runDaemon({
-      runDir: resolve(options.runDir),
+    const { runDaemon } = await import('../../mount/daemon.js');
+    const ended = await runDaemon({
+      runDir,
       dataRoot: resolve(options.dataRoot),
       version: packageVersion(),
       idleSeconds: options.idle,
+      command,
     });
+    // Reads that nobody here answers any more would keep the process.
+    if (ended === 'upgrade') process.exit(EXIT.ok);
     setExitCode(EXIT.ok);
   });
 }
@@ -56,12 +65,36 @@ function defineDaemonStatus(daemon: Command, setExitCode: (code: number) => void
           ['pid', String(status.pid)],
           ['supervisor', status.supervisorPid === undefined ? 'none' : String(status.supervisorPid)],
           ['version', status.version],
+          ['came by', status.startReason],
           ['started', status.startedAt],
           ['data root', status.dataRoot],
           ['mounts', String(status.mounts)],
           ['memory', formatBytes(status.residentBytes)],
         ];
         output.result(status, formatTable(rows));
+        return EXIT.ok;
+      }),
+    ),
+  );
+}
+
+function defineDaemonUpgrade(daemon: Command, setExitCode: (code: number) => void): void {
+  const command = daemon
+    .command('upgrade')
+    .description('replace the running daemon by one of this version; mounts stay, readers notice nothing')
+    .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0);
+  addCommonOptions(command).action(async ({ idle }: { idle: number }) =>
+    setExitCode(
+      await withContext(command, async (context) => {
+        const { output, options, signal } = context;
+        const { daemonStatus, upgradeDaemon } = await import('../../mount/client.js');
+        const before = await daemonStatus({ runDir: options.runDir, signal });
+        if (before === undefined) throw new RafterError('NOT_FOUND', `no daemon runs for ${options.runDir}`);
+        const place = { runDir: options.runDir, signal };
+        const { dataRoot } = before;
+        const status = await upgradeDaemon(place, daemonCommand({ ...options, dataRoot, idle }));
+        const text = `version ${before.version} (process ${before.pid}) -> ${status.version} (process ${status.pid})`;
+        output.result({ before, status }, `${text}\n`);
         return EXIT.ok;
       }),
     ),
