@@ -1,5 +1,5 @@
 import { RafterError } from '../errors.js';
-import type { Bootstrap } from '../rafs/bootstrap.js';
+import type { Bootstrap, ChunkAddress, DiskInode } from '../rafs/bootstrap.js';
 import { walk } from '../rafs/walk.js';
 
 /**
@@ -12,12 +12,28 @@ export function checkForKernel(bootstrap: Bootstrap): void {
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: RAFS v${bootstrap.version} is not EROFS`);
   if (bootstrap.blockSize !== 4096)
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: blocks of ${bootstrap.blockSize} bytes`);
-  const { chunkSize } = bootstrap;
-  for (const { inode } of walk(bootstrap)) {
+  for (const { inode, path } of walk(bootstrap)) {
     if (inode.hasXattrs) bootstrap.xattrs(inode);
     if (inode.type === 'symlink') bootstrap.readlink(inode);
-    if (inode.type !== 'file') continue;
-    const chunks = Math.ceil(inode.size / chunkSize);
-    for (let k = 0; k < chunks; k++) bootstrap.chunkAt(inode, k);
+    if (inode.type === 'file') checkChunks(bootstrap, inode, path);
+  }
+}
+
+/** The kernel reads whole pages from where a chunk is said to be, and believes that a file is one run if its inode says so. */
+function checkChunks(bootstrap: Bootstrap, inode: DiskInode, path: Buffer): void {
+  const { chunkSize, blobs } = bootstrap;
+  const wrong = (problem: string) => new RafterError('MALFORMED', `${bootstrap.name}: ${path}: ${problem}`);
+  let first: ChunkAddress | undefined;
+  for (let k = 0; k < inode.chunkCount; k++) {
+    const chunk = bootstrap.chunkAt(inode, k);
+    const { blobIndex, decodedOffset } = chunk;
+    const end = decodedOffset + Math.min(chunkSize, inode.size - k * chunkSize);
+    const room = blobs[blobIndex]?.uncompressedSize ?? 0;
+    if (end > room) throw wrong(`chunk ${k} ends at ${end} in a blob of ${room} bytes`);
+    first ??= chunk;
+    if (!inode.oneRun) continue;
+    const expected = first.decodedOffset + k * chunkSize;
+    if (blobIndex !== first.blobIndex || decodedOffset !== expected)
+      throw wrong(`chunk ${k} does not follow the one before, although the inode says so`);
   }
 }

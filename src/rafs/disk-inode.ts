@@ -37,6 +37,8 @@ export interface DiskInode {
   readonly hasXattrs: boolean;
   /** Chunks of a regular file, else 0. */
   readonly chunkCount: number;
+  /** The inode tells the kernel that its chunks follow one another in one blob. Whether that is so has not been checked. */
+  readonly oneRun?: boolean;
   /** Byte range of the xattrs in the bootstrap. */
   readonly xattrOffset: number;
   readonly xattrSize: number;
@@ -96,6 +98,7 @@ export function readInode(area: InodeArea, nid: number): DiskInode {
     rdev: type === 'char' || type === 'block' ? decodeDeviceNumber(raw.union) : undefined,
     hasXattrs: xattrSize > 0,
     chunkCount: place.chunkCount,
+    ...(place.oneRun && { oneRun: true }),
     xattrOffset,
     xattrSize,
     dataOffset: place.dataOffset,
@@ -103,7 +106,7 @@ export function readInode(area: InodeArea, nid: number): DiskInode {
   };
 }
 
-type Place = Pick<DiskInode, 'chunkCount' | 'dataOffset' | 'tailOffset'>;
+type Place = Pick<DiskInode, 'chunkCount' | 'dataOffset' | 'tailOffset' | 'oneRun'>;
 type Wrong = (field: string, problem: string) => Error;
 
 const NO_DATA: Place = { chunkCount: 0, dataOffset: -1, tailOffset: -1 };
@@ -125,7 +128,7 @@ function placeChunks(area: InodeArea, raw: RawInode, bodyOffset: number, wrong: 
   if (chunkCount > 0 && dataOffset + chunkCount * CHUNK_ENTRY_SIZE > area.bytes.length) {
     throw wrong('i_size', `${raw.size} needs a chunk index that ends outside the file`);
   }
-  return { chunkCount, dataOffset, tailOffset: -1 };
+  return { chunkCount, dataOffset, tailOffset: -1, oneRun: size > area.chunkSize };
 }
 
 function placeFlat(
