@@ -70,6 +70,7 @@ export function accessOptions(options: RegistryCliOptions): {
   keyFile?: string;
   credentials?: { username: string; password: string };
   dockerConfig: string;
+  onWarning: (text: string) => void;
 } {
   return {
     ...(options.plainHttp && { plainHttp: true }),
@@ -78,7 +79,17 @@ export function accessOptions(options: RegistryCliOptions): {
     ...(options.key !== undefined && { keyFile: resolve(options.key) }),
     ...(options.creds !== undefined && { credentials: parseCredentials(options.creds) }),
     dockerConfig: join(resolve(process.env.DOCKER_CONFIG || join(homedir(), '.docker')), 'config.json'),
+    onWarning: warnOnce,
   };
+}
+
+const warned = new Set<string>();
+
+/** A command may talk to a registry in several ways at once, and each hears the same. */
+function warnOnce(text: string): void {
+  if (warned.has(text)) return;
+  warned.add(text);
+  createOutput({ json: false, quiet: false, debug: false }).warn(text);
 }
 
 /** `user:password`; the password may hold colons. Throws USAGE without repeating what was given. */

@@ -203,7 +203,7 @@ function limitText(status: number, headers: IncomingHttpHeaders): string {
 }
 
 /** One line without control characters: a server must not be able to drive the user's terminal. */
-function plain(text: string): string {
+export function plain(text: string): string {
   return text
     .replace(/[\p{Cc}\s]+/gu, ' ')
     .trim()

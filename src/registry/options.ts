@@ -23,6 +23,8 @@ export interface RegistryOptions {
   /** How temporary failures are repeated; members left out have the defaults of DEFAULT_RETRY. */
   retry?: Partial<RetryPolicy> | undefined;
   timeouts?: Partial<Timeouts> | undefined;
+  /** Hears what a registry wants its users to know, as one line. */
+  onWarning?: ((text: string) => void) | undefined;
   /** Where this machine's configuration of hosts is; members left out have their usual places. */
   places?: Partial<HostPlaces> | undefined;
   /** Environment with proxies, places and log-ins. Default: this process'. */

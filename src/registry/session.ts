@@ -10,6 +10,7 @@ import { profileByHost, profileHint, refineProfile } from './profiles/index.js';
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.js';
 import { createServers, type ServerAnswer, type Servers } from './servers.js';
 import { createTransport, type HttpResponse, readBody, type Transport } from './transport.js';
+import { warningTeller } from './warnings.js';
 
 /** Most bytes of an error answer that are looked at. */
 const MAX_ERROR_BODY = 64 << 10;
@@ -43,6 +44,7 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
   originApi(registry, options);
   const name = `${registry}/${repository}`;
   const policy = { ...DEFAULT_RETRY, ...options.retry };
+  const tellWarnings = warningTeller(registry, options.onWarning);
   let parts: Promise<{ transport: Transport; servers: Servers }> | undefined;
 
   async function open() {
@@ -62,6 +64,7 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
       });
       const { servers } = await parts;
       const { response, ...rest } = await servers.ask(request, expect);
+      tellWarnings(response.headers);
       return { ...response, ...rest };
     },
     retry: (work, signal) => withRetry(work, { policy, signal, name }),

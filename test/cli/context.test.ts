@@ -23,6 +23,7 @@ it('makes file names absolute, because the daemon has another working directory'
     plainHttp: true,
     caFile: `${process.cwd()}/ca.pem`,
     dockerConfig: `${process.cwd()}/conf/config.json`,
+    onWarning: expect.any(Function),
   });
 });
 
@@ -61,4 +62,15 @@ it('does not hand signals over after one has come', async () => {
     return 0;
   });
   await expect(outcome).rejects.toMatchObject({ code: 'INTERRUPTED' });
+});
+
+it('repeats a warning of a registry once, however many sides of a command hear it', () => {
+  const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  try {
+    accessOptions({}).onWarning('registry.example.com: old');
+    accessOptions({}).onWarning('registry.example.com: old');
+    expect(write.mock.calls.map(([text]) => text)).toEqual(['warning: registry.example.com: old\n']);
+  } finally {
+    write.mockRestore();
+  }
 });
