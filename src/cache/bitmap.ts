@@ -15,6 +15,13 @@ export class Bitmap {
     this.bytes[index >> 3]! |= 1 << (index & 7);
   }
 
+  /** How many bits are set. */
+  count(): number {
+    let count = 0;
+    for (const byte of this.bytes) for (let rest = byte; rest !== 0; rest &= rest - 1) count++;
+    return count;
+  }
+
   clear(index: number): void {
     this.bytes[index >> 3]! &= ~(1 << (index & 7));
   }

@@ -13,6 +13,9 @@ import { type SharedBlob, SharedTrust } from './shared-trust.js';
 import type { CacheStats } from './stats.js';
 import { inRuns, joined, type VerifiedChunk } from './write-runs.js';
 
+/** What has to be known of a chunk to read it. */
+export type ChunkPlace = Pick<ChunkInfo, 'index' | 'decodedOffset' | 'size'>;
+
 /** How long a new bit may stay in memory only, in milliseconds. A crash in between costs a fetch, nothing else. */
 const FLUSH_DELAY_MS = 1000;
 
@@ -43,7 +46,7 @@ export class BlobStorage {
   readonly #writing = new Set<number>();
   readonly #rechecks = new Map<number, Promise<void>>();
   readonly #trusts = new Set<SharedTrust>();
-  readonly #chunkCount: number;
+  readonly chunkCount: number;
   readonly #places: SharedArrayBuffer;
   readonly #usesMemory: SharedArrayBuffer;
   /** When the chunks were used; readers note it. */
@@ -60,9 +63,9 @@ export class BlobStorage {
     this.#map = map;
     this.#present = loaded.present;
     this.#suspect = loaded.suspect;
-    this.#chunkCount = options.identity.chunkCount;
+    this.chunkCount = options.identity.chunkCount;
     this.#places = options.places;
-    this.#usesMemory = ChunkUses.memory(this.#chunkCount, uses);
+    this.#usesMemory = ChunkUses.memory(this.chunkCount, uses);
     this.uses = new ChunkUses(this.#usesMemory);
     this.#guarded = !isOnlyOpen(data.fd);
     this.#onError = options.onError;
@@ -76,7 +79,7 @@ export class BlobStorage {
 
   /** A place for one reader to note in which chunks it trusts. Kept up to date when a chunk goes. */
   openTrust(): SharedTrust {
-    const trust = new SharedTrust(this.#chunkCount);
+    const trust = new SharedTrust(this.chunkCount);
     this.#trusts.add(trust);
     return trust;
   }
@@ -87,7 +90,7 @@ export class BlobStorage {
 
   /** True if the data file holds chunk `index` and its bytes were verified against `digest`. */
   holds(index: number, digest: Buffer): boolean {
-    return this.#present.has(index) && !this.#suspect.has(index) && this.#recordOf(index).equals(digest);
+    return this.#present.has(index) && !this.#suspect.has(index) && this.recordOf(index).equals(digest);
   }
 
   /**
@@ -97,7 +100,7 @@ export class BlobStorage {
   async findHeld(digestOf: (index: number) => Buffer | undefined): Promise<number[]> {
     const records = await this.#map.readRecords();
     const held: number[] = [];
-    for (let index = 0; index < this.#chunkCount; index++) {
+    for (let index = 0; index < this.chunkCount; index++) {
       if (!this.#present.has(index) || this.#suspect.has(index)) continue;
       const digest = digestOf(index);
       const record =
@@ -122,6 +125,11 @@ export class BlobStorage {
     return this.#guarded;
   }
 
+  /** How many chunks the data file holds, suspect ones too. */
+  get localCount(): number {
+    return this.#present.count();
+  }
+
   /** True if the data file holds chunk `index`, suspect or not. */
   has(index: number): boolean {
     return this.#present.has(index);
@@ -132,10 +140,10 @@ export class BlobStorage {
   }
 
   /**
-   * Reads a suspect chunk and asks `isRight` about its bytes: afterwards it is present, recorded with `digest`, or absent.
+   * Reads a chunk, usually a suspect one, and asks `isRight` about its bytes: afterwards it is present, recorded with `digest`, or absent.
    * Callers at the same time share one reading.
    */
-  recheck(chunk: ChunkInfo, digest: Buffer, isRight: (bytes: Buffer) => boolean): Promise<void> {
+  recheck(chunk: ChunkPlace, digest: Buffer, isRight: (bytes: Buffer) => boolean): Promise<void> {
     let running = this.#rechecks.get(chunk.index);
     if (!running) {
       running = this.#recheck(chunk, digest, isRight).finally(() => this.#rechecks.delete(chunk.index));
@@ -161,6 +169,7 @@ export class BlobStorage {
     if (!this.#isEvictable(index)) return false;
     this.#forget(index);
     punchHole(this.#data.fd, start, end - start);
+    this.#stats.evicted++;
     return true;
   }
 
@@ -236,24 +245,25 @@ export class BlobStorage {
   #isWanted({ chunk: { index }, digest }: VerifiedChunk): boolean {
     if (this.#writing.has(index) || this.#suspect.has(index)) return false;
     if (!this.#present.has(index)) return true;
-    if (this.#recordOf(index).equals(digest)) return false;
+    if (this.recordOf(index).equals(digest)) return false;
     // Two images disagree about this chunk. Bytes that somebody reads stay; the other image is served from memory.
     if (this.#guarded) return false;
     for (const trust of this.#trusts) if (trust.has(index)) return false;
     return true;
   }
 
-  async #recheck(chunk: ChunkInfo, digest: Buffer, isRight: (bytes: Buffer) => boolean): Promise<void> {
+  async #recheck(chunk: ChunkPlace, digest: Buffer, isRight: (bytes: Buffer) => boolean): Promise<void> {
     const bytes = Buffer.allocUnsafe(chunk.size);
     const right = await this.read(chunk.decodedOffset, bytes).then(
       (whole) => whole && isRight(bytes),
       () => false,
     );
-    if (right) this.#mark(chunk.index, digest);
-    else this.drop(chunk.index);
+    if (!right) this.drop(chunk.index);
+    else if (this.#suspect.has(chunk.index)) this.#mark(chunk.index, digest);
   }
 
-  #recordOf(index: number): Buffer {
+  /** The digest that chunk `index` was verified against, 32 bytes; zeros if that is not known. */
+  recordOf(index: number): Buffer {
     return this.#records.get(index) ?? this.#map.readRecord(index);
   }
 

@@ -20,6 +20,8 @@ export interface FetcherOptions {
   /** Where verified chunks go; without it they are served from memory only. */
   storage: BlobStorage | undefined;
   stats: CacheStats;
+  /** True if so many bytes may be written to it. */
+  hasRoom: (bytes: number) => boolean;
   /** Called after a failed write. The read that caused it succeeds. */
   onWriteError: (error: unknown) => void;
 }
@@ -147,13 +149,18 @@ export class Fetcher {
   }
 
   async #store({ demand }: Flight, unit: Unit, { good }: DecodedUnit): Promise<void> {
-    const { storage, stats, onWriteError } = this.#options;
+    const { storage, stats, hasRoom, onWriteError } = this.#options;
     const chunks = unit.members.flatMap((chunk) => {
       const bytes = good.get(chunk.index);
       return bytes ? [{ chunk, bytes, digest: demand.layout.chunkDigest(chunk.index)! }] : [];
     });
+    if (!storage) return;
+    if (!hasRoom(chunks.reduce((sum, { bytes }) => sum + bytes.length, 0))) {
+      stats.notKept += chunks.length;
+      return;
+    }
     try {
-      await storage?.store(chunks);
+      await storage.store(chunks);
     } catch (error) {
       stats.writeErrors++;
       onWriteError(error);

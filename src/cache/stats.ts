@@ -16,6 +16,10 @@ export interface CacheStats {
   storedBytes: number;
   /** Chunks found damaged or unreadable in the data file, and dropped. */
   dropped: number;
+  /** Chunks given back to make room. */
+  evicted: number;
+  /** Chunks that were served but not kept, because there was no room for them. */
+  notKept: number;
   /** Failed writes to the cache directory. */
   writeErrors: number;
 }
@@ -31,6 +35,8 @@ export function noStats(): CacheStats {
     refetches: 0,
     storedBytes: 0,
     dropped: 0,
+    evicted: 0,
+    notKept: 0,
     writeErrors: 0,
   };
 }

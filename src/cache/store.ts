@@ -5,12 +5,14 @@ import type { FileLock } from '../os/file-lock.js';
 import type { BlobBytes } from './blob-bytes.js';
 import { BlobCache, type SharedFiles } from './blob-cache.js';
 import { BlobStorage } from './blob-storage.js';
+import { blobIdOf, readStoredMap, removeBlobFiles } from './catalog.js';
 import { decodeMapHeader, MAP_HEADER_SIZE, type MapIdentity, sameIdentity } from './chunk-map.js';
 import { ChunkPlaces } from './chunk-places.js';
 import { lockDirectory } from './directory-lock.js';
 import { Fetcher } from './fetcher.js';
 import { readStart } from './file-io.js';
 import { type BlobLayout, fingerprintOf } from './layout.js';
+import { Quota } from './quota.js';
 import { addStats, type CacheStats, noStats } from './stats.js';
 
 const DIRECTORY_MODE = 0o700;
@@ -20,12 +22,18 @@ const WARNING_INTERVAL_MS = 60_000;
 export interface CacheStoreOptions {
   /** Told when the directory does not take what is written, at most once a minute. `stats.writeErrors` counts all. */
   onWarning?: (message: string, cause: unknown) => void;
+  /** Bytes that the directory may have on the disk; without it, as many as the disk has. */
+  limit?: number | undefined;
 }
 
 interface OpenBlob {
   identity: MapIdentity;
   shared: SharedFiles;
   views: Set<BlobCache>;
+  /** `ChunkPlaces` of the blob. */
+  places: SharedArrayBuffer;
+  /** Works on its files that are not those of a view. */
+  holds: number;
 }
 
 /**
@@ -39,7 +47,10 @@ export class CacheStore {
   readonly #open = new Map<string, OpenBlob>();
   /** Opening and closing of one blob's files follow one another, by blob id. */
   readonly #turns = new Map<string, Promise<unknown>>();
+  /** Works on files that are not those of a view. */
+  readonly #works = new Set<Promise<void>>();
   readonly #closedStats = noStats();
+  readonly #quota: Quota | undefined;
   #lastWarning = Number.NEGATIVE_INFINITY;
   #closed = false;
 
@@ -47,13 +58,18 @@ export class CacheStore {
     this.dir = dir;
     this.#lock = lock;
     this.#onWarning = options.onWarning ?? (() => {});
+    const { limit } = options;
+    const onError = (error: unknown) => this.#warn('', error);
+    if (limit !== undefined) this.#quota = new Quota(this, { limit, onError });
   }
 
   /** Opens `dir`, created if it is not there. Throws BUSY, with the process id, if another process uses it. */
   static async open(dir: string, options: CacheStoreOptions = {}): Promise<CacheStore> {
     try {
       await mkdir(dir, { recursive: true, mode: DIRECTORY_MODE });
-      return new CacheStore(dir, lockDirectory(dir), options);
+      const store = new CacheStore(dir, lockDirectory(dir), options);
+      await store.#quota?.start();
+      return store;
     } catch (error) {
       if (error instanceof RafterError) throw error;
       throw new RafterError('FAILED', `cannot use cache directory ${dir}: ${messageOf(error)}`, {
@@ -92,9 +108,77 @@ export class CacheStore {
     await view.close();
     await this.#inTurn(view.layout.id, async () => {
       for (const [stem, entry] of this.#open) {
-        if (entry.views.delete(view) && entry.views.size === 0) await this.#closeBlob(stem, entry);
+        if (entry.views.delete(view)) await this.#closeIfUnused(stem, entry);
       }
     });
+  }
+
+  /**
+   * Lets `work` have the files of blob `stem`, opened for it if no view has. Undefined if there is no such blob, or its map
+   * is damaged. Views come and go meanwhile.
+   */
+  async withStorage<T>(
+    stem: string,
+    work: (storage: BlobStorage, places: SharedArrayBuffer) => Promise<T>,
+  ): Promise<T | undefined> {
+    const id = blobIdOf(stem);
+    const entry = await this.#inTurn(id, async () => {
+      const found = this.#open.get(stem) ?? (await this.#openStored(stem));
+      if (found) found.holds++;
+      return found;
+    });
+    if (!entry) return undefined;
+    const { storage } = entry.shared;
+    const working = (async () => storage && (await work(storage, entry.places)))().finally(() =>
+      this.#inTurn(id, async () => {
+        entry.holds--;
+        await this.#closeIfUnused(stem, entry);
+      }),
+    );
+    const settled = working.then(
+      () => {},
+      () => {},
+    );
+    this.#works.add(settled);
+    try {
+      return await working;
+    } finally {
+      this.#works.delete(settled);
+    }
+  }
+
+  /** The limit of the cache and what it has on the disk, in bytes; undefined if it has none. */
+  get quota(): { limit: number; used: number } | undefined {
+    return this.#quota && { limit: this.#quota.limit, used: this.#quota.used };
+  }
+
+  /** Resolves when no room is being made. */
+  async settled(): Promise<void> {
+    await this.#quota?.idle();
+  }
+
+  /** True from the call of `close`: long work should end. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** Removes the files of blob `stem`. False if somebody uses it. */
+  remove(stem: string): Promise<boolean> {
+    return this.#inTurn(blobIdOf(stem), async () => {
+      if (this.#open.has(stem)) return false;
+      await removeBlobFiles(this.dir, stem);
+      return true;
+    });
+  }
+
+  /** The views of blob `stem` and its files; undefined if it is not open. */
+  opened(
+    stem: string,
+  ):
+    | { views: readonly BlobCache[]; storage: BlobStorage | undefined; places: SharedArrayBuffer }
+    | undefined {
+    const entry = this.#open.get(stem);
+    return entry && { views: [...entry.views], storage: entry.shared.storage, places: entry.places };
   }
 
   /** Counters of all blobs since the store was opened. */
@@ -110,7 +194,9 @@ export class CacheStore {
   /** Releases all views, waits for writes, and lets others use the directory. */
   async close(): Promise<void> {
     this.#closed = true;
+    await this.#quota?.close();
     await Promise.all(this.#turns.values());
+    await Promise.all(this.#works);
     const views = [...this.#open.values()].flatMap((entry) => [...entry.views]);
     await Promise.all(views.map((view) => this.release(view)));
     this.#lock.release();
@@ -134,10 +220,22 @@ export class CacheStore {
     } catch (error) {
       onWriteError(error);
     }
-    const fetcher = new Fetcher({ storage, stats, onWriteError });
-    const entry = { identity, shared: { storage, stats, fetcher }, views: new Set<BlobCache>() };
+    const hasRoom = (bytes: number) => this.#quota?.take(bytes) ?? true;
+    const fetcher = new Fetcher({ storage, stats, hasRoom, onWriteError });
+    const shared = { storage, stats, fetcher };
+    const entry = { identity, shared, views: new Set<BlobCache>(), places, holds: 0 };
     this.#open.set(stem, entry);
     return entry;
+  }
+
+  /** Opens a blob as its own map describes it. */
+  async #openStored(stem: string): Promise<OpenBlob | undefined> {
+    const map = this.#closed ? undefined : await readStoredMap(this.dir, stem);
+    return map && this.#openBlob(stem, map.identity, map.places);
+  }
+
+  async #closeIfUnused(stem: string, entry: OpenBlob): Promise<void> {
+    if (entry.views.size === 0 && entry.holds === 0) await this.#closeBlob(stem, entry);
   }
 
   async #closeBlob(stem: string, { shared }: OpenBlob): Promise<void> {

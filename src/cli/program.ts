@@ -23,6 +23,7 @@ const COMMANDS: Record<string, () => Promise<Define>> = {
   mounts: async () => (await import('./commands/mounts.js')).defineMounts,
   run: async () => (await import('./commands/run.js')).defineRun,
   daemon: async () => (await import('./commands/daemon.js')).defineDaemon,
+  cache: async () => (await import('./commands/cache.js')).defineCache,
   login: async () => (await import('./commands/login.js')).defineLogin,
   logout: async () => (await import('./commands/logout.js')).defineLogout,
   doctor: async () => (await import('./commands/doctor.js')).defineDoctor,

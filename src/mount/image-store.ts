@@ -16,6 +16,7 @@ import { verifiedStream } from '../image/verified-stream.js';
  *     <dir>/blobs/sha256/<hex>     manifest, index, configuration or bootstrap layer
  *     <dir>/maps/<hex>             end of the blob with that digest: a chunk map as stored
  *     <dir>/refs/<hash>.json       last known digest of a reference
+ *     <dir>/uses/<hash>.json       what of the above, and which blobs, an image needs
  */
 export interface ImageStore {
   /** The content that `descriptor` names, or undefined if it is not here. At most some megabytes: read whole. */
@@ -33,6 +34,28 @@ export interface ImageStore {
   /** What `reference` (its canonical text) meant when it was last looked up. */
   recallReference(reference: string): Promise<Descriptor | undefined>;
   rememberReference(reference: string, descriptor: Descriptor): Promise<void>;
+  /** Notes what an image needs, for those who clean up. */
+  recordUse(use: ImageUse): Promise<void>;
+  /** While `work` runs nothing is removed from the store. */
+  whileOpening<T>(work: () => Promise<T>): Promise<T>;
+  /** True if such work runs. */
+  readonly isOpening: boolean;
+}
+
+/** What one image needs of the store and of the cache to be mounted again. */
+export interface ImageUse {
+  /** Canonical text of the reference. */
+  reference: string;
+  /** Digest that the reference meant. */
+  top: string;
+  /** Digest of the Nydus manifest. */
+  manifest: string;
+  /** Digests of manifests, configuration and bootstrap layer. */
+  contents: string[];
+  /** Names of chunk maps. */
+  maps: string[];
+  /** Ids of its blobs. */
+  blobs: string[];
 }
 
 /** Opens the store in `dir`, which is created when something is first kept. */
@@ -43,7 +66,29 @@ export function openImageStore(dir: string): ImageStore {
   const refPath = (reference: string) =>
     join(dir, 'refs', `${createHash('sha256').update(reference).digest('hex')}.json`);
 
+  let opening = 0;
+
   return {
+    get isOpening() {
+      return opening > 0;
+    },
+
+    async whileOpening(work) {
+      opening++;
+      try {
+        return await work();
+      } finally {
+        opening--;
+      }
+    },
+
+    async recordUse(use) {
+      const path = usePath(dir, use);
+      const text = Buffer.from(JSON.stringify(use));
+      // Most mounts say again what is known.
+      if (!(await readIfThere(path))?.equals(text)) await writeBytes(path, text);
+    },
+
     async readBlob(descriptor) {
       const bytes = await readIfThere(blobPath(descriptor));
       if (bytes?.length !== descriptor.size) return undefined;
@@ -78,6 +123,12 @@ export function openImageStore(dir: string): ImageStore {
     rememberReference: (reference, descriptor) =>
       writeBytes(refPath(reference), Buffer.from(JSON.stringify({ reference, descriptor }))),
   };
+}
+
+/** File that records what an image needs. One reference may mean several: of other platforms, or before it was moved. */
+function usePath(dir: string, { reference, manifest }: Pick<ImageUse, 'reference' | 'manifest'>): string {
+  const name = createHash('sha256').update(`${reference}\0${manifest}`).digest('hex');
+  return join(dir, 'uses', `${name}.json`);
 }
 
 const referenceSchema = v.object({ reference: v.string(), descriptor: descriptorSchema });

@@ -52,8 +52,12 @@ export interface NydusImage {
  * counts and a warning says so. Nothing else is downloaded.
  * Throws UNSUPPORTED with a hint for an image that is not a Nydus image, and what source and readers throw.
  */
-export async function openNydusImage(options: OpenOptions): Promise<NydusImage> {
-  const { source } = options;
+export function openNydusImage(options: OpenOptions): Promise<NydusImage> {
+  return options.store.whileOpening(() => openImage(options));
+}
+
+async function openImage(options: OpenOptions): Promise<NydusImage> {
+  const { source, store, reference } = options;
   const fetcher = createFetcher(options);
   const top = options.known ?? (await resolveReference(options, fetcher));
   const { descriptor, manifest } = await findManifest(top, {
@@ -77,6 +81,12 @@ export async function openNydusImage(options: OpenOptions): Promise<NydusImage> 
     return { descriptor, map: await map };
   };
   const blobs = await Promise.all(bootstrap.blobs.map(readBlob));
+  const ids = bootstrap.blobs.map(({ id }) => id);
+  const use = { reference, top: top.digest, manifest: descriptor.digest, ...fetcher.used(), blobs: ids };
+  // A disk that is full must not keep an image from being mounted that is here.
+  await store
+    .recordUse(use)
+    .catch((error) => fetcher.warnings.push(`what the image needs was not noted: ${messageOf(error)}`));
   return {
     manifest: descriptor,
     config: parseImageConfig(configBytes, `${source.name}: configuration`),
@@ -129,8 +139,11 @@ type Fetcher = ReturnType<typeof createFetcher>;
 function createFetcher({ source, store, signal }: OpenOptions) {
   let downloaded = 0;
   const warnings: string[] = [];
+  const contents = new Set<string>();
+  const maps = new Set<string>();
 
   async function readManifest(descriptor: Descriptor): Promise<Buffer> {
+    contents.add(descriptor.digest);
     const kept = await store.readBlob(descriptor);
     if (kept !== undefined) return kept;
     const bytes = await source.readManifest(descriptor, signal);
@@ -140,6 +153,7 @@ function createFetcher({ source, store, signal }: OpenOptions) {
   }
 
   async function openBlob(descriptor: Descriptor): Promise<Readable> {
+    contents.add(descriptor.digest);
     const kept = await store.openBlob(descriptor);
     if (kept !== undefined) return kept;
     await store.writeBlob(descriptor, await source.openBlob(descriptor, signal));
@@ -166,6 +180,7 @@ function createFetcher({ source, store, signal }: OpenOptions) {
 
   async function storedMap(blob: RafsBlob, descriptor: Descriptor): Promise<BlobMeta> {
     const name = mapNameOf(blob);
+    maps.add(name);
     const kept = await store.readMap(name);
     if (kept !== undefined) {
       try {
@@ -185,6 +200,8 @@ function createFetcher({ source, store, signal }: OpenOptions) {
   return {
     warnings,
     downloaded: () => downloaded,
+    /** Digests and names of all that was asked for. */
+    used: () => ({ contents: [...contents], maps: [...maps] }),
     manifest: async (descriptor: Descriptor) =>
       parseManifest(
         await readManifest(descriptor),

@@ -1,0 +1,106 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { CacheListing } from '../../src/mount/cache-api.js';
+import { mountImage, shutdownDaemon, unmountImage } from '../../src/mount/client.js';
+import { createPlace, readEverything, type TestPlace } from './daemon-process.js';
+import { writeGoldenLayout } from './layouts.js';
+
+const program = resolve(import.meta.dirname, '../../bin/rafter');
+
+let place: TestPlace;
+let reference: string;
+let blobs: string[];
+
+beforeEach(async () => {
+  place = createPlace();
+  const layout = join(place.dir, 'layout');
+  blobs = await writeGoldenLayout('full', layout);
+  reference = `oci:${layout}:latest`;
+});
+afterEach(() => place.remove());
+
+async function cache(...args: string[]) {
+  const directories = ['--run-dir', place.runDir, '--data-root', place.dataRoot];
+  const child = spawn(process.execPath, [program, 'cache', ...args, '--json', ...directories], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const [stdout, [code]] = await Promise.all([text(child.stdout), once(child, 'close')]);
+  return { code, result: stdout === '' ? undefined : JSON.parse(stdout) };
+}
+
+const list = async () => (await cache('ls')).result as CacheListing;
+
+/** Mounts the image and reads all of it, so that its blobs are complete. */
+async function mountAndRead(name: string) {
+  const mounted = await mountImage(place, { reference, mountpoint: await place.mountpoint(name) });
+  await readEverything(mounted.mountpoint);
+  return mounted;
+}
+
+it('looks after the cache through the daemon, and alone when none runs', async () => {
+  expect((await list()).blobs).toEqual([]);
+  const mounted = await mountAndRead('m');
+  const during = await list();
+  expect(during.blobs).toHaveLength(blobs.length);
+  for (const blob of during.blobs)
+    expect(blob).toMatchObject({
+      damaged: false,
+      mounts: 1,
+      pinned: false,
+      images: [reference],
+    });
+  expect(during.blobs.every(({ localChunks }) => localChunks > 0)).toBe(true);
+  // What is mounted stays.
+  expect((await cache('prune', '--all')).result).toMatchObject({ blobs: [], images: [] });
+  expect((await cache('pin', reference)).result.blobs).toHaveLength(blobs.length);
+  expect((await cache('pin', 'oci:/nowhere:x')).code).toBe(3);
+  expect((await cache('verify')).result).toMatchObject({ damaged: 0, damagedBlobs: [] });
+
+  await unmountImage(place, { mountpoint: mounted.mountpoint });
+  expect((await cache('prune', '--all')).result.blobs).toEqual([]);
+  await shutdownDaemon(place);
+
+  expect(await list()).toMatchObject({ localBytes: during.localBytes });
+  expect((await list()).blobs.every(({ pinned, mounts }) => pinned && mounts === 0)).toBe(true);
+  expect((await cache('prune')).result.blobs).toEqual([]);
+  await cache('unpin', reference);
+  // An image that is known is kept by default.
+  expect((await cache('prune')).result).toMatchObject({ blobs: [], images: [] });
+  const pruned = (await cache('prune', '--max-size', '0')).result;
+  expect(pruned.blobs).toHaveLength(blobs.length);
+  expect(pruned.images).toEqual([reference]);
+  expect((await list()).localBytes).toBe(0);
+  expect(await readdir(join(place.dataRoot, 'images/blobs/sha256'))).toEqual([]);
+  await mountAndRead('again');
+});
+
+it('finds damaged chunks and drops them: the next reader gets the right bytes', async () => {
+  const mounted = await mountAndRead('m');
+  await unmountImage(place, { mountpoint: mounted.mountpoint });
+  const { blobs: cached, dir } = await list();
+  const victim = cached.reduce((a, b) => (a.localBytes > b.localBytes ? a : b));
+  const path = join(dir, `${victim.name}.data`);
+  const { atime, mtime } = await stat(path);
+  const file = await open(path, 'r+');
+  const before = await readFile(path);
+  try {
+    await file.write(Buffer.of(before[0]! ^ 1), 0, 1, 0);
+    await file.utimes(atime, mtime);
+  } finally {
+    await file.close();
+  }
+  const found = await cache('verify');
+  expect(found).toMatchObject({ code: 5, result: { damaged: 1, damagedBlobs: [victim.name] } });
+  expect((await cache('verify')).result.damaged).toBe(0);
+  await mountAndRead('again');
+  expect((await readFile(path)).equals(before)).toBe(true);
+});
+
+it('says what is wrong with what it is given', async () => {
+  expect((await cache('prune', '--older-than', 'yesterday')).code).toBe(2);
+  expect((await cache('prune', '--max-size', '1X')).code).toBe(2);
+});
