@@ -10,6 +10,7 @@ const SAMPLE_MS = 10;
  * @property {number} seconds that the command took
  * @property {number} cpu seconds of all its processes, in user mode and in the kernel
  * @property {number} peakRss most bytes of memory that one of its processes ever had (VmHWM)
+ * @property {string} output the end of what it printed
  */
 
 /**
@@ -43,7 +44,7 @@ export async function measure(command, env = process.env) {
   clearInterval(timer);
   if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}:\n${output}`);
   const [seconds, user, system] = times.trim().split(' ').map(Number);
-  return { seconds, cpu: user + system, peakRss };
+  return { seconds, cpu: user + system, peakRss, output };
 }
 
 /** Process ids below `pid`, without it. */
