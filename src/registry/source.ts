@@ -1,6 +1,7 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { RafterError } from '../errors.js';
 import { type Descriptor, verifyBytes } from '../image/descriptor.js';
+import { embeddedData } from '../image/embedded-data.js';
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
 import type { BlobChecks, ImageSource } from '../image/source.js';
@@ -39,13 +40,17 @@ export class RegistrySource implements ImageSource {
         `${what}: ${descriptor.size} bytes, more than the limit of ${MAX_MANIFEST_SIZE}`,
       );
     }
+    const embedded = embeddedData(descriptor);
+    if (embedded !== undefined) return embedded;
     const known = this.#resolved?.descriptor.digest === descriptor.digest ? this.#resolved : undefined;
     const { bytes } = known ?? (await getManifest(this.#session, descriptor.digest, signal));
     verifyBytes(bytes, descriptor, what);
     return bytes;
   }
 
-  openBlob(descriptor: Descriptor, signal?: AbortSignal, checks?: BlobChecks): Promise<Readable> {
+  async openBlob(descriptor: Descriptor, signal?: AbortSignal, checks?: BlobChecks): Promise<Readable> {
+    const embedded = embeddedData(descriptor);
+    if (embedded !== undefined) return Readable.from(embedded.length > 0 ? [embedded] : []);
     return openBlob(this.#session, descriptor, { signal, ...checks });
   }
 
