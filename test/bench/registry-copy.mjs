@@ -101,7 +101,10 @@ function median(results) {
 }
 
 function print(rows) {
-  console.log('network                op    rafter s  skopeo s  ratio  rafter cpu  skopeo cpu  rafter MB');
+  // The ratios are rafter's part of skopeo's: wall time, and CPU seconds, which other work on the machine disturbs less.
+  console.log(
+    'network                op    rafter s  skopeo s  ratio  rafter cpu  skopeo cpu  ratio  rafter MB  skopeo MB',
+  );
   for (const { network, kind, rafter: ours, skopeo } of rows) {
     const cells = [
       network.padEnd(22),
@@ -111,7 +114,9 @@ function print(rows) {
       (ours.seconds / skopeo.seconds).toFixed(2).padStart(6),
       ours.cpu.toFixed(2).padStart(11),
       skopeo.cpu.toFixed(2).padStart(11),
+      (ours.cpu / skopeo.cpu).toFixed(2).padStart(6),
       (ours.peakRss / 1e6).toFixed(0).padStart(10),
+      (skopeo.peakRss / 1e6).toFixed(0).padStart(10),
     ];
     console.log(cells.join(' '));
   }
