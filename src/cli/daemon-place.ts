@@ -6,14 +6,28 @@ import type { CommandContext } from './context.js';
 const IDLE_SECONDS = 60;
 
 /** Where the daemon of a command is, and how it is started if none runs. */
-export function daemonPlace({ options, signal }: CommandContext): DaemonPlace {
+export function daemonPlace(
+  { options, signal }: CommandContext,
+  { cacheSize }: { cacheSize?: number | undefined } = {},
+): DaemonPlace {
   const { runDir, dataRoot } = options;
-  return { runDir, dataRoot, command: daemonCommand({ runDir, dataRoot, idle: IDLE_SECONDS }), signal };
+  return {
+    runDir,
+    dataRoot,
+    command: daemonCommand({ runDir, dataRoot, idle: IDLE_SECONDS, cacheSize }),
+    signal,
+  };
 }
 
 /** Program and arguments that run a daemon of this version, which ends after `idle` seconds without mounts; 0: never. */
-export function daemonCommand(options: { runDir: string; dataRoot: string; idle: number }): string[] {
+export function daemonCommand(options: {
+  runDir: string;
+  dataRoot: string;
+  idle: number;
+  cacheSize?: number | undefined;
+}): string[] {
   const rafter = fileURLToPath(new URL('../../bin/rafter', import.meta.url));
   const directories = ['--run-dir', options.runDir, '--data-root', options.dataRoot];
-  return [process.execPath, rafter, 'daemon', 'run', ...directories, '--idle', String(options.idle)];
+  const size = options.cacheSize === undefined ? [] : ['--cache-size', String(options.cacheSize)];
+  return [process.execPath, rafter, 'daemon', 'run', ...directories, '--idle', String(options.idle), ...size];
 }

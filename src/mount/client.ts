@@ -8,10 +8,11 @@ import { formatReference, parseReference } from '../image/reference.js';
 import { findMount } from '../os/mountinfo.js';
 import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.js';
 import { callDaemon, DaemonGoneError } from './api-client.js';
+import { takeAwayDeadMounts } from './dead-mounts.js';
 import { canonicalMountPoint } from './mount-point.js';
 import { isRecordedMount } from './mount-state.js';
 import { hasSupervisor, runFiles } from './run-dir.js';
-import { type DaemonPlace, ensureDaemon } from './start-daemon.js';
+import { type DaemonPlace, ensureDaemon, type OnNotice, tellOfDeadMounts } from './start-daemon.js';
 
 /** How often to start a daemon again because the one that answered was just ending. */
 const MAX_STARTS = 5;
@@ -27,6 +28,7 @@ interface SocketPlace {
   /** Run directory of the daemon; absolute. */
   runDir: string;
   signal?: AbortSignal | undefined;
+  onNotice?: OnNotice | undefined;
 }
 
 /**
@@ -126,8 +128,9 @@ async function callIfRunning<T>(
   try {
     return await callPatiently<T>(place, route);
   } catch (error) {
-    if (error instanceof DaemonGoneError) return undefined;
-    throw error;
+    if (!(error instanceof DaemonGoneError)) throw error;
+    tellOfDeadMounts(await takeAwayDeadMounts(place.runDir), place);
+    return undefined;
   }
 }
 

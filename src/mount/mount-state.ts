@@ -28,24 +28,28 @@ export async function writeMountState(path: string, mounts: MountRecord[]): Prom
 
 /**
  * Takes away the mounts that a daemon left behind when it died: nobody serves their data any more, and reads of it fail. The caller holds the lock of the run directory, so the daemon that wrote the file is dead. Mounts
- * of another boot, other mounts that stand at the same place now, and those in `except` (ids) are left alone.
+ * of another boot, other mounts that stand at the same place now, and those in `except` (ids) are left alone. Returns where
+ * they were.
  */
 export async function cleanUpDeadMounts(
   path: string,
-  log: DaemonLog,
+  log: Pick<DaemonLog, 'warn' | 'error'>,
   except: ReadonlySet<string> = new Set(),
-): Promise<void> {
+): Promise<string[]> {
+  const removed: string[] = [];
   for (const record of await readState(path)) {
     if (except.has(record.id)) continue;
     const found = await findMount(record.mountpoint);
     if (!isOurs(found, record)) continue;
     try {
       await unmountFuse(record.mountpoint, { detach: true });
+      removed.push(record.mountpoint);
       log.warn('unmounted what a dead daemon left behind', { ...record });
     } catch (error) {
       log.error('cannot unmount what a dead daemon left behind', { ...record, error });
     }
   }
+  return removed;
 }
 
 /** True if `path`, a canonical mount point, is one of the mounts in the state file at `statePath`. */

@@ -5,6 +5,7 @@ import { isRafterError, RafterError } from '../errors.js';
 import type { DaemonStatus } from './api.js';
 import { callDaemon } from './api-client.js';
 import { readLogTail, sizeOf } from './daemon-log.js';
+import { takeAwayDeadMounts } from './dead-mounts.js';
 import { hasSupervisor, prepareRunDir } from './run-dir.js';
 
 export interface DaemonPlace {
@@ -17,6 +18,21 @@ export interface DaemonPlace {
   /** How long the daemon may take until it answers, in milliseconds. */
   deadline?: number;
   signal?: AbortSignal | undefined;
+  onNotice?: OnNotice | undefined;
+}
+
+/** Told in a sentence what the user should know besides the result. */
+export type OnNotice = (text: string) => void;
+
+/** Says which mounts were taken away because their daemon had died. */
+export function tellOfDeadMounts(
+  mountpoints: string[],
+  { onNotice }: { onNotice?: OnNotice | undefined },
+): void {
+  for (const mountpoint of mountpoints)
+    onNotice?.(
+      `the daemon and its supervisor have died: ${mountpoint} was not served any more and is unmounted`,
+    );
 }
 
 const DEFAULT_DEADLINE = 30_000;
@@ -30,7 +46,11 @@ const POLL = 25;
 export async function ensureDaemon(place: DaemonPlace): Promise<DaemonStatus> {
   const { runDir, dataRoot } = place;
   const { socket, log } = await prepareRunDir(runDir);
-  const status = (await findDaemon(place, socket)) ?? (await start(place, { socket, log }));
+  let status = await findDaemon(place, socket);
+  if (status === undefined) {
+    tellOfDeadMounts(await takeAwayDeadMounts(runDir), place);
+    status = await start(place, { socket, log });
+  }
   if (status.dataRoot !== dataRoot)
     throw new RafterError('BUSY', `the daemon of ${runDir} uses the data root ${status.dataRoot}`, {
       hint: `give --data-root ${status.dataRoot}, or another --run-dir, or stop that daemon`,

@@ -10,7 +10,7 @@ export function defineMounts(program: Command, setExitCode: (code: number) => vo
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
         const { listMounts } = await import('../../mount/client.js');
-        const mounts = await listMounts({ runDir, signal });
+        const mounts = await listMounts({ runDir, signal, onNotice: output.warn });
         const rows = mounts.map(({ mountpoint, reference, imageSize, stats, driver }) => [
           mountpoint,
           reference,
