@@ -5,6 +5,7 @@ import type { Fault } from '../../inspect/faults.js';
 import { type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes } from '../format.js';
+import { keepHeapSmall } from '../heap.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { escapeName } from '../names.js';
@@ -38,6 +39,7 @@ async function check(
   image: string,
   options: CheckCliOptions,
 ): Promise<number> {
+  keepHeapSmall();
   const { checkImage } = await import('../../inspect/check-image.js');
   return withSource(image, options, async (source) => {
     const { platform } = options;
