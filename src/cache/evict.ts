@@ -100,7 +100,10 @@ async function evictFrom(
     dueBytes += places.size(index);
   }
   if (!isOpen && !stays && dueBytes <= need) {
+    // A mount of an earlier process may read the file: removing it would free nothing.
+    const isGuarded = await store.withStorage(stem, async (storage) => storage.isGuarded);
     const bytes = (await sizeOfBlob(store.dir, stem))?.diskBytes ?? 0;
+    if (isGuarded) return 0;
     if (await store.remove(stem)) return bytes;
   }
   due.sort((a, b) => uses.last(a) - uses.last(b));

@@ -22,6 +22,8 @@ export interface FetcherOptions {
   stats: CacheStats;
   /** True if so many bytes may be written to it. */
   hasRoom: (bytes: number) => boolean;
+  /** Called after chunks were written. */
+  onWritten: () => void;
   /** Called after a failed write. The read that caused it succeeds. */
   onWriteError: (error: unknown) => void;
 }
@@ -149,7 +151,7 @@ export class Fetcher {
   }
 
   async #store({ demand }: Flight, unit: Unit, { good }: DecodedUnit): Promise<void> {
-    const { storage, stats, hasRoom, onWriteError } = this.#options;
+    const { storage, stats, hasRoom, onWritten, onWriteError } = this.#options;
     const chunks = unit.members.flatMap((chunk) => {
       const bytes = good.get(chunk.index);
       return bytes ? [{ chunk, bytes, digest: demand.layout.chunkDigest(chunk.index)! }] : [];
@@ -160,7 +162,9 @@ export class Fetcher {
       return;
     }
     try {
+      const before = stats.storedBytes;
       await storage.store(chunks);
+      if (stats.storedBytes > before) onWritten();
     } catch (error) {
       stats.writeErrors++;
       onWriteError(error);

@@ -51,6 +51,7 @@ export class CacheStore {
   readonly #works = new Set<Promise<void>>();
   readonly #closedStats = noStats();
   readonly #quota: Quota | undefined;
+  #problem: string | undefined;
   #lastWarning = Number.NEGATIVE_INFINITY;
   #closed = false;
 
@@ -152,6 +153,11 @@ export class CacheStore {
     return this.#quota && { limit: this.#quota.limit, used: this.#quota.used };
   }
 
+  /** Why nothing is kept on disk just now: what the last write said, if none has succeeded since. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   /** Resolves when no room is being made. */
   async settled(): Promise<void> {
     await this.#quota?.idle();
@@ -221,7 +227,10 @@ export class CacheStore {
       onWriteError(error);
     }
     const hasRoom = (bytes: number) => this.#quota?.take(bytes) ?? true;
-    const fetcher = new Fetcher({ storage, stats, hasRoom, onWriteError });
+    const onWritten = () => {
+      this.#problem = undefined;
+    };
+    const fetcher = new Fetcher({ storage, stats, hasRoom, onWritten, onWriteError });
     const shared = { storage, stats, fetcher };
     const entry = { identity, shared, views: new Set<BlobCache>(), places, holds: 0 };
     this.#open.set(stem, entry);
@@ -272,6 +281,7 @@ export class CacheStore {
   }
 
   #warn(stem: string, error: unknown): void {
+    this.#problem = messageOf(error);
     const now = performance.now();
     if (now - this.#lastWarning < WARNING_INTERVAL_MS) return;
     this.#lastWarning = now;

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 
 const POWERS = ['', 'k', 'm', 'g', 't'];
 
@@ -12,4 +12,13 @@ export function parseByteSize(text: string): number {
   if (digits === undefined || (binary && unit === '') || !Number.isSafeInteger(bytes))
     throw new InvalidArgumentError('It must be a number of bytes, or one with k, M, G or T, as in 20G.');
   return bytes;
+}
+
+/** Adds the option that limits the cache of a daemon that the command runs or starts. */
+export function addCacheSizeOption(command: Command): Command {
+  return command.addOption(
+    new Option('--cache-size <size>', 'limit of the cache on disk, as in 20G (default: none)')
+      .env('RAFTER_CACHE_SIZE')
+      .argParser(parseByteSize),
+  );
 }

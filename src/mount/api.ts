@@ -108,7 +108,14 @@ export interface DaemonStatus {
   /** How many images are mounted. */
   mounts: number;
   /** Directory of the cache, and what happened in it since the daemon started. */
-  cache: { dir: string; stats: CacheStats };
+  cache: {
+    dir: string;
+    stats: CacheStats;
+    /** The limit of the cache and what it has on the disk, in bytes, if it has a limit. */
+    quota?: { limit: number; used: number };
+    /** Why nothing is kept on disk just now, although everything is served: a full disk, for example. */
+    problem?: string;
+  };
   /** Resident memory in bytes. */
   residentBytes: number;
 }

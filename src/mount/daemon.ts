@@ -30,6 +30,8 @@ export interface DaemonOptions {
   version: string;
   /** End after so many seconds without a mount or a request; 0 never ends. Default 0. */
   idleSeconds?: number;
+  /** Bytes that the cache may have on the disk; default: as many as there are. */
+  cacheSize?: number | undefined;
   /** Program and arguments that run this daemon, for a supervisor after the death of the one that started it. */
   command?: readonly string[];
 }
@@ -58,6 +60,7 @@ export async function runDaemon(options: DaemonOptions): Promise<'stop' | 'upgra
     await cleanUpDeadMounts(files.state, log, new Set(left.mounts.map(({ info }) => info.id)));
     const cache = await patiently(() =>
       CacheStore.open(join(dataRoot, 'cache'), {
+        limit: options.cacheSize,
         onWarning: (message, error) => log.warn(message, { error }),
       }),
     );
@@ -146,7 +149,12 @@ async function serve(
     dataRoot,
     drivers: process.geteuid?.() === 0 ? ['erofs', 'fuse'] : ['fuse'],
     mounts: table.list().length,
-    cache: { dir: cache.dir, stats: cache.stats },
+    cache: {
+      dir: cache.dir,
+      stats: cache.stats,
+      ...(cache.quota && { quota: cache.quota }),
+      ...(cache.problem !== undefined && { problem: cache.problem }),
+    },
     residentBytes: process.memoryUsage.rss(),
   });
   const mounted = () => table.list().map(({ digest }) => digest);

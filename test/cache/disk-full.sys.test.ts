@@ -74,9 +74,11 @@ it('when there is room again, chunks are kept again', async () => {
     writeFileSync(join(disk, 'filler'), Buffer.alloc(bavail * bsize));
     expect((await readAll(cache)).equals(blob.truth)).toBe(true);
     expect(cache.readLocal(0, Buffer.alloc(1))).toBe(false);
+    expect(store.problem).toMatch(/ENOSPC/);
     rmSync(join(disk, 'filler'));
     expect((await readAll(cache)).equals(blob.truth)).toBe(true);
     expect(cache.readLocal(0, Buffer.alloc(1))).toBe(true);
+    expect(store.problem).toBeUndefined();
   } finally {
     await store.close();
   }

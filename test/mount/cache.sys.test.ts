@@ -3,10 +3,12 @@ import { once } from 'node:events';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { CacheListing } from '../../src/mount/cache-api.js';
 import { mountImage, shutdownDaemon, unmountImage } from '../../src/mount/client.js';
+import { compareTrees, readTree } from '../support/tree.js';
 import { createPlace, readEverything, type TestPlace } from './daemon-process.js';
+import { expectedTree } from './golden-tree.js';
 import { writeGoldenLayout } from './layouts.js';
 
 const program = resolve(import.meta.dirname, '../../bin/rafter');
@@ -23,15 +25,17 @@ beforeEach(async () => {
 });
 afterEach(() => place.remove());
 
-async function cache(...args: string[]) {
+/** Runs `rafter ARGS... --json` for the directories of the test. */
+async function rafter(...args: string[]) {
   const directories = ['--run-dir', place.runDir, '--data-root', place.dataRoot];
-  const child = spawn(process.execPath, [program, 'cache', ...args, '--json', ...directories], {
+  const child = spawn(process.execPath, [program, ...args, '--json', ...directories], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const [stdout, [code]] = await Promise.all([text(child.stdout), once(child, 'close')]);
   return { code, result: stdout === '' ? undefined : JSON.parse(stdout) };
 }
 
+const cache = (...args: string[]) => rafter('cache', ...args);
 const list = async () => (await cache('ls')).result as CacheListing;
 
 /** Mounts the image and reads all of it, so that its blobs are complete. */
@@ -98,6 +102,28 @@ it('finds damaged chunks and drops them: the next reader gets the right bytes', 
   expect((await cache('verify')).result.damaged).toBe(0);
   await mountAndRead('again');
   expect((await readFile(path)).equals(before)).toBe(true);
+});
+
+it('keeps the cache of what is mounted below a limit, and every byte right', async () => {
+  const mountpoint = await place.mountpoint('m');
+  const limit = 2 << 20;
+  const mounted = await rafter('mount', reference, mountpoint, '--cache-size', `${limit}`);
+  expect(mounted.code).toBe(0);
+  for (let round = 0; round < 2; round++) {
+    await unmountImage(place, { mountpoint });
+    await rafter('mount', reference, mountpoint);
+    expect(compareTrees(expectedTree('full'), await readTree(mountpoint))).toEqual([]);
+  }
+  await vi.waitFor(
+    async () => {
+      const { result } = await rafter('daemon', 'status');
+      expect(result.cache).toMatchObject({ quota: { limit }, stats: { dropped: 0, writeErrors: 0 } });
+      expect(result.cache.quota.used).toBeLessThanOrEqual(limit);
+      expect(result.cache.stats.evicted).toBeGreaterThan(0);
+      expect((await list()).localBytes).toBeLessThanOrEqual(limit);
+    },
+    { timeout: 20_000, interval: 200 },
+  );
 });
 
 it('says what is wrong with what it is given', async () => {

@@ -11,8 +11,10 @@ import { daemonPlace } from '../daemon-place.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes } from '../format.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
+import { addCacheSizeOption } from '../size.js';
 
 interface MountCliOptions extends RegistryCliOptions {
+  cacheSize?: number;
   platform?: string;
   driver?: 'auto' | 'erofs' | 'fuse';
   transport?: 'device' | 'libfuse';
@@ -46,7 +48,7 @@ The command returns when the tree is there. A daemon in the background serves it
 Example:
   rafter mount registry.example.com/python:3.12-nydus /mnt/python`,
     );
-  addRegistryOptions(addCommonOptions(command)).action(
+  addCacheSizeOption(addRegistryOptions(addCommonOptions(command))).action(
     async (image: string, directory: string, options: MountCliOptions) =>
       setExitCode(await withContext(command, (context) => mount(context, image, directory, options))),
   );
@@ -59,7 +61,7 @@ async function mount(
   options: MountCliOptions,
 ): Promise<number> {
   const { mountImage } = await import('../../mount/client.js');
-  const { config: _config, ...mounted } = await mountImage(daemonPlace(context), {
+  const { config: _config, ...mounted } = await mountImage(daemonPlace(context, options), {
     reference: image,
     mountpoint: directory,
     ...(options.platform !== undefined && { platform: options.platform }),
