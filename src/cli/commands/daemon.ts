@@ -1,11 +1,13 @@
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { RafterError } from '../../errors.js';
+import type { DaemonStatus } from '../../mount/api.js';
 import { SUPERVISED } from '../../mount/supervisor-protocol.js';
 import { addCommonOptions, withContext } from '../context.js';
 import { daemonCommand } from '../daemon-place.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatTable } from '../format.js';
+import { addCacheSizeOption } from '../size.js';
 import { packageVersion } from '../version.js';
 
 /** `rafter daemon run | status | upgrade | stop` */
@@ -25,7 +27,7 @@ function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): 
     .description('run the daemon in the foreground until SIGTERM')
     .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0);
   // The daemon has signal handlers of its own: it unmounts before it ends.
-  addCommonOptions(command).action(async (options: { runDir: string; dataRoot: string; idle: number }) => {
+  addCacheSizeOption(addCommonOptions(command)).action(async (options: RunOptions) => {
     const runDir = resolve(options.runDir);
     const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
     // Its mounts outlive a daemon of root's: another process keeps their descriptors, and starts the daemon again.
@@ -45,6 +47,7 @@ function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): 
       dataRoot: resolve(options.dataRoot),
       version: packageVersion(),
       idleSeconds: options.idle,
+      cacheSize: options.cacheSize,
       command,
     });
     // Reads that nobody here answers any more would keep the process.
@@ -69,6 +72,7 @@ function defineDaemonStatus(daemon: Command, setExitCode: (code: number) => void
           ['started', status.startedAt],
           ['data root', status.dataRoot],
           ['mounts', String(status.mounts)],
+          ['cache', describeCache(status.cache)],
           ['memory', formatBytes(status.residentBytes)],
         ];
         output.result(status, formatTable(rows));
@@ -83,21 +87,23 @@ function defineDaemonUpgrade(daemon: Command, setExitCode: (code: number) => voi
     .command('upgrade')
     .description('replace the running daemon by one of this version; mounts stay, readers notice nothing')
     .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0);
-  addCommonOptions(command).action(async ({ idle }: { idle: number }) =>
-    setExitCode(
-      await withContext(command, async (context) => {
-        const { output, options, signal } = context;
-        const { daemonStatus, upgradeDaemon } = await import('../../mount/client.js');
-        const before = await daemonStatus({ runDir: options.runDir, signal });
-        if (before === undefined) throw new RafterError('NOT_FOUND', `no daemon runs for ${options.runDir}`);
-        const place = { runDir: options.runDir, signal };
-        const { dataRoot } = before;
-        const status = await upgradeDaemon(place, daemonCommand({ ...options, dataRoot, idle }));
-        const text = `version ${before.version} (process ${before.pid}) -> ${status.version} (process ${status.pid})`;
-        output.result({ before, status }, `${text}\n`);
-        return EXIT.ok;
-      }),
-    ),
+  addCacheSizeOption(addCommonOptions(command)).action(
+    async ({ idle, cacheSize }: { idle: number; cacheSize?: number }) =>
+      setExitCode(
+        await withContext(command, async (context) => {
+          const { output, options, signal } = context;
+          const { daemonStatus, upgradeDaemon } = await import('../../mount/client.js');
+          const before = await daemonStatus({ runDir: options.runDir, signal });
+          if (before === undefined)
+            throw new RafterError('NOT_FOUND', `no daemon runs for ${options.runDir}`);
+          const place = { runDir: options.runDir, signal };
+          const { dataRoot } = before;
+          const status = await upgradeDaemon(place, daemonCommand({ ...options, dataRoot, idle, cacheSize }));
+          const text = `version ${before.version} (process ${before.pid}) -> ${status.version} (process ${status.pid})`;
+          output.result({ before, status }, `${text}\n`);
+          return EXIT.ok;
+        }),
+      ),
   );
 }
 
@@ -113,6 +119,18 @@ function defineDaemonStop(daemon: Command, setExitCode: (code: number) => void):
       }),
     ),
   );
+}
+
+interface RunOptions {
+  runDir: string;
+  dataRoot: string;
+  idle: number;
+  cacheSize?: number;
+}
+
+function describeCache({ quota, problem }: DaemonStatus['cache']): string {
+  const size = quota ? `${formatBytes(quota.used)} of ${formatBytes(quota.limit)}` : 'no limit';
+  return problem === undefined ? size : `${size}; nothing is kept now: ${problem}`;
 }
 
 function parseSeconds(text: string): number {
