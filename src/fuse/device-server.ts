@@ -40,6 +40,9 @@ interface Served {
   end: () => void;
 }
 
+/** The reading thread's young objects live as long as one request. */
+const READER_YOUNG_MB = 2;
+
 const { EIO } = constants.errno;
 const WAKE = Buffer.from(new BigUint64Array([1n]).buffer);
 
@@ -76,7 +79,8 @@ export class DeviceServer {
   constructor(workerFile: string | URL, onFailed: (error: Error) => void) {
     freezeReport();
     const workerData: ReaderData = { wakeFd: this.#wakeFd };
-    this.#worker = new Worker(workerFile, { workerData, name: 'fuse reader', execArgv: [] });
+    const resourceLimits = { maxYoungGenerationSizeMb: READER_YOUNG_MB };
+    this.#worker = new Worker(workerFile, { workerData, name: 'fuse reader', execArgv: [], resourceLimits });
     this.#worker.on('message', (message: FromReader) => this.#take(message));
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', () => resolve());

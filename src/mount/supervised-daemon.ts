@@ -39,6 +39,9 @@ export interface SupervisedDaemon {
   signal(name: NodeJS.Signals): void;
 }
 
+/** glibc keeps what a thread freed for that thread; the daemon's many would keep the largest buffers of each (mallopt(3)). */
+const MALLOC_ARENA_MAX = '1';
+
 /** How often to look whether a thread of a dead daemon keeps it from ending, in milliseconds. */
 const LOOK_EVERY = 500;
 
@@ -50,7 +53,7 @@ export function startDaemon(
   const names = [...estate.held.keys()];
   const child = spawn(program!, args, {
     stdio: ['ignore', 'inherit', 'inherit', 'pipe', ...estate.held.values()],
-    env: { ...process.env, [SUPERVISED]: '1', [ADOPT]: undefined },
+    env: { MALLOC_ARENA_MAX, ...process.env, [SUPERVISED]: '1', [ADOPT]: undefined },
   });
   const link = child.stdio?.[SUPERVISOR_FD] as unknown as Duplex | undefined;
   const conversation = link && converse(link, estate);
