@@ -10,7 +10,7 @@ const MiB = 1 << 20;
 describe.skipIf(missingPrograms('docker-registry'))(
   'the memory of a conversion, registry to registry',
   () => {
-    it('stays below 300 MB for a layer of 300 MiB and for one of 20,000 files', async () => {
+    it('stays below 250 MB for a layer of 300 MiB and for one of 20,000 files', async () => {
       const options = ['--synthetic', '--layer-size', '300', '--files', '20000', '--json'];
       const { stdout } = await promisify(execFile)(process.execPath, [bench, ...options]);
       const [large, files, ...more] = stdout
@@ -24,7 +24,8 @@ describe.skipIf(missingPrograms('docker-registry'))(
         expect(name).toBe('rafter');
         // A Node process alone has more than the lower bound: it would mean that nothing was measured.
         expect(peakRss).toBeGreaterThan(40e6);
-        expect(peakRss).toBeLessThan(300e6);
+        // Measured with two threads: 180 MB. More threads take more.
+        expect(peakRss).toBeLessThan(250e6);
       }
     });
   },
