@@ -43,7 +43,8 @@ export class Quota {
   /** Takes room for `bytes` that are about to be written; false if there is none. */
   take(bytes: number): boolean {
     if (this.#used + bytes > this.limit) {
-      this.#look();
+      // What can never fit must not drive everything else out.
+      if (bytes <= this.limit * LOW_WATERMARK) this.#look(bytes);
       return false;
     }
     this.#used += bytes;
@@ -62,20 +63,21 @@ export class Quota {
     await this.idle();
   }
 
-  #look(): void {
-    if (this.#closed || this.#running || this.#used <= this.limit * HIGH_WATERMARK) return;
-    this.#running = this.#makeRoom()
+  /** Makes room, for what is there and so many bytes more, if there is none. */
+  #look(more = 0): void {
+    if (this.#closed || this.#running || this.#used + more <= this.limit * HIGH_WATERMARK) return;
+    this.#running = this.#makeRoom(more)
       .catch(this.#onError)
       .finally(() => {
         this.#running = undefined;
       });
   }
 
-  async #makeRoom(): Promise<void> {
+  async #makeRoom(more: number): Promise<void> {
     // Counted anew: what was taken may not have been written, or twice.
     this.#used = await diskUse(this.#store);
-    if (this.#used <= this.limit * HIGH_WATERMARK) return;
-    await evictChunks(this.#store, this.#used - Math.floor(this.limit * LOW_WATERMARK));
+    if (this.#used + more <= this.limit * HIGH_WATERMARK) return;
+    await evictChunks(this.#store, this.#used + more - Math.floor(this.limit * LOW_WATERMARK));
     this.#used = await diskUse(this.#store);
   }
 }

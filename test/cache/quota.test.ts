@@ -100,6 +100,23 @@ it('what is lent to the kernel stays whole', async () => {
   }
 });
 
+it('makes room for a chunk that does not fit, although the cache is below its watermark', async () => {
+  const blob = sample('a', 4);
+  const store = await CacheStore.open(dir, { limit: 2.5 * size });
+  try {
+    const view = await store.acquire(blob.layout, new SampleSource(blob.stored));
+    for (const index of [0, 1, 2, 2]) {
+      await read(view, blob, index);
+      await store.settled();
+    }
+    expect(view.readLocal(2 * size, Buffer.alloc(size))).toBe(true);
+    expect(store.stats.notKept).toBe(1);
+    expect(store.stats.evicted).toBeGreaterThan(0);
+  } finally {
+    await store.close();
+  }
+});
+
 it('where there is no room, chunks are served and not kept', async () => {
   const blob = sample('a', 4);
   const store = await CacheStore.open(dir, { limit: 1 });
