@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlobCache } from '../cache/blob-cache.js';
 import { RafterError } from '../errors.js';
@@ -96,7 +96,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       if (process.geteuid?.() !== 0) throw new RafterError('UNSUPPORTED', 'the driver erofs needs root');
       checkForKernel(image.bootstrap);
       const files: OpenedFile[] = [];
-      const bootstrap = join(tempDir, `bootstrap-${process.pid}-${randomBytes(6).toString('hex')}`);
+      const bootstrap = join(tempDir, `${BOOTSTRAP_PREFIX}${process.pid}-${randomBytes(6).toString('hex')}`);
       try {
         const devices = await devicesOf(blobs, { id: where.id, files });
         await mkdir(tempDir, { recursive: true, mode: 0o700 });
@@ -124,9 +124,21 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       return watched(target, handOver.device, files);
     },
 
-    resumed: () => served.resume(),
+    async resumed() {
+      await removeLeftBootstraps(tempDir);
+      await served.resume();
+    },
     close: () => served.close(),
   };
+}
+
+const BOOTSTRAP_PREFIX = 'bootstrap-';
+
+/** Removes what daemons left that were killed while they mounted. Only one daemon at a time uses the directory. */
+async function removeLeftBootstraps(tempDir: string): Promise<void> {
+  const names = await readdir(tempDir).catch(() => []);
+  for (const name of names)
+    if (name.startsWith(BOOTSTRAP_PREFIX)) await rm(join(tempDir, name), { force: true }).catch(() => {});
 }
 
 interface OpenedFile {

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -70,7 +70,10 @@ it('cleans up at the next command when both have died, and says so', async () =>
     expect(await findMount(mountpoint)).toBeUndefined();
   }
   expect(await findMount(join(place.runDir, 'blobs'))).toBeUndefined();
+  const left = join(place.dataRoot, 'tmp/bootstrap-1-left');
+  writeFileSync(left, 'of a daemon that was killed while it mounted');
   const again = await mount('erofs');
+  expect(existsSync(left)).toBe(false);
   expect(compareTrees(expectedTree('full'), await readTree(again.mountpoint))).toEqual([]);
 });
 
