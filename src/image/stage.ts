@@ -4,6 +4,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { tryLock } from '../os/file-lock.js';
+import { isAlive } from '../os/process.js';
 
 /** Start of the name of the hidden directory that a writer stages in; the writer's process id follows. */
 const STAGE_PREFIX = '.rafter-stage-';
@@ -71,13 +72,4 @@ async function removeDeadStages(parent: string): Promise<void> {
 async function isIdle(path: string): Promise<boolean> {
   const info = await stat(path).catch(() => undefined);
   return info !== undefined && Date.now() - info.mtimeMs > DEAD_STAGE_MS;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errnoOf(error) !== 'ESRCH';
-  }
 }

@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import * as v from 'valibot';
 import { type ErrorCode, isRafterError, messageOf, RafterError } from '../errors.js';
 import { type ApiError, type DaemonStatus, mountRequestSchema, upgradeRequestSchema } from './api.js';
 import { answerCache } from './cache-routes.js';
 import type { CacheService } from './cache-service.js';
 import type { DaemonLog } from './daemon-log.js';
 import type { MountTable } from './mount-table.js';
+import { parseRequest } from './parse-request.js';
 
 /** What the API can do. */
 export interface ApiActions {
@@ -100,20 +100,6 @@ async function answer(
   const id = /^DELETE \/v1\/mounts\/([0-9a-f]+)$/.exec(route)?.[1];
   if (id !== undefined) return table.unmount({ id }, { force });
   throw new RafterError('NOT_FOUND', `the daemon's API has no ${route}`);
-}
-
-function parseRequest<T extends v.GenericSchema>(what: string, schema: T, body: string): v.InferOutput<T> {
-  let json: unknown;
-  try {
-    json = JSON.parse(body);
-  } catch {
-    throw new RafterError('USAGE', 'the request body is not JSON');
-  }
-  const parsed = v.safeParse(schema, json);
-  if (parsed.success) return parsed.output;
-  // The issue's own message may repeat what was given, which may be a password; the path never does.
-  const field = v.getDotPath(parsed.issues[0]!) ?? 'request';
-  throw new RafterError('USAGE', `${what} request: ${field} is missing, unknown or not what it should be`);
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {

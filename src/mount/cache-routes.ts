@@ -1,7 +1,7 @@
-import * as v from 'valibot';
 import { RafterError } from '../errors.js';
 import { pinRequestSchema, pruneRequestSchema } from './cache-api.js';
 import type { CacheService } from './cache-service.js';
+import { parseRequest } from './parse-request.js';
 
 /** What a request for `/v1/cache` brings along. */
 export interface CacheRequest {
@@ -19,20 +19,9 @@ export async function answerCache(
 ): Promise<unknown> {
   if (route === 'GET /v1/cache') return service.list();
   if (route === 'POST /v1/cache/verify') return service.verify(signal);
-  if (route === 'POST /v1/cache/prune') return service.prune(parse(pruneRequestSchema, await body()));
-  if (route === 'POST /v1/cache/pins') return service.pin(parse(pinRequestSchema, await body()));
+  if (route === 'POST /v1/cache/prune')
+    return service.prune(parseRequest('cache', pruneRequestSchema, await body()));
+  if (route === 'POST /v1/cache/pins')
+    return service.pin(parseRequest('cache', pinRequestSchema, await body()));
   throw new RafterError('NOT_FOUND', `the daemon's API has no ${route}`);
-}
-
-function parse<S extends v.GenericSchema>(schema: S, body: string): v.InferOutput<S> {
-  let json: unknown;
-  try {
-    json = JSON.parse(body);
-  } catch {
-    throw new RafterError('USAGE', 'the request body is not JSON');
-  }
-  const parsed = v.safeParse(schema, json);
-  if (parsed.success) return parsed.output;
-  const field = v.getDotPath(parsed.issues[0]) ?? 'request';
-  throw new RafterError('USAGE', `cache request: ${field} is missing, unknown or not what it should be`);
 }

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, isRafterError, RafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import { FUSE_TYPE } from '../fuse/mount-options.js';
 import { unmountFuse } from '../fuse/unmount.js';
 import { formatReference, parseReference } from '../image/reference.js';
 import { findMount } from '../os/mountinfo.js';
+import { isAlive } from '../os/process.js';
 import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.js';
 import { callDaemon, DaemonGoneError } from './api-client.js';
 import { takeAwayDeadMounts } from './dead-mounts.js';
@@ -110,15 +111,6 @@ export async function shutdownDaemon(
     }
   }
   return true;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errnoOf(error) !== 'ESRCH';
-  }
 }
 
 async function callIfRunning<T>(
