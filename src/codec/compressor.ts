@@ -7,8 +7,11 @@ import type { Scratch } from './scratch.js';
 /** Compression of a chunk, a batch or a table, by the names that Nydus uses on its command line. */
 export type Compressor = 'none' | 'lz4_block' | 'gzip' | 'zstd';
 
-/** Nydus' own default; the zstd library's default too. */
-export const DEFAULT_ZSTD_LEVEL = 3;
+/**
+ * Measured on images of Python and Node.js applications: 0.86 of the size of their gzip layers, with 3 (the default of Nydus and of
+ * the zstd library) 0.89, for a tenth more CPU time of a whole conversion. Reading costs the same.
+ */
+export const DEFAULT_ZSTD_LEVEL = 5;
 
 /**
  * No unit of a RAFS image decodes to more: chunks end at 16 MiB, batches are refused above it by nydusd, and chunk
