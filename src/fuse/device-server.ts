@@ -143,16 +143,21 @@ export class DeviceServer {
       if (answer > 0) writeReply(served.fd, this.#reply, answer);
       return;
     }
-    this.#read(served, request.unique, answer);
+    this.#read(served, { unique: request.unique, reader: request.thread }, answer);
   }
 
-  async #read(served: Served, unique: Buffer, { node, offset, size }: LaterRead): Promise<void> {
+  async #read(
+    served: Served,
+    from: { unique: Buffer; reader: number },
+    { node, offset, size }: LaterRead,
+  ): Promise<void> {
+    const { unique } = from;
     const reply = Buffer.allocUnsafe(OUT_HEADER_SIZE + size);
     const target = reply.subarray(OUT_HEADER_SIZE);
     let length: number;
     try {
       const work = (signal: AbortSignal) => served.fs.read(node, offset, target, signal);
-      length = writeHeader(reply, unique, { size: await served.pending.run(unique, work) });
+      length = writeHeader(reply, unique, { size: await served.pending.run(from, work) });
     } catch (error) {
       const errno = -negativeErrno(error);
       length = writeHeader(reply, unique, { errno });

@@ -7,6 +7,8 @@ export interface FuseRequest {
   node: number;
   /** The eight bytes that the answer must repeat. Not a number: bit 63 tells a request that was sent again. */
   unique: Buffer;
+  /** Thread that asks, as the process that mounted sees it; 0 if that is the kernel's own. */
+  thread: number;
   /** What follows the header. */
   body: Buffer;
 }
@@ -21,6 +23,7 @@ export function decodeRequest(buffer: Buffer, length: number): FuseRequest | und
     opcode: buffer.readUInt32LE(4),
     unique: buffer.subarray(8, 16),
     node: readUInt64(buffer, 16),
+    thread: buffer.readUInt32LE(32),
     body: buffer.subarray(IN_HEADER_SIZE, length),
   };
 }
