@@ -1,5 +1,33 @@
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { SummaryReporter } from './test/support/summary-reporter.js';
+
+/** Files that take the longest, longest first: at the end of a run they would keep one worker busy and the other waiting. */
+const LONGEST = [
+  'e2e/main-job',
+  'mount/daemon',
+  'kill/',
+  'e2e/inspect',
+  'run/run-image',
+  'e2e/chunk-dict',
+  'e2e/interrupt',
+  'mount/supervisor-death',
+  'bench/',
+  'mount/cache',
+  'mount/registry',
+  'transports/archives',
+  'e2e/reference-image',
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const at = LONGEST.findIndex((name) => moduleId.includes(`/test/${name}`));
+      return at < 0 ? LONGEST.length : at;
+    };
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b));
+  }
+}
 
 /** A test that passes only at the second try does not hold up everything else; the summary names it. */
 const retry = 1;
@@ -11,6 +39,7 @@ const retry = 1;
  */
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', new SummaryReporter()],
     projects: [
       {
