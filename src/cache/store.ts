@@ -14,6 +14,7 @@ import { readStart } from './file-io.js';
 import { type BlobLayout, fingerprintOf } from './layout.js';
 import { Quota } from './quota.js';
 import { addStats, type CacheStats, noStats } from './stats.js';
+import { Turns } from './turns.js';
 
 const DIRECTORY_MODE = 0o700;
 /** A full disk fails every write: it is reported once in a while, not each time. */
@@ -46,7 +47,7 @@ export class CacheStore {
   readonly #onWarning: NonNullable<CacheStoreOptions['onWarning']>;
   readonly #open = new Map<string, OpenBlob>();
   /** Opening and closing of one blob's files follow one another, by blob id. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
   /** Works on files that are not those of a view. */
   readonly #works = new Set<Promise<void>>();
   readonly #closedStats = noStats();
@@ -88,7 +89,7 @@ export class CacheStore {
   async acquire(layout: BlobLayout, bytes: BlobBytes): Promise<BlobCache> {
     const fingerprint = fingerprintOf(layout);
     const { id, chunkCount, decodedSize } = layout;
-    return this.#inTurn(id, async () => {
+    return this.#turns.take(id, async () => {
       if (this.#closed) throw new Error(`cache ${this.dir} is closed`);
       const identity = { blobId: id, chunkCount, decodedSize, fingerprint };
       const stem = await this.#stemFor(identity);
@@ -107,7 +108,7 @@ export class CacheStore {
    */
   async release(view: BlobCache): Promise<void> {
     await view.close();
-    await this.#inTurn(view.layout.id, async () => {
+    await this.#turns.take(view.layout.id, async () => {
       for (const [stem, entry] of this.#open) {
         if (entry.views.delete(view)) await this.#closeIfUnused(stem, entry);
       }
@@ -123,7 +124,7 @@ export class CacheStore {
     work: (storage: BlobStorage, places: SharedArrayBuffer) => Promise<T>,
   ): Promise<T | undefined> {
     const id = blobIdOf(stem);
-    const entry = await this.#inTurn(id, async () => {
+    const entry = await this.#turns.take(id, async () => {
       const found = this.#open.get(stem) ?? (await this.#openStored(stem));
       if (found) found.holds++;
       return found;
@@ -131,7 +132,7 @@ export class CacheStore {
     if (!entry) return undefined;
     const { storage } = entry.shared;
     const working = (async () => storage && (await work(storage, entry.places)))().finally(() =>
-      this.#inTurn(id, async () => {
+      this.#turns.take(id, async () => {
         entry.holds--;
         await this.#closeIfUnused(stem, entry);
       }),
@@ -170,7 +171,7 @@ export class CacheStore {
 
   /** Removes the files of blob `stem`. False if somebody uses it. */
   remove(stem: string): Promise<boolean> {
-    return this.#inTurn(blobIdOf(stem), async () => {
+    return this.#turns.take(blobIdOf(stem), async () => {
       if (this.#open.has(stem)) return false;
       await removeBlobFiles(this.dir, stem);
       return true;
@@ -201,7 +202,7 @@ export class CacheStore {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#quota?.close();
-    await Promise.all(this.#turns.values());
+    await this.#turns.idle();
     await Promise.all(this.#works);
     const views = [...this.#open.values()].flatMap((entry) => [...entry.views]);
     await Promise.all(views.map((view) => this.release(view)));
@@ -286,17 +287,5 @@ export class CacheStore {
     if (now - this.#lastWarning < WARNING_INTERVAL_MS) return;
     this.#lastWarning = now;
     this.#onWarning(`cache ${join(this.dir, stem)} cannot be written: ${messageOf(error)}`, error);
-  }
-
-  /** Runs `work` after what was asked for the same blob before, whether or not that succeeded. */
-  #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
-    const turn = (this.#turns.get(id) ?? Promise.resolve()).then(work, work);
-    const settled = turn
-      .catch(() => {})
-      .then(() => {
-        if (this.#turns.get(id) === settled) this.#turns.delete(id);
-      });
-    this.#turns.set(id, settled);
-    return turn;
   }
 }
