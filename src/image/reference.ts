@@ -66,8 +66,8 @@ export function parseReference(text: string): ImageReference {
   if (/[\s\p{Cc}]/u.test(text)) throw usage(`${quoted(text)} has a space or control character in it`, FORMS);
   const transport = /^(oci|oci-archive|docker-archive|docker):/.exec(text)?.[1];
   if (transport === 'docker') {
-    if (text.startsWith('docker://')) return parseRegistryReference(text.slice('docker://'.length), text);
-    return parseRegistryReference(text, text);
+    if (text.startsWith('docker://')) return splitRegistryReference(text.slice('docker://'.length), text);
+    return splitRegistryReference(text, text);
   }
   if (transport === 'oci' || transport === 'oci-archive') return parseLayoutReference(text, transport);
   if (transport === 'docker-archive') return parseDockerArchive(text);
@@ -79,7 +79,14 @@ export function parseReference(text: string): ImageReference {
         : FORMS;
     throw usage(`${quoted(text)}: no transport is called ${scheme}`, hint);
   }
-  return parseRegistryReference(text, text);
+  return splitRegistryReference(text, text);
+}
+
+/** As `parseReference`, for what only a registry can do: USAGE with `refusal` for a reference to anything else. */
+export function parseRegistryReference(text: string, refusal: string): RegistryReference {
+  const reference = parseReference(text);
+  if (reference.transport !== 'registry') throw new RafterError('USAGE', `${text}: ${refusal}`);
+  return reference;
 }
 
 /**
@@ -105,7 +112,7 @@ export function formatReference(reference: ImageReference): string {
   return `${reference.transport}:${reference.path}${tag}${digest}`;
 }
 
-function parseRegistryReference(rest: string, text: string): RegistryReference {
+function splitRegistryReference(rest: string, text: string): RegistryReference {
   const { before, digest } = splitDigest(rest, text);
   const { named, tag: givenTag } = splitTag(before);
   const { host, path } = splitHost(named);
@@ -146,7 +153,7 @@ function parseDockerArchive(text: string): DockerArchiveReference {
   const transport = 'docker-archive';
   const { path, tag } = splitPath(text.slice(transport.length + 1), text, `${transport}:FILE[:NAME:TAG]`);
   if (tag === undefined || /^@\d{1,5}$/.test(tag)) return { transport, path, tag };
-  const { digest } = parseRegistryReference(tag, text);
+  const { digest } = splitRegistryReference(tag, text);
   if (digest === undefined) return { transport, path, tag };
   throw usage(
     `${quoted(text)}: an image in a docker-archive has no digest`,

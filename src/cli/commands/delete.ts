@@ -35,15 +35,12 @@ async function deleteOne(
   image: string,
   options: RegistryCliOptions,
 ): Promise<number> {
-  const [{ deleteImage }, { parseReference }, { RafterError }] = await Promise.all([
+  const [{ deleteImage }, { parseRegistryReference }, { RafterError }] = await Promise.all([
     import('../../registry/delete-image.js'),
     import('../../image/reference.js'),
     import('../../errors.js'),
   ]);
-  const reference = parseReference(image);
-  if (reference.transport !== 'registry') {
-    throw new RafterError('USAGE', `${image}: only images in registries can be deleted`);
-  }
+  const reference = parseRegistryReference(image, 'only images in registries can be deleted');
   // Nobody wants to lose :latest because the tag was forgotten.
   if (!/[:@][^/]+$/.test(image)) {
     throw new RafterError('USAGE', `${image}: what is to be deleted must be named with its tag or digest`);

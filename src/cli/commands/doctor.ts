@@ -40,15 +40,11 @@ async function doctor(
   repository: string,
   options: RegistryCliOptions,
 ): Promise<number> {
-  const [{ diagnose }, { parseReference }, { RafterError }] = await Promise.all([
+  const [{ diagnose }, { parseRegistryReference }] = await Promise.all([
     import('../../registry/doctor.js'),
     import('../../image/reference.js'),
-    import('../../errors.js'),
   ]);
-  const reference = parseReference(repository);
-  if (reference.transport !== 'registry') {
-    throw new RafterError('USAGE', `${repository}: not a repository of a registry`);
-  }
+  const reference = parseRegistryReference(repository, 'not a repository of a registry');
   const report = await diagnose(reference, { ...accessOptions(options), signal });
   output.result(report, reportText(report));
   return report.diagnoses.some(({ result }) => result === 'fails') ? EXIT.failed : EXIT.ok;
