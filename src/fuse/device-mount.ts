@@ -1,6 +1,7 @@
-import { type FuseConnection, mountDevice, resendRequests } from './device.js';
+import { type FuseConnection, mountDevice } from './device.js';
 import type { DeviceServer, ServeOptions } from './device-server.js';
 import type { FuseMount } from './fuse-mount.js';
+import { resendRequests } from './resend.js';
 import { unmountFuse } from './unmount.js';
 
 /** A mount through /dev/fuse itself. */

@@ -1,13 +1,13 @@
-import { closeSync, writeSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { constants as osConstants } from 'node:os';
-import { errnoOf, RafterError } from '../errors.js';
+import { RafterError } from '../errors.js';
 import { systemError } from '../os/errno.js';
 import { libc } from '../os/libc.js';
 import { MS_RDONLY, mount } from '../os/mount.js';
 import { openDevice } from './device-file.js';
 import { answerInit, isInit, type Negotiated } from './init.js';
 import { FUSE_TYPE } from './mount-options.js';
-import { MAX_READ, NOTIFY_RESEND, OUT_HEADER_SIZE, REQUEST_BUFFER_SIZE } from './protocol.js';
+import { MAX_READ, REQUEST_BUFFER_SIZE } from './protocol.js';
 import { decodeRequest } from './request.js';
 import { unmountFuse } from './unmount.js';
 
@@ -42,21 +42,6 @@ export function mountDevice(mountPoint: string): FuseConnection {
   } catch (error) {
     closeSync(fd);
     throw error;
-  }
-}
-
-/**
- * Makes the kernel send all requests again that the last server of `fd` had read and not answered. Those that nobody read
- * come by themselves. Nothing happens on kernels without it: such readers wait until they are interrupted.
- */
-export function resendRequests(fd: number): void {
-  const notification = Buffer.alloc(OUT_HEADER_SIZE);
-  notification.writeUInt32LE(OUT_HEADER_SIZE, 0);
-  notification.writeInt32LE(NOTIFY_RESEND, 4);
-  try {
-    writeSync(fd, notification);
-  } catch (error) {
-    if (errnoOf(error) !== 'EINVAL') throw error;
   }
 }
 

@@ -1,11 +1,9 @@
 import { readdirSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
-
-/** Of the FUSE protocol: bytes of `fuse_in_header` and `fuse_out_header`, `FUSE_NOTIFY_RESEND`, and room for any request. */
-const IN_HEADER_SIZE = 40;
-const OUT_HEADER_SIZE = 16;
-const NOTIFY_RESEND = 7;
-const REQUEST_ROOM = 1 << 20;
+import { OUT_HEADER_SIZE, REQUEST_BUFFER_SIZE } from '../fuse/protocol.js';
+import { writeHeader } from '../fuse/reply.js';
+import { decodeRequest } from '../fuse/request.js';
+import { resendRequests } from '../fuse/resend.js';
 
 /** True for a process whose first thread has ended and that is not gone: others of its threads wait in the kernel. */
 export function isHalfDead(pid: number): boolean {
@@ -26,16 +24,20 @@ export function isHalfDead(pid: number): boolean {
 export function releaseThreads(pid: number, descriptors: Iterable<number>): void {
   const threads = new Set(threadsOf(pid));
   if (threads.size === 0) return;
-  const request = Buffer.alloc(REQUEST_ROOM);
+  const buffer = Buffer.alloc(REQUEST_BUFFER_SIZE);
+  const reply = Buffer.alloc(OUT_HEADER_SIZE);
   for (const fd of descriptors) {
     try {
-      notifyResend(fd);
+      // What is read here must come again.
+      if (!resendRequests(fd)) continue;
       for (;;) {
-        if (readSync(fd, request) < IN_HEADER_SIZE) break;
-        if (threads.has(request.readUInt32LE(32))) refuse(fd, request.subarray(8, 16));
+        const request = decodeRequest(buffer, readSync(fd, buffer));
+        if (request === undefined) break;
+        if (!threads.has(request.thread)) continue;
+        writeSync(fd, reply, 0, writeHeader(reply, request.unique, { errno: constants.errno.EINTR }));
       }
     } catch {
-      // EAGAIN: that was all. Others: it is unmounted, or the kernel cannot do this.
+      // EAGAIN: that was all. Others: it is unmounted.
     }
   }
 }
@@ -46,19 +48,4 @@ function threadsOf(pid: number): number[] {
   } catch {
     return [];
   }
-}
-
-function notifyResend(fd: number): void {
-  const notification = Buffer.alloc(OUT_HEADER_SIZE);
-  notification.writeUInt32LE(OUT_HEADER_SIZE, 0);
-  notification.writeInt32LE(NOTIFY_RESEND, 4);
-  writeSync(fd, notification);
-}
-
-function refuse(fd: number, unique: Buffer): void {
-  const reply = Buffer.alloc(OUT_HEADER_SIZE);
-  reply.writeUInt32LE(OUT_HEADER_SIZE, 0);
-  reply.writeInt32LE(-constants.errno.EINTR, 4);
-  unique.copy(reply, 8);
-  writeSync(fd, reply);
 }

@@ -5,11 +5,11 @@ import { mkdtemp, readdir, readFile, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { resendRequests } from '../../src/fuse/device.js';
 import { type DeviceMount, mountOverDevice } from '../../src/fuse/device-mount.js';
 import { DeviceServer } from '../../src/fuse/device-server.js';
 import { FsError } from '../../src/fuse/fs-error.js';
 import { openFlag } from '../../src/fuse/protocol.js';
+import { resendRequests } from '../../src/fuse/resend.js';
 import { MemoryFs } from './memory-fs.js';
 
 let dir: string;
