@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { SummaryReporter } from './test/support/summary-reporter.js';
@@ -49,6 +50,8 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.sys.test.ts'],
           pool: 'forks',
+          // Vitest would leave a core to itself.
+          maxWorkers: availableParallelism(),
           // Two cores may be shared with a build; a hang is still noticed.
           testTimeout: 30_000,
         },
