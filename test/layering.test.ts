@@ -7,10 +7,13 @@ const floors = [
   'cli',
   'export',
   'inspect',
+  'optimize',
   'convert',
   'run',
   'mount',
   'cache',
+  'startup',
+  'trace',
   'transports',
   'registry',
   'image',
@@ -21,7 +24,7 @@ const floors = [
   'errors.ts',
 ];
 /** Pure bytes: these read and write no files and no sockets. */
-const pure = ['rafs', 'codec'];
+const pure = ['rafs', 'codec', 'startup', 'trace'];
 
 const src = resolve(import.meta.dirname, '../src');
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
