@@ -2,14 +2,13 @@
 // Push, pull and copy between registries against skopeo, in the same run, on the loopback and over a wire.
 //   node test/bench/registry-copy.mjs OCI_LAYOUT:TAG [--rounds N=3] [--rtt MS=20] [--mbit MEGABITS=200] [--json]
 // Needs skopeo and docker-registry, and `npm run build` before. Each figure is the median of the rounds.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measure } from './measure.mjs';
 import { startRegistry } from './registry.mjs';
+import { startWire } from './start-wire.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -48,7 +47,9 @@ try {
   }
   const [near, other] = registries.map(({ host }) => host);
   await measure(programs.skopeo(`oci:${layout}`, `${near}/source:1`));
-  const [farSource, farTarget] = [await startWire(near), await startWire(other)];
+  const wire = { rtt: Number(values.rtt), mbit: Number(values.mbit) };
+  for (const host of [near, other]) wires.push(await startWire(host, wire));
+  const [farSource, farTarget] = wires.map(({ host }) => host);
   const rows = [
     ...(await compare('loopback', near, other)),
     ...(await compare(`${values.rtt} ms, ${values.mbit} Mbit/s`, farSource, farTarget)),
@@ -56,7 +57,7 @@ try {
   if (values.json) console.log(JSON.stringify(rows));
   else print(rows);
 } finally {
-  for (const wire of wires) wire.kill();
+  for (const wire of wires) await wire.stop();
   for (const registry of registries) await registry.stop();
   rmSync(dir, { recursive: true, force: true });
 }
@@ -82,17 +83,6 @@ async function compare(network, source, target) {
     rows.push({ network, kind, rafter: median(results.rafter), skopeo: median(results.skopeo) });
   }
   return rows;
-}
-
-async function startWire(host) {
-  const script = join(import.meta.dirname, 'wire.mjs');
-  const port = /\d+$/.exec(host)[0];
-  const wire = spawn(process.execPath, [script, port, values.rtt, values.mbit], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  wires.push(wire);
-  const [line] = await once(wire.stdout, 'data');
-  return `127.0.0.1:${String(line).trim()}`;
 }
 
 function median(results) {

@@ -1,11 +1,13 @@
 // A TCP relay that behaves like a longer, narrower wire: every byte waits half the round trip in each direction, and all connections
 // together share one bandwidth in each direction.
 //   node wire.mjs TARGET_PORT RTT_MS MBIT        prints the port that it listens on
+// MBIT 0 is as fast as the loopback. On SIGUSR1 it prints {connections, up, down} since the last time: bytes in each direction.
 import { connect, createServer } from 'node:net';
 
 const [target, rtt, mbit] = process.argv.slice(2).map(Number);
 const half = rtt / 2;
-const bytesPerMs = (mbit * 1e6) / 8 / 1000;
+const bytesPerMs = mbit === 0 ? Number.POSITIVE_INFINITY : (mbit * 1e6) / 8 / 1000;
+const totals = { connections: 0, up: 0, down: 0 };
 /** Bytes under way on one connection in one direction, as a socket's buffers would hold. */
 const WINDOW = 4 << 20;
 /** Largest piece that occupies the wire at once, so that connections share it fairly. */
@@ -24,7 +26,8 @@ function createDirection() {
 
 const directions = { up: createDirection(), down: createDirection() };
 
-function relay(from, to, direction) {
+function relay(from, to, name) {
+  const direction = directions[name];
   const queue = [];
   let queued = 0;
   let timer;
@@ -45,6 +48,7 @@ function relay(from, to, direction) {
     const due = piece === undefined ? performance.now() + half : direction.dueFor(piece.length);
     queue.push({ piece, due: Math.max(due, queue.at(-1)?.due ?? 0) });
     queued += piece?.length ?? 0;
+    totals[name] += piece?.length ?? 0;
     if (queued >= WINDOW) from.pause();
     timer ??= setTimeout(deliver, Math.max(0, queue[0].due - performance.now()));
   };
@@ -62,12 +66,17 @@ function relay(from, to, direction) {
 const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
   client.pause();
   client.on('error', () => {});
+  totals.connections++;
   // The round trip of the handshake.
   setTimeout(() => {
     const upstream = connect({ port: target, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
-    relay(client, upstream, directions.up);
-    relay(upstream, client, directions.down);
+    relay(client, upstream, 'up');
+    relay(upstream, client, 'down');
     client.resume();
   }, rtt);
 });
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+process.on('SIGUSR1', () => {
+  console.log(JSON.stringify(totals));
+  Object.assign(totals, { connections: 0, up: 0, down: 0 });
+});
