@@ -1,0 +1,41 @@
+import { RafterError } from '../errors.js';
+
+/** Takes exactly as many bytes of a stream as are asked for. */
+export interface ByteTaker {
+  /** The next `length` bytes. TRUNCATED if the stream ends before; else what the stream throws. */
+  take(length: number): Promise<Buffer>;
+  /** Ends the stream. */
+  end(): Promise<void>;
+}
+
+/** A taker of `stream`, called `name` in messages. What is asked for ends up in memory: the caller bounds it. */
+export function byteTaker(stream: AsyncIterable<Buffer>, name: string): ByteTaker {
+  const iterator = stream[Symbol.asyncIterator]();
+  let rest: Buffer = Buffer.alloc(0);
+  let taken = 0;
+
+  return {
+    async take(length) {
+      const parts: Buffer[] = [];
+      let missing = length;
+      while (missing > 0) {
+        if (rest.length === 0) {
+          const next = await iterator.next();
+          if (next.done)
+            throw new RafterError('TRUNCATED', `${name}: ends at byte ${taken + length - missing}`);
+          rest = next.value;
+        }
+        const part = rest.subarray(0, missing);
+        rest = rest.subarray(part.length);
+        missing -= part.length;
+        parts.push(part);
+      }
+      taken += length;
+      return parts.length === 1 ? parts[0]! : Buffer.concat(parts, length);
+    },
+
+    async end() {
+      await iterator.return?.();
+    },
+  };
+}

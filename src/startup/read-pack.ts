@@ -1,0 +1,72 @@
+import { chunkDigest, ociDigest } from '../codec/digest.js';
+import { RafterError } from '../errors.js';
+import { byteTaker } from './byte-taker.js';
+import { fieldChecks } from './field-checks.js';
+import { HEADER_SIZE, MAX_STORED_TABLE_SIZE, type PackTable, parseTable } from './table.js';
+
+/** What an image's manifest says of its start-up pack. */
+export interface PackReference {
+  /** For messages. */
+  name: string;
+  /** Bytes of the file. */
+  size: number;
+  /** Bytes of header and table, at its beginning. */
+  tableSize: number;
+  /** Their SHA-256, `sha256:` and 64 hex digits. */
+  tableDigest: string;
+}
+
+/** A pack that is being read. */
+export interface OpenPack {
+  table: PackTable;
+  /** The decoded bytes of each unit, in order, as they arrive. Ends early with DIGEST_MISMATCH, TRUNCATED or MALFORMED. */
+  units: AsyncGenerator<Buffer, void, undefined>;
+}
+
+/**
+ * Reads a pack from its first byte on: resolves with the table as soon as that is here and verified. Throws DIGEST_MISMATCH,
+ * TRUNCATED and what `parseTable` throws. Of `stream` no more is read than is asked for; it is ended with `units`, or by an error.
+ */
+export async function openPack(stream: AsyncIterable<Buffer>, reference: PackReference): Promise<OpenPack> {
+  const { name, size, tableSize, tableDigest } = reference;
+  const taker = byteTaker(stream, name);
+  try {
+    if (tableSize < HEADER_SIZE || tableSize > HEADER_SIZE + MAX_STORED_TABLE_SIZE || tableSize > size)
+      throw new RafterError('MALFORMED', `${name}: a table of ${tableSize} bytes in a pack of ${size}`);
+    const head = await taker.take(tableSize);
+    const digest = ociDigest(head);
+    if (digest !== tableDigest)
+      throw new RafterError(
+        'DIGEST_MISMATCH',
+        `${name}: the table has digest ${digest}, expected ${tableDigest}`,
+      );
+    const table = parseTable(head, name);
+    if (table.size !== size)
+      throw new RafterError('MALFORMED', `${name}: ${size} bytes, but its table describes ${table.size}`);
+    return { table, units: readUnits(table, taker, name) };
+  } catch (error) {
+    await taker.end();
+    throw error;
+  }
+}
+
+async function* readUnits(
+  table: PackTable,
+  taker: ReturnType<typeof byteTaker>,
+  name: string,
+): AsyncGenerator<Buffer, void, undefined> {
+  const checks = fieldChecks(name);
+  try {
+    for (const [index, { storedSize, storedOffset, decodedSize, digest }] of table.units.entries()) {
+      const stored = await taker.take(storedSize);
+      if (!chunkDigest('blake3', stored).equals(digest))
+        throw new RafterError(
+          'DIGEST_MISMATCH',
+          `${name}: unit ${index} at offset ${storedOffset} is damaged`,
+        );
+      yield checks.decoded(`unit ${index}`, storedOffset, { stored, size: decodedSize });
+    }
+  } finally {
+    await taker.end();
+  }
+}
