@@ -1,0 +1,24 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+/**
+ * Runs a program to its end and calls `ready` at the first line of its standard output. An error with what it printed if it fails.
+ * @param {string[]} command
+ * @param {{ ready?: () => void, env?: NodeJS.ProcessEnv, cwd?: string }} [options]
+ * @returns {Promise<string>} its standard output
+ */
+export async function runToEnd([program, ...args], { ready = () => {}, env = process.env, cwd } = {}) {
+  const child = spawn(program, args, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let errors = '';
+  child.stdout.on('data', (piece) => {
+    output += piece;
+    if (output.includes('\n')) ready();
+  });
+  child.stderr.on('data', (piece) => {
+    errors = (errors + piece).slice(-4000);
+  });
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}:\n${output}${errors}`);
+  return output;
+}

@@ -1,0 +1,81 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { runToEnd } from './first-line.mjs';
+
+const rafter = resolve(import.meta.dirname, '../../bin/rafter');
+/** How long the daemon may take to come up, in milliseconds. */
+const PATIENCE = 20_000;
+
+/** The image as rafter converts it by default. @type {import('./startup.mjs').Way} */
+export const rafterPlain = {
+  name: 'rafter',
+
+  async prepare({ layout, tag, host, dir }) {
+    return convert({ layout, tag, host, dir });
+  },
+
+  start: run,
+};
+
+/** The same, optimized with the trace of one run. @type {import('./startup.mjs').Way} */
+export const rafterOptimized = {
+  name: 'rafter, optimized',
+
+  async prepare({ layout, tag, host, dir }) {
+    const name = await convert({ layout, tag, host, dir });
+    const trace = join(dir, 'trace');
+    await withDaemon(dir, (places) =>
+      runToEnd([rafter, 'run', '--quiet', ...places, '--plain-http', '--trace', trace, `${host}/${name}`]),
+    );
+    const optimized = `rafter-optimized:${tag}`;
+    await runToEnd([
+      rafter,
+      'optimize',
+      '--quiet',
+      '--plain-http',
+      '--trace',
+      trace,
+      `${host}/${name}`,
+      `${host}/${optimized}`,
+    ]);
+    return optimized;
+  },
+
+  start: run,
+};
+
+async function convert({ layout, tag, host }) {
+  const name = `rafter:${tag}`;
+  const flags = ['--quiet', '--no-cache', '--plain-http'];
+  await runToEnd([rafter, 'convert', ...flags, `oci:${layout}:${tag}`, `${host}/${name}`]);
+  return name;
+}
+
+async function run(name, { host, dir, begin, ready }) {
+  await withDaemon(dir, async (places) => {
+    await begin();
+    await runToEnd([rafter, 'run', '--quiet', ...places, '--plain-http', `${host}/${name}`], { ready });
+  });
+}
+
+/** Runs `work` beside a daemon whose files are all below `dir`; it gets the flags that lead to it. */
+async function withDaemon(dir, work) {
+  const places = ['--run-dir', join(dir, 'run'), '--data-root', join(dir, 'data')];
+  const child = spawn(process.execPath, [rafter, 'daemon', 'run', ...places], { stdio: 'ignore' });
+  const ended = once(child, 'exit');
+  try {
+    for (const end = Date.now() + PATIENCE; !(await isUp(places)); await sleep(50))
+      if (child.exitCode !== null || Date.now() > end) throw new Error('the daemon did not come up');
+    return await work(places);
+  } finally {
+    await runToEnd([rafter, 'daemon', 'stop', ...places]).catch(() => child.kill('SIGKILL'));
+    await ended;
+  }
+}
+
+async function isUp(places) {
+  const status = await runToEnd([rafter, 'daemon', 'status', '--json', ...places]).catch(() => '');
+  return status.includes('"pid"');
+}

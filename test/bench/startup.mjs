@@ -1,0 +1,150 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { startRegistry } from './registry.mjs';
+import { startWire } from './start-wire.mjs';
+import { containerd } from './startup-containerd.mjs';
+import { nydusd } from './startup-nydusd.mjs';
+import { rafterOptimized, rafterPlain } from './startup-rafter.mjs';
+
+const USAGE = `usage: npm run bench:startup -- [OPTIONS] LAYOUT:TAG...
+
+Starts a container of each image with nothing of it on this machine, and measures the seconds from the command to its first line and
+the bytes that went over the wire until then: pulled, unpacked and run by containerd; by rafter, converted and optimized with a
+trace of one run; and, if RAFTER_PEERS names a folder with them, converted by nydusify and served by nydusd. All of them in one run,
+over a slow wire and over one as fast as the loopback; each takes turns, and the median counts. Needs root, docker-registry,
+containerd and runc. The image's own command must print a line.
+
+  --rtt <ms>      round trip of the slow wire (default 20)
+  --mbit <n>      its megabits per second (default 200)
+  --rounds <n>    how often each is started (default 3)
+  --only <word>   only those whose name has this word, besides containerd and rafter; may be repeated
+  --json          results as JSON lines`;
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rtt: { type: 'string', default: '20' },
+    mbit: { type: 'string', default: '200' },
+    rounds: { type: 'string', default: '3' },
+    only: { type: 'string', multiple: true, default: [] },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+if (options.help) console.log(USAGE);
+else await bench();
+
+/**
+ * A way to start containers. `prepare` brings the image `layout`:`tag` into the registry `host` as this way wants it and
+ * resolves to what `start` needs, or to nothing if this way is not here. `start` runs a container of it, from a registry that
+ * is reached at `host`, with nothing but the empty directory `dir`; it calls `begin` when its daemon is up and the clock is to
+ * start, `ready` at the first line, and leaves nothing.
+ * @typedef {object} Way
+ * @property {string} name
+ * @property {(image: { layout: string, tag: string, host: string, dir: string }) => Promise<unknown>} prepare
+ * @property {(prepared: any, where: { host: string, dir: string, begin: () => Promise<void>, ready: () => void }) => Promise<void>} start
+ */
+
+async function bench() {
+  if (positionals.length === 0) throw new Error('name an image: LAYOUT:TAG');
+  const dir = mkdtempSync(join(tmpdir(), 'rafter-bench-'));
+  const cleanUps = [() => rmSync(dir, { recursive: true, force: true })];
+  const clean = async () => {
+    for (const step of cleanUps.splice(0).reverse()) await step();
+  };
+  const interrupted = () => clean().finally(() => process.exit(1));
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
+  try {
+    const registry = await startRegistry(dir);
+    cleanUps.push(() => registry.stop());
+    const wires = [
+      {
+        name: `${options.rtt} ms, ${options.mbit} Mbit/s`,
+        rtt: Number(options.rtt),
+        mbit: Number(options.mbit),
+      },
+      { name: 'as fast as the loopback', rtt: 0, mbit: 0 },
+    ];
+    for (const wire of wires) {
+      wire.link = await startWire(registry.host, wire);
+      cleanUps.push(() => wire.link.stop());
+    }
+    for (const image of positionals) await benchImage(image, { registry, wires, dir });
+  } finally {
+    await clean();
+  }
+}
+
+async function benchImage(image, { registry, wires, dir }) {
+  const at = image.lastIndexOf(':');
+  const [layout, tag] = [resolve(image.slice(0, at)), image.slice(at + 1)];
+  const ways = [];
+  const more = [rafterOptimized, ...nydusd].filter(({ name }) => isWanted(name));
+  for (const way of [containerd, rafterPlain, ...more]) {
+    const place = join(dir, `prepare-${ways.length}-${tag}`);
+    mkdirSync(place);
+    const prepared = await way.prepare({ layout, tag, host: registry.host, dir: place });
+    if (prepared !== undefined) ways.push({ way, prepared });
+  }
+  for (const { name, link } of wires) {
+    const results = new Map(ways.map(({ way }) => [way.name, []]));
+    for (let round = 0; round < Number(options.rounds); round++)
+      for (const { way, prepared } of ways)
+        results.get(way.name).push(await startOnce(way, prepared, link, dir));
+    report(image, name, results);
+  }
+}
+
+function isWanted(name) {
+  return options.only.length === 0 || options.only.some((word) => name.includes(word));
+}
+
+/** One start: seconds to the first line, and bytes over the wire until then. */
+async function startOnce(way, prepared, link, parent) {
+  const dir = mkdtempSync(join(parent, 'start-'));
+  let began;
+  let seconds;
+  let counted;
+  const begin = async () => {
+    await link.take();
+    began = performance.now();
+  };
+  const ready = () => {
+    seconds ??= (performance.now() - began) / 1000;
+    counted ??= link.take();
+  };
+  try {
+    await way.start(prepared, { host: link.host, dir, begin, ready });
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+  if (seconds === undefined) throw new Error(`${way.name}: the container printed nothing`);
+  return { seconds, bytes: (await counted).down };
+}
+
+function report(image, wire, results) {
+  const rows = [...results].map(([name, runs]) => ({
+    name,
+    seconds: median(runs.map(({ seconds }) => seconds)),
+    bytes: median(runs.map(({ bytes }) => bytes)),
+  }));
+  const [first] = rows;
+  if (options.json) {
+    for (const row of rows)
+      console.log(JSON.stringify({ image, wire, ...row, ratio: row.seconds / first.seconds }));
+    return;
+  }
+  console.log(
+    `\n${image}, ${wire}`.padEnd(52) + ['seconds', 'ratio', 'MB'].map((title) => title.padStart(9)).join(''),
+  );
+  for (const { name, seconds, bytes } of rows) {
+    const cells = [seconds.toFixed(2), (seconds / first.seconds).toFixed(3), (bytes / 1e6).toFixed(1)];
+    console.log(`  ${name}`.padEnd(51) + cells.map((cell) => cell.padStart(9)).join(''));
+  }
+}
+
+function median(numbers) {
+  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
+}
