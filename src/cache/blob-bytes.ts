@@ -5,6 +5,13 @@
 export interface BlobBytes {
   /** For messages: which blob, from where. Without secrets. */
   readonly name: string;
+  /** Where the requests go: a registry host. Those to one host share its limits; default: the host without a name. */
+  readonly host?: string | undefined;
   /** Exactly `length` bytes of the stored blob from byte `offset`. Rejects soon after `signal` is aborted. */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Buffer>;
+  /**
+   * Says that `bytes`, the very buffer that `read` returned, turned out wrong: the next read is to come from somewhere else. Absent: there
+   * is only one place that it can come from.
+   */
+  distrust?(bytes: Buffer): void;
 }

@@ -3,8 +3,8 @@ import type { BlobBytes } from './blob-bytes.js';
 import type { BlobStorage } from './blob-storage.js';
 import { endOf, fillGaps, localRuns } from './chunk-runs.js';
 import type { Fetcher } from './fetcher.js';
-import { interrupted } from './flight.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
+import { interrupted } from './pending-unit.js';
 import type { SharedBlob, SharedTrust } from './shared-trust.js';
 import type { CacheStats } from './stats.js';
 import { isChunk } from './unit.js';
@@ -213,7 +213,7 @@ export class BlobCache {
   async #fetch(chunks: ChunkInfo[], fetched: Map<ChunkInfo, Buffer>, signal: AbortSignal): Promise<void> {
     if (chunks.length === 0) return;
     const demand = { layout: this.layout, bytes: this.#bytes };
-    const all = await this.#shared.fetcher.obtain(demand, chunks, signal);
+    const all = await this.#shared.fetcher.obtain(demand, chunks, { class: 'demand', signal });
     for (const [i, chunk] of chunks.entries()) fetched.set(chunk, all[i]!);
   }
 

@@ -1,25 +1,32 @@
 import { isRafterError, RafterError } from '../errors.js';
 import type { BlobStorage } from './blob-storage.js';
-import { type Demand, Flight, type PendingUnit } from './flight.js';
+import type { FetchClass } from './fetch-class.js';
+import { noteDemandWait } from './fetch-stats.js';
+import { endOf, type Flight } from './flight.js';
 import type { ChunkInfo } from './layout.js';
+import { type Demand, PendingUnit } from './pending-unit.js';
+import type { FetchScheduler } from './scheduler.js';
 import type { CacheStats } from './stats.js';
 import { type DecodedUnit, decodeUnit, type Unit, unitOf } from './unit.js';
 
-/**
- * Adjacent units of one read become one range request of at most so many stored bytes. More would make the first bytes
- * wait; a single unit may be larger.
- */
-export const MAX_REQUEST_SIZE = 4 << 20;
-
+/** A unit that somebody waits for. */
 interface Ticket {
-  flight: Flight;
   pending: PendingUnit;
+  /** It was on its way, or queued, for somebody else. */
+  joined: boolean;
+}
+
+/** For what chunks are obtained, and what ends the waiting for them. */
+export interface ObtainOptions {
+  class: FetchClass;
+  signal: AbortSignal;
 }
 
 export interface FetcherOptions {
   /** Where verified chunks go; without it they are served from memory only. */
   storage: BlobStorage | undefined;
   stats: CacheStats;
+  scheduler: FetchScheduler;
   /** True if so many bytes may be written to it. */
   hasRoom: (bytes: number) => boolean;
   /** Called after chunks were written. */
@@ -31,8 +38,9 @@ export interface FetcherOptions {
 /** Fetches the chunks of one blob, each once, however many readers of however many images want it at the time. */
 export class Fetcher {
   readonly #options: FetcherOptions;
-  /** What is on its way, by chunk index and digest: images that disagree about a chunk do not share it. */
-  readonly #tickets = new Map<string, Ticket>();
+  /** What is queued or on its way, by chunk index and digest: images that disagree about a chunk do not share it. */
+  readonly #pending = new Map<string, PendingUnit>();
+  readonly #flights = new Map<PendingUnit, Flight>();
   readonly #running = new Set<Promise<void>>();
 
   constructor(options: FetcherOptions) {
@@ -44,10 +52,14 @@ export class Fetcher {
    * Throws DIGEST_MISMATCH for bytes that were wrong twice, MALFORMED for a chunk without a digest, INTERRUPTED, and what
    * the source throws. Nothing of a failure is kept: the next call tries again.
    */
-  async obtain(demand: Demand, chunks: ChunkInfo[], signal: AbortSignal): Promise<Buffer[]> {
-    const tickets = this.#board(demand, chunks, { join: true });
-    const results = chunks.map((chunk, i) => this.#await(demand, chunk, { ticket: tickets[i]!, signal }));
-    return Promise.all(results);
+  async obtain(demand: Demand, chunks: ChunkInfo[], options: ObtainOptions): Promise<Buffer[]> {
+    const start = performance.now();
+    const tickets = this.#board(demand, chunks, options);
+    const results = chunks.map((chunk, i) => this.#await(demand, chunk, { ticket: tickets[i]!, options }));
+    const all = await Promise.all(results);
+    if (options.class === 'demand')
+      noteDemandWait(this.#options.scheduler.stats, (performance.now() - start) / 1000);
+    return all;
   }
 
   /** Resolves when nothing is on its way any more. Call when no `obtain` is running. */
@@ -58,81 +70,119 @@ export class Fetcher {
   async #await(
     demand: Demand,
     chunk: ChunkInfo,
-    { ticket, signal }: { ticket: Ticket; signal: AbortSignal },
+    { ticket, options }: { ticket: Ticket; options: ObtainOptions },
   ): Promise<Buffer> {
     try {
-      return await outcomeOf(ticket, chunk.index, signal);
+      return await outcomeOf(ticket.pending, chunk.index, options);
     } catch (error) {
-      const ownSource = ticket.flight.demand.bytes === demand.bytes;
-      if (ownSource || isRafterError(error, 'INTERRUPTED')) throw error;
+      if (isRafterError(error, 'INTERRUPTED') && options.signal.aborted) throw error;
+      const isOwnSource = ticket.pending.demand.bytes === demand.bytes;
       // Another image's source failed (its registry, its credentials); this image's own may well answer.
-      const [own] = this.#board(demand, [chunk], { join: false });
-      return outcomeOf(own!, chunk.index, signal);
+      const join = isOwnSource;
+      // One's own had little patience left when this reader came, or nobody who began it waited any more.
+      const isLate = isRafterError(error) && (error.temporary || error.code === 'INTERRUPTED');
+      if (!ticket.joined || (isOwnSource && !isLate)) throw error;
+      const [again] = this.#board(demand, [chunk], options, { join });
+      return this.#await(demand, chunk, { ticket: again!, options });
     }
   }
 
-  /** A ticket per chunk: on flights that are under way (`join`), or on new ones. */
-  #board(demand: Demand, chunks: ChunkInfo[], { join }: { join: boolean }): Ticket[] {
+  /** A ticket per chunk: for units that are under way, unless not to `join` them, or for new ones. */
+  #board(
+    demand: Demand,
+    chunks: ChunkInfo[],
+    { class: name }: ObtainOptions,
+    { join = true }: { join?: boolean } = {},
+  ): Ticket[] {
     const keys = chunks.map((chunk) => keyOf(demand, chunk));
-    const missing = chunks.filter((_, i) => !(join && this.#tickets.has(keys[i]!)));
-    for (const units of inRequests(unitsOf(demand, missing))) this.#start(demand, units);
-    return keys.map((key) => this.#tickets.get(key)!);
+    const isUnderWay = keys.map((key) => join && this.#pending.has(key));
+    const missing = chunks.filter((_, i) => !isUnderWay[i]);
+    const begun = unitsOf(demand, missing).map((unit) => this.#create(demand, unit, name));
+    const tickets = keys.map((key, i) => ({ pending: this.#pending.get(key)!, joined: isUnderWay[i]! }));
+    this.#options.scheduler.add(begun, this);
+    return tickets;
   }
 
-  #start(demand: Demand, units: Unit[]): void {
-    const flight: Flight = new Flight(demand, units, () => {
-      for (const pending of flight.units) this.#forget(flight, pending);
+  #create(demand: Demand, unit: Unit, name: FetchClass): PendingUnit {
+    const { scheduler } = this.#options;
+    const pending = new PendingUnit(demand, unit, {
+      class: name,
+      onRaised: (raised, before) => scheduler.raise(raised, before),
+      onLeft: (left) => this.#leave(left),
     });
-    for (const pending of flight.units) {
-      for (const member of pending.unit.members) {
-        this.#tickets.set(keyOf(demand, member), { flight, pending });
-      }
+    for (const member of unit.members) this.#pending.set(keyOf(demand, member), pending);
+    return pending;
+  }
+
+  #leave(pending: PendingUnit): void {
+    const { scheduler } = this.#options;
+    const flight = this.#flights.get(pending);
+    if (flight === undefined) {
+      if (!scheduler.remove(pending)) return;
+      this.#forget(pending);
+      pending.reject(new RafterError('INTERRUPTED', `${pending.demand.bytes.name}: nobody waits any more`));
+    } else if (flight.stopIfUnwanted()) {
+      for (const each of flight.units) this.#forget(each);
+    } else scheduler.relax(pending);
+  }
+
+  #forget(pending: PendingUnit): void {
+    this.#flights.delete(pending);
+    for (const member of pending.unit.members) {
+      const key = keyOf(pending.demand, member);
+      if (this.#pending.get(key) === pending) this.#pending.delete(key);
     }
-    const running = this.#run(flight).finally(() => this.#running.delete(running));
+  }
+
+  /** Carries out what the scheduler has put together; see `FlightRunner`. */
+  run(flight: Flight, landed: () => void): Promise<void> {
+    for (const pending of flight.units) this.#flights.set(pending, flight);
+    const running = this.#run(flight, landed).finally(() => this.#running.delete(running));
     this.#running.add(running);
+    return running;
   }
 
-  #forget(flight: Flight, { unit }: PendingUnit): void {
-    for (const member of unit.members) {
-      const key = keyOf(flight.demand, member);
-      if (this.#tickets.get(key)?.flight === flight) this.#tickets.delete(key);
-    }
-  }
-
-  async #run(flight: Flight): Promise<void> {
-    const start = flight.units[0]!.unit.storedOffset;
-    const end = flight.units.reduce((latest, { unit }) => Math.max(latest, endOf(unit)), start);
-    const whole = this.#fetch(flight, start, end - start);
+  async #run(flight: Flight, landed: () => void): Promise<void> {
+    const { start, end } = flight.range;
+    const whole = this.#fetch(flight, start, end - start).finally(landed);
     for (const pending of flight.units) {
       try {
         const bytes = await whole;
         const { storedOffset } = pending.unit;
         const part = bytes?.subarray(storedOffset - start, endOf(pending.unit) - start);
-        const decoded = await this.#decode(flight, pending.unit, part);
-        await this.#store(flight, pending.unit, decoded);
+        const decoded = await this.#decode(flight, pending.unit, { part, whole: bytes });
+        await this.#store(pending, decoded);
         pending.resolve(decoded);
       } catch (error) {
         pending.reject(error);
       }
-      this.#forget(flight, pending);
+      this.#forget(pending);
     }
   }
 
   /** Undefined if the source gave bytes of another length than it was asked for. */
   async #fetch(flight: Flight, offset: number, length: number): Promise<Buffer | undefined> {
-    const { stats } = this.#options;
+    const { stats, scheduler } = this.#options;
+    const ofClass = scheduler.stats.classes[flight.class];
     stats.requests++;
+    ofClass.requests++;
     const bytes = await flight.read(offset, length);
     stats.fetchedBytes += bytes.length;
+    ofClass.fetchedBytes += bytes.length;
     return bytes.length === length ? bytes : undefined;
   }
 
   /** Decodes and verifies a unit; once more, with bytes fetched again, if anything in it is wrong. */
-  async #decode(flight: Flight, unit: Unit, stored: Buffer | undefined): Promise<DecodedUnit> {
+  async #decode(
+    flight: Flight,
+    unit: Unit,
+    { part, whole }: { part: Buffer | undefined; whole: Buffer | undefined },
+  ): Promise<DecodedUnit> {
     const { stats } = this.#options;
-    const { layout } = flight.demand;
-    const first = decodeUnit(layout, unit, stored);
+    const { layout, bytes } = flight.demand;
+    const first = decodeUnit(layout, unit, part);
     if (first.bad.size === 0) return first;
+    if (whole !== undefined) bytes.distrust?.(whole);
     stats.decodeErrors++;
     stats.refetches++;
     let again: DecodedUnit;
@@ -150,7 +200,7 @@ export class Fetcher {
     return again;
   }
 
-  async #store({ demand }: Flight, unit: Unit, { good }: DecodedUnit): Promise<void> {
+  async #store({ demand, unit }: PendingUnit, { good }: DecodedUnit): Promise<void> {
     const { storage, stats, hasRoom, onWritten, onWriteError } = this.#options;
     const chunks = unit.members.flatMap((chunk) => {
       const bytes = good.get(chunk.index);
@@ -172,8 +222,12 @@ export class Fetcher {
   }
 }
 
-async function outcomeOf({ flight, pending }: Ticket, index: number, signal: AbortSignal): Promise<Buffer> {
-  const { good, bad } = await flight.wait(pending, signal);
+async function outcomeOf(
+  pending: PendingUnit,
+  index: number,
+  { class: name, signal }: ObtainOptions,
+): Promise<Buffer> {
+  const { good, bad } = await pending.wait(name, signal);
   const bytes = good.get(index);
   if (!bytes) throw bad.get(index);
   return bytes;
@@ -198,27 +252,4 @@ function unitsOf({ layout }: Demand, chunks: ChunkInfo[]): Unit[] {
     units.push(unit);
   }
   return units.sort((a, b) => a.storedOffset - b.storedOffset);
-}
-
-/** Units (ascending) side by side in stored space, as many as one request may have. Slices of a gzip file may overlap. */
-function inRequests(units: Unit[]): Unit[][] {
-  const requests: Unit[][] = [];
-  let start = 0;
-  let end = -1;
-  for (const unit of units) {
-    const newEnd = Math.max(end, endOf(unit));
-    if (unit.storedOffset <= end && newEnd - start <= MAX_REQUEST_SIZE) {
-      requests.at(-1)!.push(unit);
-      end = newEnd;
-    } else {
-      requests.push([unit]);
-      start = unit.storedOffset;
-      end = endOf(unit);
-    }
-  }
-  return requests;
-}
-
-function endOf({ storedOffset, storedSize }: Unit): number {
-  return storedOffset + storedSize;
 }

@@ -1,36 +1,36 @@
 import { RafterError } from '../errors.js';
-import type { BlobBytes } from './blob-bytes.js';
-import type { BlobLayout } from './layout.js';
-import type { DecodedUnit, Unit } from './unit.js';
+import { type FetchClass, isMoreUrgent } from './fetch-class.js';
+import type { Demand, PendingUnit } from './pending-unit.js';
 
-/** For whom something is fetched: what the chunks should be, and where their bytes come from. */
-export interface Demand {
-  layout: BlobLayout;
-  bytes: BlobBytes;
-}
-
-/** A unit on its way. Rejects if its bytes cannot be had; single damaged chunks are in the result. */
-export interface PendingUnit {
-  unit: Unit;
-  decoded: Promise<DecodedUnit>;
-  resolve: (decoded: DecodedUnit) => void;
-  reject: (error: unknown) => void;
-}
-
-/** One range request and all that wait for its units. Ends early when the last of them leaves. */
+/** One range request for units that are adjacent in stored space. Ends early when nobody waits for any of them. */
 export class Flight {
+  /** Of all its units: where the bytes come from. */
   readonly demand: Demand;
-  readonly units: PendingUnit[];
+  /** In order of their place. */
+  readonly units: readonly PendingUnit[];
+  /** What it was begun for. */
+  readonly class: FetchClass;
   readonly #abort = new AbortController();
-  readonly #onAbandoned: () => void;
-  #waiters = 0;
   #reading = false;
 
-  /** `units` are adjacent in stored space, in order. `onAbandoned` is called at most once, when nobody waits any more. */
-  constructor(demand: Demand, units: Unit[], onAbandoned: () => void) {
-    this.demand = demand;
-    this.units = units.map(pending);
-    this.#onAbandoned = onAbandoned;
+  constructor(units: readonly PendingUnit[]) {
+    this.units = units;
+    this.demand = units[0]!.demand;
+    this.class = units[0]!.class;
+  }
+
+  /** The most urgent reason of those who wait for one of its units. */
+  get urgency(): FetchClass {
+    return this.units.reduce(
+      (most, pending) => (pending.isWanted && isMoreUrgent(pending.class, most) ? pending.class : most),
+      this.class,
+    );
+  }
+
+  /** First stored byte, and the one behind the last. */
+  get range(): { start: number; end: number } {
+    const start = this.units[0]!.unit.storedOffset;
+    return { start, end: this.units.reduce((end, { unit }) => Math.max(end, endOf(unit)), start) };
   }
 
   /** Reads stored bytes for the flight. The source is told to stop when the last waiter leaves while this runs. */
@@ -44,50 +44,16 @@ export class Flight {
     }
   }
 
-  /** Waits for a unit of this flight, as one of those who keep it going. INTERRUPTED as soon as `signal` is aborted. */
-  wait({ decoded }: PendingUnit, signal: AbortSignal): Promise<DecodedUnit> {
-    this.#waiters++;
-    return new Promise<DecodedUnit>((resolve, reject) => {
-      const cancel = () => {
-        this.#leave();
-        reject(interrupted(this.demand.layout.id, signal));
-      };
-      const done = (settle: () => void) => {
-        if (signal.aborted) return;
-        signal.removeEventListener('abort', cancel);
-        this.#leave();
-        settle();
-      };
-      if (signal.aborted) return cancel();
-      signal.addEventListener('abort', cancel, { once: true });
-      decoded.then(
-        (result) => done(() => resolve(result)),
-        (error) => done(() => reject(error)),
-      );
-    });
-  }
-
-  #leave(): void {
-    this.#waiters--;
-    if (this.#waiters > 0 || !this.#reading || this.#abort.signal.aborted) return;
+  /** Stops reading if nobody waits any more. True if it did that now. */
+  stopIfUnwanted(): boolean {
+    if (!this.#reading || this.#abort.signal.aborted || this.units.some(({ isWanted }) => isWanted))
+      return false;
     this.#abort.abort(new RafterError('INTERRUPTED', `${this.demand.bytes.name}: nobody waits any more`));
-    this.#onAbandoned();
+    return true;
   }
 }
 
-/** The error of a read that was cancelled by its caller. */
-export function interrupted(blobId: string, signal: AbortSignal): RafterError {
-  return new RafterError('INTERRUPTED', `blob ${blobId}: the read was cancelled`, { cause: signal.reason });
-}
-
-function pending(unit: Unit): PendingUnit {
-  let resolve!: PendingUnit['resolve'];
-  let reject!: PendingUnit['reject'];
-  const decoded = new Promise<DecodedUnit>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  // Whoever waits gets the error; a flight that was left by all must not end the process.
-  decoded.catch(() => {});
-  return { unit, decoded, resolve, reject };
+/** The first stored byte behind a unit. */
+export function endOf({ storedOffset, storedSize }: { storedOffset: number; storedSize: number }): number {
+  return storedOffset + storedSize;
 }

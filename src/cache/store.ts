@@ -9,10 +9,12 @@ import { blobIdOf, readStoredMap, removeBlobFiles } from './catalog.js';
 import { decodeMapHeader, MAP_HEADER_SIZE, type MapIdentity, sameIdentity } from './chunk-map.js';
 import { ChunkPlaces } from './chunk-places.js';
 import { lockDirectory } from './directory-lock.js';
+import type { FetchStats } from './fetch-stats.js';
 import { Fetcher } from './fetcher.js';
 import { readStart } from './file-io.js';
 import { type BlobLayout, fingerprintOf } from './layout.js';
 import { Quota } from './quota.js';
+import { FetchScheduler } from './scheduler.js';
 import { addStats, type CacheStats, noStats } from './stats.js';
 import { Turns } from './turns.js';
 
@@ -51,6 +53,7 @@ export class CacheStore {
   /** Works on files that are not those of a view. */
   readonly #works = new Set<Promise<void>>();
   readonly #closedStats = noStats();
+  readonly #scheduler = new FetchScheduler();
   readonly #quota: Quota | undefined;
   #problem: string | undefined;
   #lastWarning = Number.NEGATIVE_INFINITY;
@@ -198,6 +201,11 @@ export class CacheStore {
     return sum;
   }
 
+  /** What was fetched for which reason, and how long readers waited, since the store was opened. */
+  get fetchStats(): FetchStats {
+    return this.#scheduler.stats;
+  }
+
   /** Releases all views, waits for writes, and lets others use the directory. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -231,7 +239,8 @@ export class CacheStore {
     const onWritten = () => {
       this.#problem = undefined;
     };
-    const fetcher = new Fetcher({ storage, stats, hasRoom, onWritten, onWriteError });
+    const scheduler = this.#scheduler;
+    const fetcher = new Fetcher({ storage, stats, scheduler, hasRoom, onWritten, onWriteError });
     const shared = { storage, stats, fetcher };
     const entry = { identity, shared, views: new Set<BlobCache>(), places, holds: 0 };
     this.#open.set(stem, entry);

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { BlobCache } from '../../src/cache/blob-cache.js';
-import { MAX_REQUEST_SIZE } from '../../src/cache/fetcher.js';
+import { CLASS_LIMITS } from '../../src/cache/fetch-class.js';
 import { CacheStore } from '../../src/cache/store.js';
 import { RafterError } from '../../src/errors.js';
 import { damage, noSource, type SampleBlob, SampleSource, sampleBlob } from './sample-blob.js';
 
+const MAX_REQUEST_SIZE = CLASS_LIMITS.demand.requestBytes;
 let dir: string;
 let store: CacheStore;
 
