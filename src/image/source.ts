@@ -42,6 +42,11 @@ export interface ImageSource {
     length: number,
     signal?: AbortSignal,
   ): Promise<Buffer>;
+  /**
+   * Says that `bytes`, the very buffer that `readBlobRange` returned, were not the blob's: the next read asks another server, if there
+   * is one that has not given wrong bytes. Absent: there is only one place to read from.
+   */
+  distrust?(bytes: Buffer): void;
   /** Lets go of connections and files. */
   close(): Promise<void>;
 }

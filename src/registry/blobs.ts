@@ -15,6 +15,9 @@ const MAX_PIECES = 64;
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
 
+/** What is to happen when the bytes of a range turn out wrong. */
+const onDistrust = new WeakMap<Buffer, () => void>();
+
 /** Size in bytes of a blob that the repository has; undefined if it has not. */
 export async function headBlob(
   session: Session,
@@ -107,6 +110,7 @@ export async function readBlobRange(
     throw new RafterError('TRUNCATED', `${name}: bytes to ${offset + length} of a blob of ${blob.size}`);
   }
   const target = Buffer.allocUnsafe(length);
+  const faults: SessionResponse['fault'][] = [];
   let done = 0;
   await session.retry(async () => {
     // A server may answer with less than was asked for: the rest is asked for again.
@@ -123,6 +127,7 @@ export async function readBlobRange(
         end: offset + length,
         signal,
       });
+      faults.push(response.fault);
       try {
         for await (const piece of response.body as AsyncIterable<Buffer>) {
           done += piece.copy(target, done, 0, Math.min(piece.length, length - done));
@@ -139,7 +144,16 @@ export async function readBlobRange(
       }
     }
   }, signal);
+  onDistrust.set(target, () => {
+    forgetRedirect(session, blob.digest);
+    for (const fault of faults) fault(new RafterError('DIGEST_MISMATCH', `${name}: wrong bytes`));
+  });
   return target;
+}
+
+/** See ImageSource.distrust. */
+export function distrustRange(bytes: Buffer): void {
+  onDistrust.get(bytes)?.();
 }
 
 async function* resumingBytes(

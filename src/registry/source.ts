@@ -5,7 +5,7 @@ import { embeddedData } from '../image/embedded-data.js';
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
 import type { BlobChecks, ImageSource } from '../image/source.js';
-import { openBlob, readBlobRange } from './blobs.js';
+import { distrustRange, openBlob, readBlobRange } from './blobs.js';
 import { getManifest, type StoredManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
 import { openSession, type Session } from './session.js';
@@ -61,6 +61,10 @@ export class RegistrySource implements ImageSource {
     signal?: AbortSignal,
   ): Promise<Buffer> {
     return readBlobRange(this.#session, descriptor, { offset, length }, signal);
+  }
+
+  distrust(bytes: Buffer): void {
+    distrustRange(bytes);
   }
 
   close(): Promise<void> {

@@ -1,20 +1,31 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
+import { parseReference } from '../../src/image/reference.js';
+import { mountImage } from '../../src/mount/client.js';
 import { headBlob, openBlob, readBlobRange } from '../../src/registry/blobs.js';
 import { getManifest, putManifest } from '../../src/registry/manifests.js';
 import type { RegistryOptions } from '../../src/registry/options.js';
 import { openSession, type Session } from '../../src/registry/session.js';
+import { copyImage } from '../../src/transports/copy.js';
+import { openSource, openTarget } from '../../src/transports/open.js';
+import { createPlace, readEverything } from '../mount/daemon-process.js';
+import { expectedTree } from '../mount/golden-tree.js';
+import { writeGoldenLayout } from '../mount/layouts.js';
+import { goldenTree } from '../rafs/golden.js';
 import {
   cutAfter,
   type FakeRegistry,
   failWith,
+  type Handler,
   hangUp,
   quickly,
   startFakeRegistry,
 } from '../support/fake-registry.js';
+import { compareTrees, readTree } from '../support/tree.js';
 
 const always = Number.POSITIVE_INFINITY;
 const mediaType = 'application/vnd.oci.image.index.v1+json';
@@ -275,4 +286,42 @@ it('speaks plain HTTP to a server that registries.conf calls insecure, once TLS 
   await expect(read()).rejects.toMatchObject({ hint: expect.stringContaining('--plain-http') });
   writeFileSync(join(directory, 'registries.conf'), `[[registry]]\nlocation = "${host}"\ninsecure = true\n`);
   expect(await read()).toEqual(manifest);
+});
+
+it('reads a mounted image from the second mirror once the first gave wrong bytes, and does not ask that again', async () => {
+  twoMirrors();
+  const layout = join(directory, 'layout');
+  await writeGoldenLayout('full', layout);
+  const source = openSource(parseReference(`oci:${layout}:latest`));
+  await copyImage(source, openTarget(origin.reference('full:1')));
+  for (const mirror of [first, second]) {
+    for (const [digest, content] of origin.blobs) mirror.blobs.set(digest, content);
+    for (const [name, content] of origin.manifests) mirror.manifests.set(name, content);
+  }
+  const place = createPlace();
+  process.env.RAFTER_HOSTS_DIR = join(directory, 'hosts');
+  try {
+    const reference = `${origin.host}/full:1`;
+    const { mountpoint } = await mountImage(place, { reference, mountpoint: await place.mountpoint('m') });
+    for (const registry of [first, second, origin]) registry.requests.length = 0;
+    const spoil: Handler = ({ url, headers }, response) => {
+      const whole = first.blobs.get(`sha256:${/[0-9a-f]{64}/.exec(url)![0]}`)!;
+      const [start, last] = /^bytes=(\d+)-(\d+)$/.exec(headers.range!)!.slice(1).map(Number) as [
+        number,
+        number,
+      ];
+      response.writeHead(206, { 'content-range': `bytes ${start}-${last}/${whole.length}` });
+      response.end(whole.subarray(start, last + 1).map((byte) => byte ^ 1));
+    };
+    first.intercept(/blobs/, spoil, always);
+    const file = goldenTree('full').find(({ type, size }) => type === 'file' && size === 4097)!;
+    expect(await readFile(join(mountpoint, file.path!))).toHaveLength(4097);
+    expect(counts()).toEqual([1, 1, 0]);
+    await readEverything(mountpoint);
+    expect(compareTrees(expectedTree('full'), await readTree(mountpoint))).toEqual([]);
+    expect(counts()).toEqual([1, expect.any(Number), 0]);
+  } finally {
+    delete process.env.RAFTER_HOSTS_DIR;
+    await place.remove();
+  }
 });
