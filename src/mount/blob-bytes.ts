@@ -13,5 +13,6 @@ export function blobBytesOf(source: ImageSource, descriptor: Descriptor, stats: 
       stats.fetchedBytes += bytes.length;
       return bytes;
     },
+    distrust: (bytes) => source.distrust?.(bytes),
   };
 }
