@@ -31,10 +31,14 @@ export function daemonCommand(options: {
   dataRoot: string;
   idle: number;
   cacheSize?: number | undefined;
+  metrics?: { host: string; port: number } | undefined;
 }): string[] {
   const rafter = fileURLToPath(new URL('../../bin/rafter', import.meta.url));
   const directories = ['--run-dir', options.runDir, '--data-root', options.dataRoot];
   const size = options.cacheSize === undefined ? [] : ['--cache-size', String(options.cacheSize)];
-  const run = ['daemon', 'run', ...directories, '--idle', String(options.idle), ...size];
+  const { host, port } = options.metrics ?? {};
+  const metrics =
+    host === undefined ? [] : ['--metrics', `${host.includes(':') ? `[${host}]` : host}:${port}`];
+  const run = ['daemon', 'run', ...directories, '--idle', String(options.idle), ...size, ...metrics];
   return [process.execPath, ...HEAP_FLAGS, rafter, ...run];
 }

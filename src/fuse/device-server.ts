@@ -19,6 +19,8 @@ export interface ServeOptions {
   spec?: unknown;
   /** Told about everything that a reader gets EIO for. */
   onError?: (operation: string, node: number, error: unknown) => void;
+  /** Given every read that cannot be answered at once; passes it on. */
+  measure?: (read: Promise<number>) => Promise<number>;
 }
 
 /** One mount that is being served. */
@@ -35,6 +37,7 @@ interface Served {
   fs: FileSystem;
   pending: PendingReads;
   onError: ServeOptions['onError'];
+  measure: NonNullable<ServeOptions['measure']>;
   /** False once the descriptor is closed: its number may belong to another file then. */
   alive: boolean;
   end: () => void;
@@ -89,7 +92,10 @@ export class DeviceServer {
   }
 
   /** Serves `connection` until the kernel lets go of it. */
-  serve({ fd }: FuseConnection, { fs, spec, onError }: ServeOptions): ServedConnection {
+  serve(
+    { fd }: FuseConnection,
+    { fs, spec, onError, measure = (read) => read }: ServeOptions,
+  ): ServedConnection {
     const connection = ++this.#last;
     let end = () => {};
     const ended = new Promise<void>((resolve) => {
@@ -97,7 +103,7 @@ export class DeviceServer {
     });
     const answerer = createAnswerer(fs, { onError });
     const pending = new PendingReads();
-    this.#served.set(connection, { fd, answerer, fs, pending, onError, alive: true, end });
+    this.#served.set(connection, { fd, answerer, fs, pending, onError, measure, alive: true, end });
     this.#tell({ kind: 'add', connection, fd, spec });
     const update = (news: unknown) => this.#tell({ kind: 'update', connection, update: news });
     return { ended, update };
@@ -157,7 +163,7 @@ export class DeviceServer {
     let length: number;
     try {
       const work = (signal: AbortSignal) => served.fs.read(node, offset, target, signal);
-      length = writeHeader(reply, unique, { size: await served.pending.run(from, work) });
+      length = writeHeader(reply, unique, { size: await served.measure(served.pending.run(from, work)) });
     } catch (error) {
       const errno = -negativeErrno(error);
       length = writeHeader(reply, unique, { errno });

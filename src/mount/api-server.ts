@@ -4,6 +4,8 @@ import { type ApiError, type DaemonStatus, mountRequestSchema, upgradeRequestSch
 import { answerCache } from './cache-routes.js';
 import type { CacheService } from './cache-service.js';
 import type { DaemonLog } from './daemon-log.js';
+import type { Meters } from './meters.js';
+import { sendMetrics } from './metrics-server.js';
 import type { MountTable } from './mount-table.js';
 import { parseRequest } from './parse-request.js';
 
@@ -12,6 +14,9 @@ export interface ApiActions {
   table: MountTable;
   cache: CacheService;
   log: DaemonLog;
+  meters: Meters;
+  /** All metrics as Prometheus reads them. */
+  metrics(): Promise<string>;
   status(): DaemonStatus;
   /** True when the daemon takes no more work. */
   stopping(): boolean;
@@ -47,6 +52,8 @@ const STATUS: Record<ErrorCode, number> = {
 /** The HTTP server of the API described in `api.ts`. The caller listens. */
 export function createApiServer(actions: ApiActions): Server {
   const server = createServer(async (request, response) => {
+    // Whoever watches an idle daemon must not keep it from ending.
+    if (request.method === 'GET' && request.url === '/metrics') return sendMetrics(response, actions.metrics);
     actions.onRequest(1);
     try {
       sendJson(response, 200, await answer(request, response, actions));
@@ -54,6 +61,7 @@ export function createApiServer(actions: ApiActions): Server {
       // The next daemon can do what this one was interrupted at.
       const again = actions.upgrading() && isRafterError(caught, 'INTERRUPTED');
       const error = again ? new StoppingError() : caught;
+      actions.meters.requestErrors.note(error);
       if (!isRafterError(error)) actions.log.error('a request failed', { url: request.url, error });
       sendError(response, error);
     } finally {

@@ -12,6 +12,7 @@ import type { ErrorCode } from '../errors.js';
  *     DELETE /v1/mounts?mountpoint=<path>[&force=true]
  *     POST   /v1/upgrade       {command: [...]} {}; answers when the daemon is about to give its mounts to another one
  *            /v1/cache...                      see `cache-api.ts`
+ *     GET    /metrics                          Prometheus' text format, docs/metrics.md
  *     POST   /v1/shutdown                      {}; answers when everything is unmounted
  *
  * Every failure has a body of type ApiError.

@@ -10,6 +10,7 @@ import { unmountFuse } from '../fuse/unmount.js';
 import { findMount } from '../os/mountinfo.js';
 import { BlobDirectory } from './blob-directory.js';
 import type { DaemonLog } from './daemon-log.js';
+import type { Meters } from './meters.js';
 import type { ReaderSpec } from './shared-view.js';
 import type { SupervisorLink } from './supervisor-link.js';
 
@@ -31,6 +32,7 @@ export interface BlobServiceOptions {
   server: () => DeviceServer;
   log: DaemonLog;
   supervisor: SupervisorLink;
+  meters: Meters;
 }
 
 /** Name under which the supervisor keeps the descriptor. */
@@ -41,7 +43,7 @@ const CLOSE_PATIENCE_MS = 1000;
 /** The service at `mountpoint`, a directory that is made when it is needed. */
 export function createBlobService(
   mountpoint: string,
-  { server, log, supervisor }: BlobServiceOptions,
+  { server, log, supervisor, meters }: BlobServiceOptions,
 ): BlobService {
   let mount: DeviceMount | undefined;
   let adopted: Negotiated | undefined;
@@ -56,6 +58,7 @@ export function createBlobService(
   const options = {
     fs: directory,
     spec,
+    measure: meters.measureRead,
     onError: (operation: string, node: number, error: unknown) =>
       log.error('a reader got EIO', { operation, file: join(mountpoint, directory.nameOf(node)), error }),
   };

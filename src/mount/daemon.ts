@@ -2,22 +2,24 @@ import { once } from 'node:events';
 import { chmod, rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CacheStore } from '../cache/store.js';
-import { isRafterError, RafterError } from '../errors.js';
-import { type FileLock, lockFile } from '../os/file-lock.js';
+import { RafterError } from '../errors.js';
 import type { DaemonStatus } from './api.js';
-import { callDaemon } from './api-client.js';
 import { createApiServer } from './api-server.js';
 import { createCacheService } from './cache-service.js';
+import { patiently, takeLock } from './daemon-lock.js';
 import { type DaemonLog, openDaemonLog } from './daemon-log.js';
 import { createDrivers } from './drivers.js';
 import { createIdleTimer } from './idle-timer.js';
 import { openImageStore } from './image-store.js';
+import { createMeters } from './meters.js';
+import { collectMetrics } from './metrics.js';
+import { type ListenAddress, serveMetrics } from './metrics-server.js';
 import { cleanUpDeadMounts } from './mount-state.js';
 import { MountTable } from './mount-table.js';
 import { prepareRunDir, type RunFiles } from './run-dir.js';
 import { parseSavedState, type SavedState } from './saved-mounts.js';
+import { createStopSignal } from './stop-signal.js';
 import { supervisorCommand } from './supervisor-command.js';
 import { connectSupervisor, type SupervisorLink } from './supervisor-link.js';
 
@@ -32,15 +34,11 @@ export interface DaemonOptions {
   idleSeconds?: number;
   /** Bytes that the cache may have on the disk; default: as many as there are. */
   cacheSize?: number | undefined;
+  /** Where metrics are offered over TCP, besides the socket; default: nowhere. */
+  metrics?: ListenAddress | undefined;
   /** Program and arguments that run this daemon, for a supervisor after the death of the one that started it. */
   command?: readonly string[];
 }
-
-/** How long a daemon that does not answer may hold the lock, and how often to look, in milliseconds. */
-const LOCK_PATIENCE = 10_000;
-const LOCK_POLL = 20;
-/** How long the lock of the cache may be held after that of the run directory is free, in milliseconds. */
-const CACHE_PATIENCE = 2_000;
 
 /**
  * Runs the node daemon in this process until SIGTERM, SIGINT, a shutdown request or idleness ends it. Then everything is
@@ -77,37 +75,6 @@ export async function runDaemon(options: DaemonOptions): Promise<'stop' | 'upgra
   }
 }
 
-/**
- * The lock of the run directory. A daemon that was killed may hold it for a moment after it stopped answering: until its
- * last thread is gone. One that answers is there to stay.
- */
-async function takeLock(files: RunFiles, runDir: string): Promise<FileLock> {
-  for (const end = Date.now() + LOCK_PATIENCE; ; await sleep(LOCK_POLL)) {
-    try {
-      return lockFile(files.lock);
-    } catch (error) {
-      if (!isRafterError(error, 'BUSY')) throw error;
-      const answers = await callDaemon(files.socket, 'GET /v1/status').then(
-        () => true,
-        () => false,
-      );
-      if (answers || Date.now() > end)
-        throw new RafterError('BUSY', `another daemon serves ${runDir}`, { cause: error });
-    }
-  }
-}
-
-/** A daemon that was killed gives up the lock of the cache a moment after that of the run directory. */
-async function patiently<T>(work: () => Promise<T>): Promise<T> {
-  for (const end = Date.now() + CACHE_PATIENCE; ; await sleep(LOCK_POLL)) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!isRafterError(error, 'BUSY') || Date.now() > end) throw error;
-    }
-  }
-}
-
 interface Surroundings {
   files: RunFiles;
   log: DaemonLog;
@@ -119,23 +86,25 @@ interface Surroundings {
 
 /** Listens, works until it is told to stop, and takes everything down again. */
 async function serve(
-  { runDir, dataRoot, version, idleSeconds = 0 }: DaemonOptions,
+  { runDir, dataRoot, version, idleSeconds = 0, metrics: metricsAddress }: DaemonOptions,
   { files, log, cache, supervisor, left }: Surroundings,
 ): Promise<'stop' | 'upgrade'> {
   const store = openImageStore(join(dataRoot, 'images'));
   const startedAt = new Date().toISOString();
   const stop = createStopSignal(log);
+  const meters = createMeters();
   const drivers = createDrivers({
     runDir,
     tempDir: join(dataRoot, 'tmp'),
     log,
     supervisor,
+    meters,
     onFailed: (error) => {
       log.error('the thread that reads the FUSE device failed', { error, stack: error.stack });
       stop.request('nothing is served any more');
     },
   });
-  const table = new MountTable({ store, cache, log, drivers, supervisor }, files.state);
+  const table = new MountTable({ store, cache, log, drivers, supervisor, meters }, files.state);
   /** The command of the daemon that is to take over. */
   let successor: string[] | undefined;
   const idle = createIdleTimer(idleSeconds, () => stop.request('idle'));
@@ -157,11 +126,14 @@ async function serve(
     },
     residentBytes: process.memoryUsage.rss(),
   });
+  const metrics = () => collectMetrics({ version, cache, meters, mounts: () => table.list() });
   const mounted = () => table.list().map(({ digest }) => digest);
   const server = createApiServer({
     table,
     cache: createCacheService({ cache, store, dataRoot, mounted }),
     log,
+    meters,
+    metrics,
     status,
     stopping: () => stop.requested(),
     upgrading: () => successor !== undefined,
@@ -176,19 +148,21 @@ async function serve(
       await table.unmountAll();
     },
   });
+  let metricsServer: Server | undefined;
   idle.watch(() => table.busy);
   try {
     await table.resume(left);
+    const { reason } = supervisor.inheritance;
+    metricsServer = await offerMetrics();
     await listen(server, files.socket);
     supervisor.ready();
-    const { reason } = supervisor.inheritance;
     log.info('listening', { pid: process.pid, version, runDir, dataRoot, idleSeconds, reason });
     await stop.promise;
     if (successor !== undefined) {
       idle.close();
       await rm(files.socket, { force: true });
       table.interrupt();
-      await closeServer(server);
+      await Promise.all([closeServer(server), closeServer(metricsServer)]);
       // First no more answers: what readers are told must be part of what the successor is told.
       await drivers.handOver();
       await table.handOver();
@@ -204,11 +178,25 @@ async function serve(
     throw error;
   }
 
+  /** A daemon that has mounts to go on with does so also where somebody else has taken the port meanwhile. */
+  async function offerMetrics(): Promise<Server | undefined> {
+    if (metricsAddress === undefined) return undefined;
+    try {
+      const { server, address } = await serveMetrics(metricsAddress, metrics);
+      log.info('offering metrics', { address });
+      return server;
+    } catch (error) {
+      if (supervisor.inheritance.reason === 'start') throw error;
+      log.error('no metrics over TCP', { error });
+      return undefined;
+    }
+  }
+
   async function takeDown(): Promise<void> {
     idle.close();
     // The socket goes first: from here on clients start another daemon instead of waiting for this one.
     await rm(files.socket, { force: true });
-    const closed = closeServer(server);
+    const closed = Promise.all([closeServer(server), closeServer(metricsServer)]);
     table.interrupt();
     await table.unmountAll();
     await closed;
@@ -239,7 +227,8 @@ function checkUpgrade(table: MountTable, { supervisorPid }: SupervisorLink): voi
 }
 
 /** Takes no more connections; resolves when all requests have been answered. */
-async function closeServer(server: Server): Promise<void> {
+async function closeServer(server: Server | undefined): Promise<void> {
+  if (server === undefined) return;
   const closed = server.listening ? once(server, 'close') : undefined;
   server.close();
   await closed;
@@ -250,36 +239,4 @@ async function listen(server: Server, socket: string): Promise<void> {
   server.listen(socket);
   await once(server, 'listening');
   await chmod(socket, 0o600);
-}
-
-/**
- * What ends the daemon. Exceptions that nothing caught do not: they are logged, and the containers that stand on the
- * mounts go on; every byte is verified before it is served, whatever state the rest is in.
- */
-function createStopSignal(log: DaemonLog) {
-  let requested = false;
-  let resolve: () => void = () => {};
-  const promise = new Promise<void>((done) => {
-    resolve = done;
-  });
-  const request = (reason: string) => {
-    if (!requested) log.info('stopping', { reason });
-    requested = true;
-    resolve();
-  };
-  const uncaught = (error: unknown) =>
-    log.error('nothing caught this', { error, stack: (error as Error | undefined)?.stack });
-  // A second signal means now: what is left mounted is taken away by the next daemon.
-  const onSignal = (name: string) => (requested ? process.exit(1) : request(name));
-  const handlers = {
-    SIGTERM: () => onSignal('SIGTERM'),
-    SIGINT: () => onSignal('SIGINT'),
-    uncaughtException: uncaught,
-    unhandledRejection: uncaught,
-  };
-  for (const [event, handler] of Object.entries(handlers)) process.on(event, handler);
-  const close = () => {
-    for (const [event, handler] of Object.entries(handlers)) process.off(event, handler);
-  };
-  return { promise, request, requested: () => requested, close };
 }

@@ -7,6 +7,7 @@ import type { MountInfo, MountRequest } from './api.js';
 import type { DaemonLog } from './daemon-log.js';
 import { createErofsDriver } from './erofs-driver.js';
 import { defaultTransport, mountWithFuse, resumeWithFuse } from './fuse-driver.js';
+import type { Meters } from './meters.js';
 import { createMountWatcher } from './mount-watcher.js';
 import type { NydusImage } from './nydus-image.js';
 import type { SupervisorLink } from './supervisor-link.js';
@@ -47,12 +48,13 @@ export interface DriverOptions {
   tempDir: string;
   log: DaemonLog;
   supervisor: SupervisorLink;
+  meters: Meters;
   /** Told if the thread that reads the FUSE device dies: its mounts are not served any more. */
   onFailed: (error: Error) => void;
 }
 
 export function createDrivers(options: DriverOptions): Drivers {
-  const { log, supervisor, onFailed } = options;
+  const { log, supervisor, meters, onFailed } = options;
   let started: DeviceServer | undefined;
   const server = () => {
     if (started === undefined) {
@@ -63,7 +65,7 @@ export function createDrivers(options: DriverOptions): Drivers {
     return started;
   };
   const erofs = createErofsDriver({ ...options, server, watcher: createMountWatcher() });
-  const services = { server, log, supervisor };
+  const services = { server, log, supervisor, meters };
 
   const withFuse: Drivers['mount'] = async (image, blobs, request) => {
     const { transport = defaultTransport() } = request;

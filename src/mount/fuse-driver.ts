@@ -8,6 +8,7 @@ import type { ActiveMount, HandOver } from './active-mount.js';
 import type { DaemonLog } from './daemon-log.js';
 import { createFileNames } from './file-names.js';
 import { createImageView } from './image-view.js';
+import type { Meters } from './meters.js';
 import type { NydusImage } from './nydus-image.js';
 import { describeView } from './shared-view.js';
 import type { SupervisorLink } from './supervisor-link.js';
@@ -25,6 +26,7 @@ export interface FuseDriverServices {
   server: () => DeviceServer;
   log: DaemonLog;
   supervisor: SupervisorLink;
+  meters: Meters;
 }
 
 /** The fuse driver: the daemon serves the whole tree of `image` at `mountpoint`, from the bootstrap. */
@@ -44,8 +46,9 @@ export async function mountWithFuse(
   }
   const onError = (operation: string, path: string, error: unknown) =>
     services.log.error('a reader got EIO', { operation, file: join(mountpoint, path), error });
-  const fs = createImageView({ bootstrap: image.bootstrap, blobs });
-  return mountLibfuse(fs, mountpoint, { onError });
+  const view = createImageView({ bootstrap: image.bootstrap, blobs });
+  const read: typeof view.read = (...what) => services.meters.measureRead(view.read(...what));
+  return mountLibfuse({ ...view, read }, mountpoint, { onError });
 }
 
 /** Goes on with a mount of another daemon. Throws FAILED if its descriptor was not kept. */
@@ -76,6 +79,7 @@ function deviceOptions(
   return {
     fs: createImageView({ bootstrap: image.bootstrap, blobs }),
     spec: describeView(image, blobs),
+    measure: services.meters.measureRead,
     onError: (operation, node, error) =>
       services.log.error('a reader got EIO', { operation, file: join(mountpoint, nameOf(node)), error }),
   };

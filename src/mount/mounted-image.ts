@@ -15,6 +15,7 @@ import { blobBytesOf } from './blob-bytes.js';
 import type { DaemonLog } from './daemon-log.js';
 import type { Drivers } from './drivers.js';
 import type { ImageStore } from './image-store.js';
+import type { Meters } from './meters.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
 import type { SavedMount } from './saved-mounts.js';
 import type { SupervisorLink } from './supervisor-link.js';
@@ -26,6 +27,7 @@ export interface MountServices {
   drivers: Drivers;
   supervisor: SupervisorLink;
   log: DaemonLog;
+  meters: Meters;
 }
 
 /** An image that is mounted. */
@@ -152,11 +154,12 @@ async function acquireBlobs(
   image: NydusImage,
   use: { source: ImageSource; info: MountInfo; services: MountServices; undo: Undo },
 ): Promise<BlobCache[]> {
-  const { cache } = use.services;
+  const { cache, meters } = use.services;
+  const { stats } = use.info;
   const caches: BlobCache[] = [];
   for (const [index, { descriptor, map }] of image.blobs.entries()) {
     const layout = layoutOf(image.bootstrap, index, map);
-    const blob = await cache.acquire(layout, blobBytesOf(use.source, descriptor, use.info.stats));
+    const blob = await cache.acquire(layout, blobBytesOf(use.source, descriptor, { stats, meters }));
     use.undo.push(() => cache.release(blob));
     caches.push(blob);
   }

@@ -25,9 +25,12 @@ export interface TestPlace extends DaemonPlace {
 export function createPlace({
   idleSeconds = 0,
   supervised = false,
+  options: more = [],
 }: {
   idleSeconds?: number;
   supervised?: boolean;
+  /** More options of `rafter daemon run`, for a supervised one. */
+  options?: string[];
 } = {}): TestPlace {
   if (!existsSync(compiled)) throw new Error('these tests need the compiled program: npm run build');
   const dir = mkdtempSync(join(tmpdir(), 'rafter-daemon-'));
@@ -40,7 +43,7 @@ export function createPlace({
     runDir,
     dataRoot,
     command: supervised
-      ? [process.execPath, rafter, 'daemon', 'run', '--run-dir', runDir, '--data-root', dataRoot]
+      ? [process.execPath, rafter, 'daemon', 'run', '--run-dir', runDir, '--data-root', dataRoot, ...more]
       : [process.execPath, '--input-type=module', '-e', code],
     async mountpoint(name) {
       const path = join(dir, name);

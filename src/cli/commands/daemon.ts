@@ -2,13 +2,18 @@ import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { RafterError } from '../../errors.js';
 import type { DaemonStatus } from '../../mount/api.js';
+import type { ListenAddress } from '../../mount/metrics-server.js';
 import { SUPERVISED } from '../../mount/supervisor-protocol.js';
 import { addCommonOptions, withContext } from '../context.js';
 import { daemonCommand } from '../daemon-place.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatTable } from '../format.js';
+import { parseListenAddress } from '../listen-address.js';
 import { addCacheSizeOption } from '../size.js';
 import { packageVersion } from '../version.js';
+
+const METRICS_HELP =
+  'offer Prometheus metrics also over TCP, at [HOST:]PORT; default: on the socket in the run directory only';
 
 /** `rafter daemon run | status | upgrade | stop` */
 export function defineDaemon(program: Command, setExitCode: (code: number) => void): void {
@@ -25,7 +30,8 @@ function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): 
   const command = daemon
     .command('run')
     .description('run the daemon in the foreground until SIGTERM')
-    .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0);
+    .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0)
+    .option('--metrics <address>', METRICS_HELP, parseListenAddress);
   // The daemon has signal handlers of its own: it unmounts before it ends.
   addCacheSizeOption(addCommonOptions(command)).action(async (options: RunOptions) => {
     const runDir = resolve(options.runDir);
@@ -48,6 +54,7 @@ function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): 
       version: packageVersion(),
       idleSeconds: options.idle,
       cacheSize: options.cacheSize,
+      metrics: options.metrics,
       command,
     });
     // Reads that nobody here answers any more would keep the process.
@@ -86,9 +93,10 @@ function defineDaemonUpgrade(daemon: Command, setExitCode: (code: number) => voi
   const command = daemon
     .command('upgrade')
     .description('replace the running daemon by one of this version; mounts stay, readers notice nothing')
-    .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0);
+    .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0)
+    .option('--metrics <address>', METRICS_HELP, parseListenAddress);
   addCacheSizeOption(addCommonOptions(command)).action(
-    async ({ idle, cacheSize }: { idle: number; cacheSize?: number }) =>
+    async ({ idle, cacheSize, metrics }: Omit<RunOptions, 'runDir' | 'dataRoot'>) =>
       setExitCode(
         await withContext(command, async (context) => {
           const { output, options, signal } = context;
@@ -98,7 +106,10 @@ function defineDaemonUpgrade(daemon: Command, setExitCode: (code: number) => voi
             throw new RafterError('NOT_FOUND', `no daemon runs for ${options.runDir}`);
           const place = { runDir: options.runDir, signal };
           const { dataRoot } = before;
-          const status = await upgradeDaemon(place, daemonCommand({ ...options, dataRoot, idle, cacheSize }));
+          const status = await upgradeDaemon(
+            place,
+            daemonCommand({ ...options, dataRoot, idle, cacheSize, metrics }),
+          );
           const text = `version ${before.version} (process ${before.pid}) -> ${status.version} (process ${status.pid})`;
           output.result({ before, status }, `${text}\n`);
           return EXIT.ok;
@@ -126,6 +137,7 @@ interface RunOptions {
   dataRoot: string;
   idle: number;
   cacheSize?: number;
+  metrics?: ListenAddress;
 }
 
 function describeCache({ quota, problem }: DaemonStatus['cache']): string {

@@ -1,0 +1,119 @@
+import { isRafterError } from '../errors.js';
+import { FsError } from '../fuse/fs-error.js';
+import type { Sample } from './metrics-text.js';
+
+/** Upper bounds of the buckets of latencies, in seconds: from a local disk to a registry that is nearly given up. */
+const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** How often something took how long. */
+interface Histogram {
+  observe(seconds: number): void;
+  /** Buckets (each counts what the ones before it count, too), sum and count. */
+  samples(): Sample[];
+}
+
+/** How often what failed, by the `code` of the error. */
+interface ErrorCounter {
+  note(error: unknown): void;
+  samples(): Sample[];
+}
+
+/** What the daemon counts while it works, and that nothing else counts. */
+export interface Meters {
+  fetches: Histogram;
+  fetchErrors: ErrorCounter;
+  reads: Histogram;
+  readErrors: ErrorCounter;
+  /** Reads that wait now. */
+  waitingReads(): number;
+  requestErrors: ErrorCounter;
+  /** Passes on a fetch, and counts it. */
+  measureFetch<T>(work: Promise<T>): Promise<T>;
+  /** Passes on a read that could not be answered at once, and counts it. */
+  measureRead<T>(work: Promise<T>): Promise<T>;
+}
+
+export function createMeters(): Meters {
+  const [fetches, reads] = [createHistogram(), createHistogram()];
+  const [fetchErrors, readErrors, requestErrors] = [createCounter(), createCounter(), createCounter()];
+  let waiting = 0;
+  return {
+    fetches,
+    fetchErrors,
+    reads,
+    readErrors,
+    waitingReads: () => waiting,
+    requestErrors,
+    measureFetch: (work) => measure(work, fetches, fetchErrors),
+    async measureRead(work) {
+      waiting++;
+      try {
+        return await measure(work, reads, readErrors);
+      } finally {
+        waiting--;
+      }
+    },
+  };
+}
+
+/** What failed counts as an error and not as a latency; what nobody wanted any more counts as nothing. */
+async function measure<T>(work: Promise<T>, times: Histogram, errors: ErrorCounter): Promise<T> {
+  const start = performance.now();
+  try {
+    const result = await work;
+    times.observe((performance.now() - start) / 1000);
+    return result;
+  } catch (error) {
+    if (!wasCalledOff(error)) errors.note(error);
+    throw error;
+  }
+}
+
+function wasCalledOff(error: unknown): boolean {
+  return error instanceof FsError ? error.errno === 'EINTR' : isRafterError(error, 'INTERRUPTED');
+}
+
+function createHistogram(): Histogram {
+  const counts = new Array<number>(BOUNDS.length).fill(0);
+  let sum = 0;
+  let count = 0;
+  return {
+    observe(seconds) {
+      sum += seconds;
+      count++;
+      const bucket = BOUNDS.findIndex((bound) => seconds <= bound);
+      if (bucket >= 0) counts[bucket]!++;
+    },
+    samples() {
+      let below = 0;
+      const buckets = BOUNDS.map((bound, i): Sample => {
+        below += counts[i]!;
+        return { suffix: '_bucket', labels: { le: String(bound) }, value: below };
+      });
+      return [
+        ...buckets,
+        { suffix: '_bucket', labels: { le: '+Inf' }, value: count },
+        { suffix: '_sum', value: sum },
+        { suffix: '_count', value: count },
+      ];
+    },
+  };
+}
+
+function createCounter(): ErrorCounter {
+  const counts = new Map<string, number>();
+  return {
+    note(error) {
+      const code = codeOf(error);
+      counts.set(code, (counts.get(code) ?? 0) + 1);
+    },
+    samples: () => [...counts].map(([code, value]) => ({ labels: { code }, value })),
+  };
+}
+
+/** The code of the RafterError that is the reason of `error`; FAILED if none is. */
+function codeOf(error: unknown): string {
+  for (let cause = error; cause instanceof Error; cause = cause.cause)
+    if (isRafterError(cause)) return cause.code;
+  return 'FAILED';
+}
