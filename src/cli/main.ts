@@ -1,5 +1,5 @@
 import { createOutput } from './output.js';
-import { runCommandLine } from './program.js';
+import { packageVersion } from './version.js';
 
 // Node.js would print the error with all that hangs on it, secrets included. A daemon has its own way with these.
 process.on('uncaughtException', (error) => {
@@ -7,4 +7,12 @@ process.on('uncaughtException', (error) => {
   createOutput({ json: false, quiet: false, debug: true }).error(error);
   process.exit(1);
 });
-process.exitCode = await runCommandLine(process.argv.slice(2));
+
+const argv = process.argv.slice(2);
+if (argv.length === 1 && argv[0] === '--version') {
+  // The one answer that needs nothing of what the commands load.
+  process.stdout.write(`${packageVersion()}\n`);
+} else {
+  const { runCommandLine } = await import('./program.js');
+  process.exitCode = await runCommandLine(argv);
+}

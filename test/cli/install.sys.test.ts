@@ -1,0 +1,91 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { LayoutTarget } from '../../src/image/layout-target.js';
+import { storeImage } from '../support/layout-image.js';
+
+const checkout = resolve(import.meta.dirname, '../..');
+const dir = mkdtempSync(join(tmpdir(), 'rafter-install-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+interface Packed {
+  filename: string;
+  size: number;
+  files: { path: string }[];
+}
+
+interface Lock {
+  packages: Record<string, { dev?: boolean; hasInstallScript?: boolean }>;
+}
+
+let packed: Packed;
+const installed = join(dir, 'lib/node_modules/rafter');
+const lock = JSON.parse(readFileSync(join(checkout, 'package-lock.json'), 'utf8')) as Lock;
+const packages = Object.entries(lock.packages).filter(([path]) => path.startsWith('node_modules/'));
+
+/** Puts the package where `npm install --global` would, with the packages that users get, and no others. */
+beforeAll(() => {
+  const npm = ['pack', '--json', '--ignore-scripts', '--loglevel=error', '--pack-destination', dir];
+  const output = execFileSync('npm', npm, { cwd: checkout, encoding: 'utf8' });
+  [packed] = JSON.parse(output) as [Packed];
+  mkdirSync(installed, { recursive: true });
+  execFileSync('tar', ['xzf', join(dir, packed.filename), '-C', installed, '--strip-components=1']);
+  for (const [path, { dev }] of packages) {
+    if (dev || path.lastIndexOf('node_modules/') > 0) continue;
+    mkdirSync(dirname(join(installed, path)), { recursive: true });
+    symlinkSync(join(checkout, path), join(installed, path));
+  }
+  mkdirSync(join(dir, 'bin'));
+  symlinkSync('../lib/node_modules/rafter/bin/rafter', join(dir, 'bin/rafter'));
+});
+
+const rafter = (...args: string[]) =>
+  execFileSync(process.execPath, [join(dir, 'bin/rafter'), ...args], {
+    cwd: dir,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+
+it('packs the program and its documentation: no sources, tests, types or source maps', () => {
+  const names = packed.files.map(({ path }) => path);
+  expect(names).toContain('dist/cli/main.js');
+  expect(names).toContain('bin/rafter');
+  const known =
+    /^(dist\/.*\.js|docs\/.*\.(md|json)|man\/.*\.1|bin\/rafter|package\.json|README\.md|LICENSE)$/;
+  expect(names.filter((name) => !known.test(name))).toEqual([]);
+  expect(names.filter((name) => name.includes('test'))).toEqual([]);
+  expect(packed.size).toBeLessThan(1_000_000);
+});
+
+it('says its version where it was installed, by the link that npm makes', () => {
+  const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string };
+  expect(rafter('--version')).toBe(`${version}\n`);
+});
+
+it('converts and checks an image with nothing but what users get', async () => {
+  const target = new LayoutTarget({ transport: 'oci', path: join(dir, 'images'), tag: 'plain' });
+  await storeImage(
+    target,
+    { hello: Buffer.from('hello, world'), zeros: Buffer.alloc(3 << 20) },
+    { tag: true },
+  );
+  await target.commit();
+  const options = ['--data-root', join(dir, 'data'), '--json'];
+  const summary = JSON.parse(rafter('convert', ...options, 'oci:images:plain', 'oci:images:lazy')) as {
+    target: { digest: string };
+  };
+  expect(summary.target.digest).toMatch(/^sha256:/);
+  expect(rafter('check', 'oci:images:lazy', '--source', 'oci:images:plain')).toContain(': good');
+});
+
+it('names every package that runs a script while it is installed', () => {
+  const { allowScripts } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as {
+    allowScripts: Record<string, boolean>;
+  };
+  const scripted = packages.flatMap(([path, { dev, hasInstallScript }]) =>
+    hasInstallScript && !dev ? [path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)] : [],
+  );
+  expect(Object.keys(allowScripts).sort()).toEqual(scripted.sort());
+});
