@@ -9,6 +9,7 @@ type Define = (program: Command, setExitCode: (code: number) => void) => void;
 /** The commands in the order of the help, each with what loads its definition. */
 const COMMANDS: Record<string, () => Promise<Define>> = {
   convert: async () => (await import('./commands/convert.js')).defineConvert,
+  optimize: async () => (await import('./commands/optimize.js')).defineOptimize,
   copy: async () => (await import('./commands/copy.js')).defineCopy,
   delete: async () => (await import('./commands/delete.js')).defineDelete,
   export: async () => (await import('./commands/export.js')).defineExport,

@@ -23,6 +23,9 @@ export const NYDUS_REF = 'containerd.io/snapshot/nydus-ref';
 export const NYDUS_FS_VERSION = 'containerd.io/snapshot/nydus-fs-version';
 export const NYDUS_SOURCE_DIGEST = 'containerd.io/snapshot/nydus-source-digest';
 export const NYDUS_SOURCE_REFERENCE = 'containerd.io/snapshot/nydus-source-reference';
+/** Annotations of the layer that is a start-up pack: SHA-256 and bytes of the table that it begins with. */
+export const STARTUP_TABLE_DIGEST = 'rafter.startup.table-digest';
+export const STARTUP_TABLE_SIZE = 'rafter.startup.table-size';
 /** OS feature that marked a Nydus manifest in an index before there was the artifact type. */
 export const NYDUS_OS_FEATURE = 'nydus.remoteimage.v1';
 

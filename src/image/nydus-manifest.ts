@@ -32,6 +32,8 @@ const DICTIONARY_HISTORY: HistoryEntry = {
   created_by: NYDUS_CREATOR,
   comment: 'Nydus Chunk Dictionary Blob',
 };
+/** The history entry of a start-up pack. */
+export const STARTUP_HISTORY: HistoryEntry = { created_by: 'rafter optimize', comment: 'Start-up Pack Blob' };
 
 /** A stored blob: digest and bytes. */
 type Stored = Pick<Descriptor, 'digest' | 'size'>;
@@ -135,10 +137,17 @@ export function isNydusAnnotation(key: string): boolean {
 }
 
 /** True for the history entries of layers that the conversion added. */
-export function isNydusHistory({ created_by, comment }: HistoryEntry): boolean {
-  return [BOOTSTRAP_HISTORY, DICTIONARY_HISTORY].some(
-    (added) => added.created_by === created_by && added.comment === comment,
-  );
+export function isNydusHistory(entry: HistoryEntry): boolean {
+  return [BOOTSTRAP_HISTORY, DICTIONARY_HISTORY, STARTUP_HISTORY].some((added) => isSame(added, entry));
+}
+
+/** True for the history entry of a start-up pack. */
+export function isStartupHistory(entry: HistoryEntry): boolean {
+  return isSame(STARTUP_HISTORY, entry);
+}
+
+function isSame(one: HistoryEntry, other: HistoryEntry): boolean {
+  return one.created_by === other.created_by && one.comment === other.comment;
 }
 
 function blobLayer({ digest, size }: Stored): Descriptor {

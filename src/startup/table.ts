@@ -48,7 +48,7 @@ export const MAX_PIECES = 1 << 20;
 /** Most decoded bytes of a unit, and the size that units are made in. */
 export const MAX_UNIT_SIZE = 1 << 20;
 /** Most stored bytes of a unit: zstd makes what does not shrink a little larger. */
-export const MAX_STORED_UNIT_SIZE = MAX_UNIT_SIZE + (64 << 10);
+const MAX_STORED_UNIT_SIZE = MAX_UNIT_SIZE + (64 << 10);
 /** Most stored bytes of the table. */
 export const MAX_STORED_TABLE_SIZE = 16 << 20;
 /** Most KiB of read-ahead. */
@@ -57,7 +57,7 @@ const TABLE_LEVEL = 19;
 const BLOB_ID = /^[0-9A-Za-z]{1,64}$/;
 
 /** Bytes of one blob, in decoded address space. */
-export interface Piece {
+interface Piece {
   /** Position in the pack's list of blobs. */
   blob: number;
   offset: number;
@@ -67,7 +67,7 @@ export interface Piece {
   unit: number;
 }
 
-export interface PackUnit {
+interface PackUnit {
   /** Where it starts in the file. */
   storedOffset: number;
   storedSize: number;

@@ -24,7 +24,7 @@ export function packOf(pieces: SamplePiece[], options?: { readAhead?: number }) 
   return { written, file: Buffer.concat(written.parts), reference: referenceTo(written) };
 }
 
-export function referenceTo({ parts, size }: WrittenPack): PackReference {
+function referenceTo({ parts, size }: WrittenPack): PackReference {
   return { name: 'pack', size, tableSize: parts[0]!.length, tableDigest: ociDigest(parts[0]!) };
 }
 

@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import { addCommonOptions, addRegistryOptions, withContext } from '../context.js';
+import { EXIT } from '../exit-codes.js';
+import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
+import { optimizeTo, readTraces } from '../optimize-image.js';
+import type { TwoSidedOptions } from '../side-options.js';
+
+interface OptimizeCliOptions extends TwoSidedOptions {
+  trace: string[];
+  platform?: string;
+}
+
+/** `rafter optimize IMAGE TARGET --trace FILE...` */
+export function defineOptimize(program: Command, setExitCode: (code: number) => void): void {
+  const command = program
+    .command('optimize')
+    .description('make a converted image start from one stream of what its starts were seen to read')
+    .argument('<image>', NYDUS_IMAGE_FORMS)
+    .argument('<target>', IMAGE_FORMS)
+    .requiredOption('--trace <file...>', 'what runs of the image have read; several are merged')
+    .option('--platform <os/arch>', 'which image of an index was traced (default: this machine)')
+    .option('--src-creds <user:password>', 'credentials for the registry of IMAGE')
+    .option('--dest-creds <user:password>', 'credentials for the registry of TARGET')
+    .addHelpText(
+      'after',
+      `
+TARGET gets the image with one more blob, the start-up pack, which a mount asks for first. It may be IMAGE itself. Everything
+else is as before, so other programs mount it as they did.
+
+Example:
+  rafter run --trace start.trace registry.example.com/python:3.12-nydus -- python3 -c 'import numpy'
+  rafter optimize registry.example.com/python:3.12-nydus registry.example.com/python:3.12-fast --trace start.trace`,
+    );
+  addRegistryOptions(addCommonOptions(command)).action(
+    async (image: string, target: string, options: OptimizeCliOptions) =>
+      setExitCode(
+        await withContext(command, async (context) => {
+          const traces = await readTraces(options.trace);
+          await optimizeTo(context, { image, target }, { traces, options });
+          return EXIT.ok;
+        }),
+      ),
+  );
+}
