@@ -14,9 +14,4 @@ export interface BlobBytes {
    * is only one place that it can come from.
    */
   distrust?(bytes: Buffer): void;
-  /**
-   * Says that `bytes`, the very buffer that `read` returned, turned out wrong: the next read is to come from somewhere else. Absent: there
-   * is only one place that it can come from.
-   */
-  distrust?(bytes: Buffer): void;
 }

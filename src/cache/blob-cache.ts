@@ -1,10 +1,11 @@
-import { setMaxListeners } from 'node:events';
 import type { BlobBytes } from './blob-bytes.js';
 import type { BlobStorage } from './blob-storage.js';
 import { endOf, fillGaps, localRuns } from './chunk-runs.js';
+import type { FetchClass } from './fetch-class.js';
 import type { Fetcher } from './fetcher.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
-import { interrupted } from './pending-unit.js';
+import { type Demand, interrupted } from './pending-unit.js';
+import { RunningWork } from './running-work.js';
 import type { SharedBlob, SharedTrust } from './shared-trust.js';
 import type { CacheStats } from './stats.js';
 import { isChunk } from './unit.js';
@@ -15,6 +16,8 @@ export interface SharedFiles {
   storage: BlobStorage | undefined;
   fetcher: Fetcher;
   stats: CacheStats;
+  /** True if so many bytes can be kept that nobody asked for: without giving back others for them. */
+  fits: (bytes: number) => boolean;
 }
 
 /**
@@ -23,19 +26,17 @@ export interface SharedFiles {
  */
 export class BlobCache {
   readonly layout: BlobLayout;
-  readonly #bytes: BlobBytes;
+  readonly #demand: Demand;
   readonly #shared: SharedFiles;
   /** Chunks known to be in the storage and to match `layout`. */
   readonly #trust: SharedTrust | undefined;
-  readonly #cancellable = new Set<AbortController>();
-  #running = 0;
-  #onIdle: (() => void) | undefined;
+  readonly #work = new RunningWork();
   #closing: Promise<void> | undefined;
 
   constructor(shared: SharedFiles, layout: BlobLayout, bytes: BlobBytes) {
     this.#shared = shared;
     this.layout = layout;
-    this.#bytes = bytes;
+    this.#demand = { layout, bytes };
     this.#trust = shared.storage?.openTrust();
   }
 
@@ -100,14 +101,39 @@ export class BlobCache {
   async read(offset: number, target: Buffer, signal?: AbortSignal): Promise<void> {
     const chunks = this.#chunksOf(offset, target.length);
     if (signal?.aborted) throw interrupted(this.layout.id, signal);
-    this.#running++;
-    try {
+    await this.#work.count(async () => {
       if (await this.#readIfLocal(chunks, offset, target)) return;
-      await this.#readCancellably(chunks, offset, { target, signal });
-    } finally {
-      this.#running--;
-      if (this.#running === 0) this.#onIdle?.();
-    }
+      await this.#work.cancellably(signal, (either) =>
+        this.#read(chunks, offset, { target, signal: either }),
+      );
+    });
+  }
+
+  /**
+   * Brings those of the chunks `indices` (ascending) here that are not, before anybody reads them. False, and nothing fetched, if
+   * they do not fit. Throws as `read` does.
+   */
+  async prefetch(
+    indices: readonly number[],
+    { class: name, signal }: { class: FetchClass; signal?: AbortSignal | undefined },
+  ): Promise<boolean> {
+    const { storage, fetcher, fits } = this.#shared;
+    if (!storage) return false;
+    const chunks = indices.map((index) => this.layout.chunk(index));
+    return this.#work.count(() =>
+      this.#work.cancellably(signal, async (either) => {
+        await this.#recheck(chunks);
+        this.#throwIfCancelled(either);
+        const missing = chunks.filter(({ index }) => {
+          const digest = this.layout.chunkDigest(index);
+          return digest !== undefined && !storage.holds(index, digest);
+        });
+        if (missing.length === 0) return true;
+        if (!fits(missing.reduce((sum, { size }) => sum + size, 0))) return false;
+        await fetcher.obtain(this.#demand, missing, { class: name, signal: either });
+        return true;
+      }),
+    );
   }
 
   /**
@@ -135,13 +161,7 @@ export class BlobCache {
   }
 
   async #close(): Promise<void> {
-    const reason = new Error(`the cache of blob ${this.layout.id} was released`);
-    for (const controller of this.#cancellable) controller.abort(reason);
-    if (this.#running > 0) {
-      await new Promise<void>((resolve) => {
-        this.#onIdle = resolve;
-      });
-    }
+    await this.#work.close(new Error(`the cache of blob ${this.layout.id} was released`));
     this.noteHits();
     if (this.#trust) this.#shared.storage?.closeTrust(this.#trust);
   }
@@ -159,30 +179,6 @@ export class BlobCache {
     this.#shared.stats.hits += chunks.length;
     const [first] = chunks;
     if (first) this.#shared.storage?.uses.note(first.index, first.index + chunks.length);
-  }
-
-  async #readCancellably(
-    chunks: ChunkInfo[],
-    offset: number,
-    { target, signal }: { target: Buffer; signal: AbortSignal | undefined },
-  ): Promise<void> {
-    const controller = new AbortController();
-    // A read waits for as many units as it spans.
-    setMaxListeners(0, controller.signal);
-    const cancel = () => controller.abort(signal?.reason);
-    if (signal?.aborted || this.#closing) cancel();
-    signal?.addEventListener('abort', cancel, { once: true });
-    this.#cancellable.add(controller);
-    try {
-      await this.#read(chunks, offset, { target, signal: controller.signal });
-    } catch (error) {
-      // Whatever else this read was waiting for need not go on for its sake.
-      controller.abort(error);
-      throw error;
-    } finally {
-      this.#cancellable.delete(controller);
-      signal?.removeEventListener('abort', cancel);
-    }
   }
 
   async #read(
@@ -212,8 +208,7 @@ export class BlobCache {
 
   async #fetch(chunks: ChunkInfo[], fetched: Map<ChunkInfo, Buffer>, signal: AbortSignal): Promise<void> {
     if (chunks.length === 0) return;
-    const demand = { layout: this.layout, bytes: this.#bytes };
-    const all = await this.#shared.fetcher.obtain(demand, chunks, { class: 'demand', signal });
+    const all = await this.#shared.fetcher.obtain(this.#demand, chunks, { class: 'demand', signal });
     for (const [i, chunk] of chunks.entries()) fetched.set(chunk, all[i]!);
   }
 

@@ -52,6 +52,11 @@ export class Quota {
     return true;
   }
 
+  /** True if `bytes` more would have nothing given back for them. */
+  fits(bytes: number): boolean {
+    return this.#used + bytes <= this.limit * HIGH_WATERMARK;
+  }
+
   /** Resolves when nothing is being given back. */
   async idle(): Promise<void> {
     while (this.#running) await this.#running;

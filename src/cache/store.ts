@@ -17,10 +17,9 @@ import { Quota } from './quota.js';
 import { FetchScheduler } from './scheduler.js';
 import { addStats, type CacheStats, noStats } from './stats.js';
 import { Turns } from './turns.js';
+import { WriteTrouble } from './write-trouble.js';
 
 const DIRECTORY_MODE = 0o700;
-/** A full disk fails every write: it is reported once in a while, not each time. */
-const WARNING_INTERVAL_MS = 60_000;
 
 export interface CacheStoreOptions {
   /** Told when the directory does not take what is written, at most once a minute. `stats.writeErrors` counts all. */
@@ -46,7 +45,7 @@ interface OpenBlob {
 export class CacheStore {
   readonly dir: string;
   readonly #lock: FileLock;
-  readonly #onWarning: NonNullable<CacheStoreOptions['onWarning']>;
+  readonly #trouble: WriteTrouble;
   readonly #open = new Map<string, OpenBlob>();
   /** Opening and closing of one blob's files follow one another, by blob id. */
   readonly #turns = new Turns();
@@ -55,16 +54,14 @@ export class CacheStore {
   readonly #closedStats = noStats();
   readonly #scheduler = new FetchScheduler();
   readonly #quota: Quota | undefined;
-  #problem: string | undefined;
-  #lastWarning = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   private constructor(dir: string, lock: FileLock, options: CacheStoreOptions) {
     this.dir = dir;
     this.#lock = lock;
-    this.#onWarning = options.onWarning ?? (() => {});
-    const { limit } = options;
-    const onError = (error: unknown) => this.#warn('', error);
+    const { limit, onWarning = () => {} } = options;
+    this.#trouble = new WriteTrouble(dir, onWarning);
+    const onError = (error: unknown) => this.#trouble.note('', error);
     if (limit !== undefined) this.#quota = new Quota(this, { limit, onError });
   }
 
@@ -159,7 +156,7 @@ export class CacheStore {
 
   /** Why nothing is kept on disk just now: what the last write said, if none has succeeded since. */
   get problem(): string | undefined {
-    return this.#problem;
+    return this.#trouble.problem;
   }
 
   /** Resolves when no room is being made. */
@@ -221,7 +218,7 @@ export class CacheStore {
     const stats = noStats();
     const onWriteError = (error: unknown) => {
       stats.writeErrors++;
-      this.#warn(stem, error);
+      this.#trouble.note(stem, error);
     };
     let storage: BlobStorage | undefined;
     try {
@@ -236,12 +233,10 @@ export class CacheStore {
       onWriteError(error);
     }
     const hasRoom = (bytes: number) => this.#quota?.take(bytes) ?? true;
-    const onWritten = () => {
-      this.#problem = undefined;
-    };
+    const onWritten = () => this.#trouble.clear();
     const scheduler = this.#scheduler;
     const fetcher = new Fetcher({ storage, stats, scheduler, hasRoom, onWritten, onWriteError });
-    const shared = { storage, stats, fetcher };
+    const shared = { storage, stats, fetcher, fits: (bytes: number) => this.#fits(bytes) };
     const entry = { identity, shared, views: new Set<BlobCache>(), places, holds: 0 };
     this.#open.set(stem, entry);
     return entry;
@@ -263,7 +258,7 @@ export class CacheStore {
       await shared.storage?.close();
     } catch (error) {
       shared.stats.writeErrors++;
-      this.#warn(stem, error);
+      this.#trouble.note(stem, error);
     }
     this.#open.delete(stem);
     addStats(this.#closedStats, shared.stats);
@@ -290,11 +285,8 @@ export class CacheStore {
     }
   }
 
-  #warn(stem: string, error: unknown): void {
-    this.#problem = messageOf(error);
-    const now = performance.now();
-    if (now - this.#lastWarning < WARNING_INTERVAL_MS) return;
-    this.#lastWarning = now;
-    this.#onWarning(`cache ${join(this.dir, stem)} cannot be written: ${messageOf(error)}`, error);
+  /** A disk that did not take the last write is tried again after a while. */
+  #fits(bytes: number): boolean {
+    return !this.#trouble.isRecent && (this.#quota?.fits(bytes) ?? true);
   }
 }

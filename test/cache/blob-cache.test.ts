@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { BlobCache } from '../../src/cache/blob-cache.js';
 import { CLASS_LIMITS } from '../../src/cache/fetch-class.js';
 import { CacheStore } from '../../src/cache/store.js';
@@ -479,5 +479,71 @@ describe('images that share a blob', () => {
     }
     expect(a.cache.readLocal(0, Buffer.alloc(honest.truth.length))).toBe(true);
     expect(b.cache.readLocal(0, Buffer.alloc(lying.truth.length))).toBe(true);
+  });
+});
+
+describe('prefetch', () => {
+  const signal = new AbortController().signal;
+
+  it('brings chunks here that nobody has read, each once, and counts them for its class', async () => {
+    const blob = sampleBlob([5000, [100, 200], 5000]);
+    const { cache, source } = await open(blob);
+    await readAt(cache, 0, 1);
+    expect(await cache.prefetch([0, 1, 2, 3], { class: 'completion', signal })).toBe(true);
+    expect(source.requests).toHaveLength(2);
+    expect(store.fetchStats.classes.completion).toEqual({
+      requests: 1,
+      fetchedBytes: blob.stored.length - blob.chunks[0]!.storedSize,
+    });
+    expect(store.fetchStats.demandWait.count).toBe(1);
+    expect((await readAll(cache)).equals(blob.truth)).toBe(true);
+    expect(await cache.prefetch([0, 1, 2, 3], { class: 'completion', signal })).toBe(true);
+    expect(source.requests).toHaveLength(2);
+    expect(cache.stats).toMatchObject({ hits: 4, misses: 1 });
+  });
+
+  it('that a reader joins is not fetched twice, and goes on without whoever began it', async () => {
+    const blob = sampleBlob([5000]);
+    const { cache, source } = await open(blob);
+    source.delayMs = 50;
+    const abort = new AbortController();
+    const prefetch = failure(cache.prefetch([0], { class: 'readahead', signal: abort.signal }));
+    await vi.waitFor(() => expect(source.requests).toHaveLength(1));
+    const read = readAll(cache);
+    await nextTurn();
+    abort.abort();
+    expect((await prefetch).code).toBe('INTERRUPTED');
+    expect((await read).equals(blob.truth)).toBe(true);
+    expect(source).toMatchObject({ aborted: 0, requests: { length: 1 } });
+  });
+
+  it('leaves out what the image does not use, and does nothing where nothing can be kept', async () => {
+    const blob = sampleBlob([5000, 5000], { withoutDigest: (index) => index === 0 });
+    const { cache, source } = await open(blob);
+    expect(await cache.prefetch([0, 1], { class: 'completion', signal })).toBe(true);
+    expect(source.requests).toHaveLength(1);
+    const small = await CacheStore.open(join(dir, 'small'), { limit: 5000 });
+    try {
+      const other = await small.acquire(blob.layout, source);
+      expect(await other.prefetch([1], { class: 'completion', signal })).toBe(false);
+      expect(source.requests).toHaveLength(1);
+    } finally {
+      await small.close();
+    }
+  });
+
+  it('by one that a reader joined late is tried again for the reader when it fails', async () => {
+    const blob = sampleBlob([5000]);
+    const { cache, source } = await open(blob);
+    source.delayMs = 50;
+    source.meddle = (bytes, request) => {
+      if (request === 0) throw new RafterError('UNAVAILABLE', 'gone', { temporary: true });
+      return bytes;
+    };
+    const prefetch = failure(cache.prefetch([0], { class: 'completion', signal }));
+    await vi.waitFor(() => expect(source.requests).toHaveLength(1));
+    expect((await readAll(cache)).equals(blob.truth)).toBe(true);
+    expect((await prefetch).code).toBe('UNAVAILABLE');
+    expect(source.requests).toHaveLength(2);
   });
 });
