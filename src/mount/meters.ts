@@ -1,6 +1,6 @@
 import { isRafterError } from '../errors.js';
 import { FsError } from '../fuse/fs-error.js';
-import type { Sample } from './metrics-text.js';
+import { histogramSamples, type Sample } from './metrics-text.js';
 
 /** Upper bounds of the buckets of latencies, in seconds: from a local disk to a registry that is nearly given up. */
 const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -74,29 +74,20 @@ function wasCalledOff(error: unknown): boolean {
 }
 
 function createHistogram(): Histogram {
-  const counts = new Array<number>(BOUNDS.length).fill(0);
-  let sum = 0;
-  let count = 0;
+  const histogram = {
+    bounds: BOUNDS,
+    buckets: new Array<number>(BOUNDS.length + 1).fill(0),
+    sumSeconds: 0,
+    count: 0,
+  };
   return {
     observe(seconds) {
-      sum += seconds;
-      count++;
       const bucket = BOUNDS.findIndex((bound) => seconds <= bound);
-      if (bucket >= 0) counts[bucket]!++;
+      histogram.buckets[bucket < 0 ? BOUNDS.length : bucket]!++;
+      histogram.sumSeconds += seconds;
+      histogram.count++;
     },
-    samples() {
-      let below = 0;
-      const buckets = BOUNDS.map((bound, i): Sample => {
-        below += counts[i]!;
-        return { suffix: '_bucket', labels: { le: String(bound) }, value: below };
-      });
-      return [
-        ...buckets,
-        { suffix: '_bucket', labels: { le: '+Inf' }, value: count },
-        { suffix: '_sum', value: sum },
-        { suffix: '_count', value: count },
-      ];
-    },
+    samples: () => histogramSamples(histogram),
   };
 }
 

@@ -42,3 +42,23 @@ function formatValue(value: number): string {
 function escapeText(text: string): string {
   return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
 }
+
+/** The samples of a histogram whose `buckets` each count what is above the bound before; the last is above all bounds. */
+export function histogramSamples(histogram: {
+  bounds: readonly number[];
+  buckets: readonly number[];
+  sumSeconds: number;
+  count: number;
+}): Sample[] {
+  const { bounds, buckets, sumSeconds, count } = histogram;
+  let below = 0;
+  const samples = buckets.map((inBucket, i): Sample => {
+    below += inBucket;
+    return {
+      suffix: '_bucket',
+      labels: { le: formatValue(bounds[i] ?? Number.POSITIVE_INFINITY) },
+      value: below,
+    };
+  });
+  return [...samples, { suffix: '_sum', value: sumSeconds }, { suffix: '_count', value: count }];
+}

@@ -1,13 +1,14 @@
 import { listStems, sizeOfBlob } from '../cache/catalog.js';
+import type { FetchStats } from '../cache/fetch-stats.js';
 import type { CacheStore } from '../cache/store.js';
 import type { MountInfo } from './api.js';
 import type { Meters } from './meters.js';
-import { formatMetric, type MetricFamily, type Sample } from './metrics-text.js';
+import { formatMetric, histogramSamples, type MetricFamily, type Sample } from './metrics-text.js';
 
 /** What the metrics are taken from. */
 export interface MetricSources {
   version: string;
-  cache: Pick<CacheStore, 'dir' | 'stats' | 'quota' | 'problem'>;
+  cache: Pick<CacheStore, 'dir' | 'stats' | 'fetchStats' | 'quota' | 'problem'>;
   meters: Meters;
   mounts: () => readonly Pick<MountInfo, 'driver' | 'transport'>[];
 }
@@ -15,6 +16,7 @@ export interface MetricSources {
 /** All that one scrape shows. */
 interface Scrape extends Omit<MetricSources, 'mounts'> {
   stats: CacheStore['stats'];
+  fetches: FetchStats;
   mounts: readonly Pick<MountInfo, 'driver' | 'transport'>[];
   cacheBytes: number;
   cpu: NodeJS.CpuUsage;
@@ -106,18 +108,24 @@ export const METRICS: readonly Metric[] = [
     take: ({ cache }) => one(cache.problem === undefined ? 0 : 1),
   },
   {
+    name: 'rafter_cache_wait_seconds',
+    type: 'histogram',
+    help: 'How long readers waited for chunks that were not here, until the last one had come.',
+    take: ({ fetches }) => histogramSamples(fetches.demandWait),
+  },
+  {
     name: 'rafter_fetch_requests_total',
     type: 'counter',
     help: 'Range requests to registries and other sources.',
     labels: ['class'],
-    take: ({ stats }) => one(stats.requests, { class: 'demand' }),
+    take: ({ fetches }) => byClass(fetches, ({ requests }) => requests),
   },
   {
     name: 'rafter_fetched_bytes_total',
     type: 'counter',
     help: 'Stored bytes of blobs that were fetched.',
     labels: ['class'],
-    take: ({ stats }) => one(stats.fetchedBytes, { class: 'demand' }),
+    take: ({ fetches }) => byClass(fetches, ({ fetchedBytes }) => fetchedBytes),
   },
   {
     name: 'rafter_fetch_duration_seconds',
@@ -208,12 +216,20 @@ export async function collectMetrics(sources: MetricSources): Promise<string> {
   const scrape: Scrape = {
     ...sources,
     stats: cache.stats,
+    fetches: cache.fetchStats,
     mounts: mounts(),
     cacheBytes: cache.quota?.used ?? (await diskBytesOf(cache.dir)),
     cpu: process.cpuUsage(),
     memory: process.memoryUsage(),
   };
   return METRICS.map((metric) => formatMetric(metric, metric.take(scrape))).join('');
+}
+
+function byClass(
+  { classes }: FetchStats,
+  pick: (stats: FetchStats['classes']['demand']) => number,
+): Sample[] {
+  return Object.entries(classes).map(([name, stats]) => ({ labels: { class: name }, value: pick(stats) }));
 }
 
 /** Drivers without mounts are shown, too: a series that comes and goes is hard to draw. */

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
+import { noFetchStats, noteDemandWait } from '../../src/cache/fetch-stats.js';
 import { noStats } from '../../src/cache/stats.js';
 import { RafterError } from '../../src/errors.js';
 import { FsError } from '../../src/fuse/fs-error.js';
@@ -25,7 +26,13 @@ async function scrape(change: Partial<Parameters<typeof collectMetrics>[0]> = {}
   const dir = mkdtempSync(join(tmpdir(), 'rafter-metrics-'));
   try {
     writeFileSync(join(dir, `${'a'.repeat(64)}.data`), Buffer.alloc(100_000, 1));
-    const cache = { dir, stats: { ...noStats(), hits: 7 }, quota: undefined, problem: undefined };
+    const cache = {
+      dir,
+      stats: { ...noStats(), hits: 7 },
+      fetchStats: noFetchStats(),
+      quota: undefined,
+      problem: undefined,
+    };
     const sources = { version: '1"2\\3', cache, meters: createMeters(), mounts: () => [], ...change };
     return parseMetrics(await collectMetrics({ ...sources, cache: { ...cache, ...change.cache } }));
   } finally {
@@ -46,9 +53,12 @@ it('are a text that Prometheus reads, with what is known at the start', async ()
   expect(values(metrics, 'process_start_time_seconds')![0]).toBeLessThan(Date.now() / 1000);
 });
 
-it('show limit and trouble of the cache, and mounts by driver', async () => {
+it('show limit and trouble of the cache, fetches by class, and mounts by driver', async () => {
   const stats = noStats();
-  const cache = { dir: '/', stats, quota: { limit: 9, used: 5 }, problem: 'no room' };
+  const fetchStats = noFetchStats();
+  fetchStats.classes.readahead.fetchedBytes = 4096;
+  noteDemandWait(fetchStats, 0.2);
+  const cache = { dir: '/', stats, fetchStats, quota: { limit: 9, used: 5 }, problem: 'no room' };
   const mounts = () => [
     { driver: 'erofs' as const },
     { driver: 'fuse' as const, transport: 'device' as const },
@@ -58,6 +68,12 @@ it('show limit and trouble of the cache, and mounts by driver', async () => {
   expect(values(metrics, 'rafter_cache_limit_bytes')).toEqual([9]);
   expect(values(metrics, 'rafter_cache_problem')).toEqual([1]);
   expect(values(metrics, 'rafter_mounts')).toEqual([1, 1, 0]);
+  expect(metrics.get('rafter_fetched_bytes_total')!.samples).toContainEqual({
+    name: 'rafter_fetched_bytes_total',
+    labels: { class: 'readahead' },
+    value: 4096,
+  });
+  expect(values(metrics, 'rafter_cache_wait_seconds')!.slice(-2)).toEqual([0.2, 1]);
 });
 
 it('count latencies, errors by the code of their reason, and what waits', async () => {
