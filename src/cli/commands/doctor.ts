@@ -10,32 +10,73 @@ import {
 } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatTable } from '../format.js';
+import type { Finding } from '../machine-checks.js';
 
 const WORDS = { works: 'works', other: 'otherwise', fails: 'FAILS', skipped: '-' };
+const STATUS_WORDS = { ok: 'ok', limited: 'limited', missing: 'MISSING' };
 
-/** `rafter doctor REGISTRY/REPOSITORY` */
+/** `rafter doctor [REGISTRY/REPOSITORY]` */
 export function defineDoctor(program: Command, setExitCode: (code: number) => void): void {
   const command = program
     .command('doctor')
-    .description('try at a registry every operation that rafter needs, and say which work')
-    .argument('<repository>', 'HOST[:PORT]/NAME, where you may push')
+    .description(
+      'say what of this machine or of a registry would keep rafter from working, and what mends it',
+    )
+    .argument('[repository]', 'HOST[:PORT]/NAME, where you may push; without it, this machine is looked at')
     .addHelpText(
       'after',
       `
-Stores a few small blobs and two manifests in the repository and removes them, where the registry lets it. "otherwise" means
-that the registry does not offer an operation and rafter does without it. The exit code is 1 if something fails.
+Without an argument: looks at kernel, rights, programs and directories, and changes nothing. The exit code is 6 if something
+is missing; "limited" means that rafter works, in another or slower way.
+
+With a repository: tries every operation that rafter needs. Stores a few small blobs and two manifests there and removes
+them, where the registry lets it. "otherwise" means that the registry does not offer an operation and rafter does without
+it. The exit code is 1 if something fails.
 
 Examples:
+  rafter doctor
   rafter doctor registry.example.com/team/scratch
   rafter doctor --json ghcr.io/me/scratch | jq '.diagnoses[] | select(.result == "fails")'`,
     );
   addRegistryOptions(addCommonOptions(command)).action(
-    async (repository: string, options: RegistryCliOptions) =>
-      setExitCode(await withContext(command, (context) => doctor(context, repository, options))),
+    async (repository: string | undefined, options: RegistryCliOptions) =>
+      setExitCode(
+        await withContext(command, (context) =>
+          repository === undefined ? lookAtMachine(context) : tryRegistry(context, repository, options),
+        ),
+      ),
   );
 }
 
-async function doctor(
+async function lookAtMachine({ options, output }: CommandContext): Promise<number> {
+  const [{ checkMachine }, { thisMachine }, { zstd }, { loadBinding }] = await Promise.all([
+    import('../machine-checks.js'),
+    import('../../os/machine.js'),
+    import('../../codec/natives.js'),
+    import('../../fuse/native-binding.js'),
+  ]);
+  const load = (name: 'zstd-napi' | 'fuse-native') => (name === 'zstd-napi' ? zstd() : loadBinding());
+  const { dataRoot, runDir } = options;
+  const findings = checkMachine(thisMachine(), { dataRoot, runDir, load });
+  const isReady = findings.every(({ status }) => status !== 'missing');
+  output.result({ ready: isReady, findings }, machineText(findings));
+  return isReady ? EXIT.ok : EXIT.unsupported;
+}
+
+function machineText(findings: Finding[]): string {
+  const rows = findings.map(({ check, status, found, needed }) => [
+    check,
+    STATUS_WORDS[status],
+    found,
+    needed.join(', '),
+  ]);
+  const problems = findings
+    .filter(({ status }) => status !== 'ok')
+    .flatMap(({ check, meaning, remedy }) => ['', `${check}: ${meaning}`, `  ${remedy}`]);
+  return [formatTable([['CHECK', 'STATE', 'FOUND', 'NEEDED BY'], ...rows]), ...problems].join('\n');
+}
+
+async function tryRegistry(
   { output, signal }: CommandContext,
   repository: string,
   options: RegistryCliOptions,
