@@ -1,4 +1,5 @@
 import { RafterError } from '../errors.js';
+import { encodePaxRecord } from '../image/pax.js';
 import { encodeUstar, MAX_USTAR_ID, MAX_USTAR_NAME, MAX_USTAR_SIZE, TAR_BLOCK } from '../image/ustar.js';
 import type { Xattr } from '../rafs/tree.js';
 
@@ -37,12 +38,12 @@ export function encodeTarItem(item: TarItem, name: string): Buffer {
   const records: Buffer[] = [];
   const number = (key: string, value: number, max: number): number => {
     if (value >= 0 && value <= max) return value;
-    records.push(paxRecord(key, Buffer.from(String(value))));
+    records.push(encodePaxRecord(key, Buffer.from(String(value))));
     return 0;
   };
   const text = (key: string, value: Buffer): Buffer => {
     if (value.length <= MAX_USTAR_NAME && isAscii(value)) return value;
-    records.push(paxRecord(key, value));
+    records.push(encodePaxRecord(key, value));
     return value.subarray(0, MAX_USTAR_NAME);
   };
   const header = encodeUstar({
@@ -60,7 +61,7 @@ export function encodeTarItem(item: TarItem, name: string): Buffer {
     if (xattr.name.includes(EQUALS)) {
       throw new RafterError('UNSUPPORTED', `${name}: a tar has no place for the xattr ${xattr.name}`);
     }
-    records.push(paxRecord(`SCHILY.xattr.${xattr.name.toString('latin1')}`, xattr.value));
+    records.push(encodePaxRecord(`SCHILY.xattr.${xattr.name.toString('latin1')}`, xattr.value));
   }
   if (records.length === 0) return header;
   const body = Buffer.concat(records);
@@ -89,7 +90,7 @@ function entryName({ path, type }: TarItem): Buffer {
 function timeField({ mtimeSec, mtimeNsec }: TarItem, records: Buffer[]): number {
   const fits = mtimeSec >= 0 && mtimeSec <= MAX_USTAR_SIZE;
   if (!fits || mtimeNsec !== 0) {
-    records.push(paxRecord('mtime', Buffer.from(formatTime(mtimeSec, mtimeNsec))));
+    records.push(encodePaxRecord('mtime', Buffer.from(formatTime(mtimeSec, mtimeNsec))));
   }
   return fits ? mtimeSec : 0;
 }
@@ -99,14 +100,6 @@ function formatTime(sec: number, nsec: number): string {
   if (nsec === 0) return String(sec);
   const [sign, whole, fraction] = sec < 0 ? ['-', -(sec + 1), 1e9 - nsec] : ['', sec, nsec];
   return `${sign}${whole}.${String(fraction).padStart(9, '0').replace(/0+$/, '')}`;
-}
-
-/** `LENGTH KEY=VALUE\n`, where LENGTH counts itself. */
-function paxRecord(key: string, value: Buffer): Buffer {
-  const rest = Buffer.concat([Buffer.from(` ${key}=`, 'latin1'), value, Buffer.from('\n')]);
-  let digits = 1;
-  while (String(rest.length + digits).length > digits) digits++;
-  return Buffer.concat([Buffer.from(String(rest.length + digits)), rest]);
 }
 
 function isAscii(bytes: Buffer): boolean {

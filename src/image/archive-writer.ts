@@ -3,7 +3,8 @@ import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promi
 import { basename, dirname, join, resolve } from 'node:path';
 import { errnoOf, RafterError } from '../errors.js';
 import { syncDirectory, TEMPORARY_SUFFIX } from '../os/whole-file.js';
-import { encodeUstar, TAR_BLOCK } from './ustar.js';
+import { encodePaxRecord } from './pax.js';
+import { encodeUstar, MAX_USTAR_NAME, TAR_BLOCK } from './ustar.js';
 
 const FILE_MODE = 0o644;
 const DIRECTORY_MODE = 0o755;
@@ -11,7 +12,6 @@ const DIRECTORY_MODE = 0o755;
 /** A tar that is being written. Entries have owner 0:0 and no time, so that the same content gives the same bytes. */
 export interface ArchiveWriter {
   addDirectory(name: string): Promise<void>;
-  /** Names have at most MAX_USTAR_NAME bytes. */
   addFile(name: string, content: AsyncIterable<Buffer> | Buffer): Promise<void>;
 }
 
@@ -72,19 +72,39 @@ function writerTo(handle: FileHandle): ArchiveWriter {
     await handle.writeFile(bytes);
     end += bytes.length;
   };
+  /** What of a file's name its header takes; the whole of a longer one goes to an extended header (POSIX pax) in front. */
+  const fittingName = async (name: string) => {
+    if (name.length <= MAX_USTAR_NAME) return name;
+    const record = encodePaxRecord('path', Buffer.from(name));
+    await append(headerOf({ name: 'PaxHeaders/long-name', flag: 'x', mode: FILE_MODE, size: record.length }));
+    await append(record);
+    await append(paddingOf(record.length));
+    return name.slice(0, MAX_USTAR_NAME);
+  };
   return {
     addDirectory: (name) => append(headerOf({ name: `${name}/`, flag: '5', mode: DIRECTORY_MODE, size: 0 })),
     async addFile(name, content) {
+      const shortName = await fittingName(name);
       const start = end;
       await append(Buffer.alloc(TAR_BLOCK));
       if (Buffer.isBuffer(content)) await append(content);
       else for await (const piece of content) await append(piece);
       const size = end - start - TAR_BLOCK;
-      await append(Buffer.alloc(-size & (TAR_BLOCK - 1)));
+      await append(paddingOf(size));
       // Only now the size is known.
-      await handle.write(headerOf({ name, flag: '0', mode: FILE_MODE, size }), 0, TAR_BLOCK, start);
+      await handle.write(
+        headerOf({ name: shortName, flag: '0', mode: FILE_MODE, size }),
+        0,
+        TAR_BLOCK,
+        start,
+      );
     },
   };
+}
+
+/** The zeros behind `size` bytes of content. */
+function paddingOf(size: number): Buffer {
+  return Buffer.alloc(-size & (TAR_BLOCK - 1));
 }
 
 function headerOf(fields: { name: string; flag: string; mode: number; size: number }): Buffer {

@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import * as v from 'valibot';
 import { RafterError } from '../errors.js';
 
-/** `sha256:` and 64 hex digits; when reading also `sha512:` and 128. */
+/** `sha256:` and 64 hex digits, or `sha512:` and 128. What rafter names itself has a SHA-256. */
 export type Digest = string;
 
 /** What machine an image is for (OCI image spec, image index). */
@@ -40,7 +40,7 @@ export function parseDigest(text: string, what: string): Digest {
   if (isDigest(text)) return text;
   const shown = text.length > 100 ? `${text.slice(0, 100)}…` : text;
   throw new RafterError('MALFORMED', `${what}: ${JSON.stringify(shown)} is not a digest`, {
-    hint: 'a digest is sha256: followed by 64 lower-case hexadecimal digits',
+    hint: 'a digest is sha256: and 64 lower-case hexadecimal digits, or sha512: and 128',
   });
 }
 

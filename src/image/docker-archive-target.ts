@@ -1,4 +1,5 @@
 import { decompressLayer } from '../codec/decompress-stream.js';
+import { ociDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import { archiveTarget } from './archive-target.js';
 import { type ArchiveWriter, writeArchive } from './archive-writer.js';
@@ -72,14 +73,15 @@ async function writeImage(
     const what = `${name}: layer ${i + 1} (${layer.digest})`;
     await writer.addFile(layerFile(diffId), unpacked(source, layer, { diffId, what }));
   }
-  const config = `${hexOf(manifest.config.digest)}.json`;
+  const config = `${hexOf(ociDigest(configBytes))}.json`;
   await writer.addFile(config, configBytes);
   const layers = diffIds.map(layerFile);
   await writer.addFile(DOCKER_MANIFEST_FILE, buildDockerManifest({ config, layers, repoTags }));
 }
 
+/** A SHA-512 does not fit into a tar's header: half of it says as much as a SHA-256. */
 function layerFile(diffId: Digest): string {
-  return `${hexOf(diffId)}.tar`;
+  return `${hexOf(diffId).slice(0, 64)}.tar`;
 }
 
 /** The layer's tar. Ends with DIGEST_MISMATCH if it is not what the configuration says. */

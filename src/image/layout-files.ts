@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { errnoOf, RafterError } from '../errors.js';
@@ -33,6 +33,11 @@ const indexSchema = v.object({
 /** Path of a blob inside the layout at `root`. */
 export function blobPath(root: string, digest: Digest): string {
   return join(root, 'blobs', algorithmOf(digest), hexOf(digest));
+}
+
+/** The directories with the blobs of the layout at `root`, one per algorithm, below it and in order: `blobs/sha256`. */
+export async function blobDirectories(root: string): Promise<string[]> {
+  return (await readdir(join(root, 'blobs'))).sort().map((algorithm) => join('blobs', algorithm));
 }
 
 /** Reads a layout's index.json; undefined if there is none. MALFORMED or LIMIT_EXCEEDED name the file. */

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { ociDigest } from '../codec/digest.js';
 import { errnoOf, RafterError } from '../errors.js';
 import { syncDirectory, TEMPORARY_SUFFIX } from '../os/whole-file.js';
 import { type BlobDigest, blobDigest } from './blob-digest.js';
-import { type Descriptor, type Digest, hexOf } from './descriptor.js';
+import { type Descriptor, type Digest, verifyDigest } from './descriptor.js';
 import { withDirectoryLock } from './file-lock.js';
 import {
+  blobDirectories,
   blobPath,
   checkLayoutMarker,
   LAYOUT_INDEX,
@@ -75,10 +77,12 @@ export class LayoutTarget implements ImageTarget {
   }
 
   async putManifest(bytes: Buffer, mediaType: string, options: PutManifestOptions): Promise<Descriptor> {
-    const blob = await this.createBlob(options.signal);
+    const { digest = ociDigest(bytes) } = options;
+    verifyDigest(bytes, digest, `${this.name}: the manifest to store`);
+    const blob = await this.createBlob(options.signal, { digestGiven: true });
     try {
       await blob.write(bytes);
-      const descriptor = { mediaType, ...(await blob.commit()) };
+      const descriptor = { mediaType, ...(await blob.commit(digest)) };
       if (options.tag) this.#named = descriptor;
       return descriptor;
     } finally {
@@ -92,7 +96,7 @@ export class LayoutTarget implements ImageTarget {
     const { path: stage, release } = await this.#openStage();
     const entry: Descriptor =
       this.#tag === undefined ? this.#named : { ...this.#named, annotations: { [REF_NAME]: this.#tag } };
-    await syncDirectory(join(stage, 'blobs', 'sha256'));
+    for (const directory of await blobDirectories(stage)) await syncDirectory(join(stage, directory));
     if ((await fileSize(this.#root)) !== undefined || !(await this.#publishNew(stage, entry))) {
       await this.#merge(stage, entry);
     }
@@ -161,11 +165,12 @@ export class LayoutTarget implements ImageTarget {
   async #merge(stage: string, entry: Descriptor): Promise<void> {
     await checkWritableLayout(this.#root);
     await withDirectoryLock(this.#root, async () => {
-      const staged = join(stage, 'blobs', 'sha256');
-      const blobs = join(this.#root, 'blobs', 'sha256');
-      await mkdir(blobs, { recursive: true });
-      for (const hex of await readdir(staged)) await rename(join(staged, hex), join(blobs, hex));
-      await syncDirectory(blobs);
+      for (const directory of await blobDirectories(stage)) {
+        const [staged, blobs] = [join(stage, directory), join(this.#root, directory)];
+        await mkdir(blobs, { recursive: true });
+        for (const hex of await readdir(staged)) await rename(join(staged, hex), join(blobs, hex));
+        await syncDirectory(blobs);
+      }
       if ((await fileSize(join(this.#root, LAYOUT_MARKER))) === undefined)
         await writeLayoutMarker(this.#root);
       const index = await readLayoutIndex(this.#root);
@@ -216,7 +221,9 @@ class StagedBlob implements BlobWriter {
     const blob = this.#options.digest.finish(expected);
     await handle.sync();
     await handle.close();
-    await rename(temporary, join(stage, 'blobs', 'sha256', hexOf(blob.digest)));
+    const place = blobPath(stage, blob.digest);
+    await mkdir(dirname(place), { recursive: true });
+    await rename(temporary, place);
     this.#end();
     return blob;
   }

@@ -4,11 +4,9 @@ import { join } from 'node:path';
 import { RafterError } from '../errors.js';
 import { archiveTarget } from './archive-target.js';
 import { writeArchive } from './archive-writer.js';
-import { LAYOUT_INDEX, LAYOUT_MARKER } from './layout-files.js';
+import { blobDirectories, LAYOUT_INDEX, LAYOUT_MARKER } from './layout-files.js';
 import { formatReference, type LayoutReference } from './reference.js';
 import type { ImageTarget } from './target.js';
-
-const BLOBS = 'blobs/sha256';
 
 /** A tar of an OCI image layout as target; its bytes depend on the image and the tag alone. See `archiveTarget`. */
 export function ociArchiveTarget(reference: LayoutReference): ImageTarget {
@@ -26,8 +24,10 @@ export function ociArchiveTarget(reference: LayoutReference): ImageTarget {
         const add = (file: string) =>
           writer.addFile(file, createReadStream(join(layoutDir, file), { highWaterMark: 1 << 20 }));
         await writer.addDirectory('blobs');
-        await writer.addDirectory(BLOBS);
-        for (const hex of (await readdir(join(layoutDir, BLOBS))).sort()) await add(`${BLOBS}/${hex}`);
+        for (const blobs of await blobDirectories(layoutDir)) {
+          await writer.addDirectory(blobs);
+          for (const hex of (await readdir(join(layoutDir, blobs))).sort()) await add(`${blobs}/${hex}`);
+        }
         await add(LAYOUT_INDEX);
         await add(LAYOUT_MARKER);
       }),

@@ -12,6 +12,14 @@ const SPACE = 0x20;
 const NEWLINE = 0x0a;
 const EQUALS = 0x3d;
 
+/** One record as it stands in an extended header: `LENGTH KEY=VALUE\n`, where LENGTH counts itself. The key is latin1. */
+export function encodePaxRecord(key: string, value: Buffer): Buffer {
+  const rest = Buffer.concat([Buffer.from(` ${key}=`, 'latin1'), value, Buffer.from('\n')]);
+  let digits = 1;
+  while (String(rest.length + digits).length > digits) digits++;
+  return Buffer.concat([Buffer.from(String(rest.length + digits)), rest]);
+}
+
 /** Reads `LENGTH KEY=VALUE\n` records (POSIX pax, extended header), in order. MALFORMED with the record's offset. */
 export function parsePaxRecords(bytes: Buffer, what: string): PaxRecord[] {
   const records: PaxRecord[] = [];

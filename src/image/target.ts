@@ -6,8 +6,8 @@ export interface BlobWriter {
   /** Appends `bytes`. Await it: that is the back pressure. The buffer may be reused afterwards. */
   write(bytes: Buffer): Promise<void>;
   /**
-   * Ends the blob and stores it under its SHA-256. With `expected`, DIGEST_MISMATCH if that is not its digest, unless the
-   * blob was begun with `digestGiven`. Size is in bytes.
+   * Ends the blob and stores it under its SHA-256. With `expected`, DIGEST_MISMATCH if that is not its digest; if the blob was begun
+   * with `digestGiven`, it is stored under `expected`, which may be a SHA-512. Size is in bytes.
    */
   commit(expected?: Digest): Promise<{ digest: Digest; size: number }>;
   /** Drops what was written. Safe after commit, where it does nothing. */
@@ -65,5 +65,7 @@ export interface PutBlobOptions {
 export interface PutManifestOptions {
   /** True for the manifest that the target's reference is to name; false for the members of an index. */
   tag: boolean;
+  /** What the manifest is named by: DIGEST_MISMATCH if it has other bytes. Default: its SHA-256. */
+  digest?: Digest | undefined;
   signal?: AbortSignal | undefined;
 }

@@ -98,7 +98,7 @@ export async function headManifest(
 }
 
 /** What the registry did with a manifest. */
-interface PutAnswer {
+export interface PutAnswer {
   /** It lists the manifest as a referrer of its subject (OCI-Subject). */
   listsSubject: boolean;
 }
@@ -134,13 +134,9 @@ export async function putManifest(
     }
     await discardBody(response);
     const said = saidDigest(response);
-    if (said === undefined || said === descriptor.digest) {
-      return { listsSubject: response.headers['oci-subject'] !== undefined };
-    }
-    throw new RafterError(
-      'DIGEST_MISMATCH',
-      `${session.name}: the registry stored the manifest as ${said} instead of ${descriptor.digest}`,
-    );
+    if (said !== undefined)
+      verifyDigest(bytes, said, `${session.name}: the registry stored another manifest`);
+    return { listsSubject: response.headers['oci-subject'] !== undefined };
   }, signal);
 }
 

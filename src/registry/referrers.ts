@@ -1,5 +1,5 @@
 import { isRafterError, RafterError } from '../errors.js';
-import { type Descriptor, type Digest, hexOf } from '../image/descriptor.js';
+import { algorithmOf, type Descriptor, type Digest, hexOf } from '../image/descriptor.js';
 import { type Index, MAX_INDEX_ENTRIES, MAX_MANIFEST_SIZE, parseManifest } from '../image/manifest.js';
 import { OCI_INDEX } from '../image/media-types.js';
 import { RegistryError } from './error.js';
@@ -25,9 +25,9 @@ export interface ReferrersOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** The tag under which clients keep what refers to `digest` where the registry does not: `sha256-` and the hex digits. */
+/** The tag under which clients keep what refers to `digest` where the registry does not: `sha256-` and at most 64 of its hex digits. */
 export function referrersTag(digest: Digest): string {
-  return digest.replace(':', '-').slice(0, 128);
+  return `${algorithmOf(digest)}-${hexOf(digest).slice(0, 64)}`;
 }
 
 /** Everything that refers to the manifest `digest` as its subject, whether that manifest exists or not. */

@@ -1,6 +1,6 @@
 import { ociDigest } from '../codec/digest.js';
 import { isRafterError, RafterError } from '../errors.js';
-import type { Descriptor, Digest } from '../image/descriptor.js';
+import { algorithmOf, type Descriptor, type Digest, verifyDigest } from '../image/descriptor.js';
 import { parseManifest } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
 import type { ImageSource } from '../image/source.js';
@@ -14,7 +14,7 @@ import type {
 import { RegistryBlob } from './blob-writer.js';
 import { headBlob } from './blobs.js';
 import { RegistryError, type RegistryErrorEntry } from './error.js';
-import { headManifest, putManifest } from './manifests.js';
+import { headManifest, type PutAnswer, putManifest, type StoredManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
 import { profileByHost } from './profiles/index.js';
 import type { Profile } from './profiles/profile.js';
@@ -95,8 +95,9 @@ export class RegistryTarget implements ImageTarget {
 
   async putManifest(bytes: Buffer, mediaType: string, options: PutManifestOptions): Promise<Descriptor> {
     const { tag, digest: wanted } = this.#reference;
-    const descriptor = { mediaType, digest: ociDigest(bytes), size: bytes.length };
-    const { signal } = options;
+    const { signal, digest = ociDigest(bytes) } = options;
+    verifyDigest(bytes, digest, `${this.name}: the manifest to store`);
+    const descriptor = { mediaType, digest, size: bytes.length };
     if (options.tag && wanted !== undefined && wanted !== descriptor.digest) {
       throw new RafterError(
         'DIGEST_MISMATCH',
@@ -111,12 +112,32 @@ export class RegistryTarget implements ImageTarget {
       const found = await headManifest(this.#session, place, { access: 'push', signal });
       if (found?.digest === descriptor.digest) return descriptor;
     }
-    const { listsSubject } = await putManifest(this.#session, place, { bytes, descriptor }, signal);
-    if (subject !== undefined && !listsSubject) {
+    const stored = { bytes, descriptor };
+    // By a tag alone it would only get the registry's own kind of digest.
+    let answer = algorithmOf(digest) === 'sha256' ? undefined : await this.#putByDigest(stored, signal);
+    if (answer === undefined || place !== digest) {
+      answer = await putManifest(this.#session, place, stored, signal);
+    }
+    if (subject !== undefined && !answer.listsSubject) {
       const referrer = referrerDescriptor(manifest, descriptor);
       await addToReferrersTag(this.#session, subject.digest, referrer, signal);
     }
     return descriptor;
+  }
+
+  /** Stores a manifest under a digest that is no SHA-256. UNSUPPORTED where the registry names manifests by SHA-256 only. */
+  async #putByDigest(manifest: StoredManifest, signal: AbortSignal | undefined): Promise<PutAnswer> {
+    const { digest } = manifest.descriptor;
+    try {
+      return await putManifest(this.#session, digest, manifest, signal);
+    } catch (error) {
+      if (!(error instanceof RegistryError && error.errors.some(isDigestError))) throw error;
+      const message = `${this.name}: the registry does not take a manifest by the digest ${digest}`;
+      throw new RafterError('UNSUPPORTED', message, {
+        cause: error,
+        hint: 'it may name manifests by SHA-256 only, as CNCF Distribution does',
+      });
+    }
   }
 
   async commit(): Promise<void> {

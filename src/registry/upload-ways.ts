@@ -1,5 +1,5 @@
 import { RafterError } from '../errors.js';
-import type { Digest } from '../image/descriptor.js';
+import { algorithmOf, type Digest } from '../image/descriptor.js';
 import { headBlob } from './blobs.js';
 import { RegistryError } from './error.js';
 import { withRetry } from './retry.js';
@@ -182,7 +182,8 @@ async function checkStored(
 ): Promise<void> {
   const { digest } = blob;
   if (said === digest) return;
-  if (said !== undefined) {
+  // A registry that names blobs by one algorithm says its own name of what it stored under another.
+  if (said !== undefined && algorithmOf(said) === algorithmOf(digest)) {
     throw new RafterError(
       'DIGEST_MISMATCH',
       `${session.name}: the registry stored ${said} instead of ${digest}`,

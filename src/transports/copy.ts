@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import { HashThread } from '../codec/hash-thread.js';
 import { RafterError } from '../errors.js';
-import { algorithmOf, type Descriptor, type Digest } from '../image/descriptor.js';
+import type { Descriptor, Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
 import { type Index, MAX_INDEX_ENTRIES, type Manifest, parseManifest } from '../image/manifest.js';
 import { isIndexType, isManifestType, isNondistributable } from '../image/media-types.js';
@@ -92,7 +92,7 @@ export async function copyMembers(
 
 /**
  * Copies those of `blobs` that the target does not have, so that a manifest there can refer to all of them. Nothing is committed or
- * aborted. UNSUPPORTED for digests other than SHA-256.
+ * aborted.
  */
 export async function copyMissingBlobs(
   source: ImageSource,
@@ -100,7 +100,6 @@ export async function copyMissingBlobs(
   blobs: Descriptor[],
   options: CopyOptions = {},
 ): Promise<Omit<CopyCounts, 'manifests'>> {
-  for (const blob of blobs) checkAlgorithm(blob, source.name);
   return withStop(options.signal, (stop) => copyBlobs(source, target, { ...options, blobs, stop }));
 }
 
@@ -141,6 +140,7 @@ async function copyAll(
     for (const { descriptor, bytes } of documents) {
       await target.putManifest(bytes, descriptor.mediaType, {
         tag: descriptor.digest === options.tag,
+        digest: descriptor.digest,
         signal,
       });
     }
@@ -180,7 +180,6 @@ async function collect(
     if (visited.has(descriptor.digest)) return;
     visited.add(descriptor.digest);
     const name = `${source.name}: ${descriptor.digest}`;
-    checkAlgorithm(descriptor, source.name);
     if (depth > MAX_INDEX_DEPTH) {
       throw new RafterError('LIMIT_EXCEEDED', `${name}: indexes stand more than ${MAX_INDEX_DEPTH} deep`);
     }
@@ -209,20 +208,10 @@ async function collect(
   }
   function addBlob(blob: Descriptor): void {
     if (isNondistributable(blob.mediaType)) return;
-    checkAlgorithm(blob, source.name);
     blobs.set(blob.digest, blob);
   }
   for (const top of tops) await (top.digest === named ? visit(top, 0) : visitMember(top, 0));
   return { documents: [...documents.values()], blobs: [...blobs.values()] };
-}
-
-/** Targets name what they store by SHA-256; anything else could not be found again under its name. */
-function checkAlgorithm({ digest }: Descriptor, name: string): void {
-  if (algorithmOf(digest) === 'sha256') return;
-  throw new RafterError(
-    'UNSUPPORTED',
-    `${name}: ${digest} cannot be copied: only sha256 digests can be written`,
-  );
 }
 
 async function copyBlobs(

@@ -1,9 +1,14 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
+import { LayoutTarget } from '../../src/image/layout-target.js';
 import { OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { parseReference, type RegistryReference } from '../../src/image/reference.js';
+import { headBlob, openBlob } from '../../src/registry/blobs.js';
 import { diagnose } from '../../src/registry/doctor.js';
 import { profileByHost } from '../../src/registry/profiles/index.js';
 import { listReferrers } from '../../src/registry/referrers.js';
@@ -11,12 +16,15 @@ import { openSession } from '../../src/registry/session.js';
 import { RegistrySource } from '../../src/registry/source.js';
 import { RegistryTarget } from '../../src/registry/target.js';
 import { copyImage } from '../../src/transports/copy.js';
+import { openSource } from '../../src/transports/open.js';
+import { storeImage } from '../support/layout-image.js';
 import { missingPrograms, peer } from '../support/programs.js';
 import { startRegistry, type TestRegistry } from '../support/registry-server.js';
 
 const options = { dockerConfig: '/nonexistent' };
 const content = randomBytes(7_000_000);
 
+/** The one with an API for referrers is also the one that names manifests by SHA-512. */
 const servers: [name: string, program: string | undefined, referrers: 'works' | 'other'][] = [
   ['docker-registry', missingPrograms('docker-registry') ? undefined : 'docker-registry', 'other'],
   ['Distribution 3', peer('registry3'), 'other'],
@@ -98,6 +106,36 @@ describe.each(servers)('%s', (_, program, referrers) => {
       await source.close();
       // By a mount; zot has it everywhere at once.
       expect(registry.requests.reduce((sum, { received }) => sum + received, 0)).toBeLessThan(10_000);
+    });
+
+    it('takes blobs that SHA-512 names; manifests too, or says that it does not', async () => {
+      const directory = mkdtempSync(join(tmpdir(), 'rafter-sha512-'));
+      try {
+        const layout = new LayoutTarget({ transport: 'oci', path: directory, tag: 'x' });
+        const files = { small: Buffer.from('x'), large: content };
+        const { digest } = await storeImage(layout, files, { algorithm: 'sha512', tag: true });
+        await layout.commit();
+        const source = openSource(parseReference(`oci:${directory}:x`));
+        const pushed = copyImage(source, new RegistryTarget(reference('sha/image:1'), options));
+        if (referrers !== 'works') {
+          await expect(pushed).rejects.toMatchObject({ code: 'UNSUPPORTED', hint: expect.any(String) });
+          const session = openSession(reference('sha/image'), options);
+          const { layers } = JSON.parse(String(await source.readManifest(await source.resolve())));
+          for (const layer of layers) {
+            const found = await headBlob(session, layer.digest, { access: 'pull' });
+            expect(found).toEqual({ size: layer.size });
+            expect(await buffer(await openBlob(session, layer))).toHaveLength(layer.size);
+          }
+          return await session.close();
+        }
+        expect(await pushed).toMatchObject({ digest, copiedBlobs: 3 });
+        const back = new RegistrySource(reference(`sha/image@${digest}`), options);
+        const again = new LayoutTarget({ transport: 'oci', path: join(directory, 'again'), tag: 'x' });
+        expect(await copyImage(back, again)).toMatchObject({ digest, copiedBlobs: 3 });
+        await back.close();
+      } finally {
+        rmSync(directory, { recursive: true });
+      }
     });
 
     it('finds what refers to an image', async () => {

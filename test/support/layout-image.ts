@@ -1,16 +1,26 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-import { ociDigest } from '../../src/codec/digest.js';
-import type { Descriptor } from '../../src/image/descriptor.js';
+import type { Descriptor, Digest } from '../../src/image/descriptor.js';
 import { LayoutTarget } from '../../src/image/layout-target.js';
 import { OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { encodeTarHeader } from '../../src/image/ustar.js';
 
+type Algorithm = 'sha256' | 'sha512';
+
+function digestOf(bytes: Buffer, algorithm: Algorithm): Digest {
+  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
+}
+
 /** Stores `bytes` as a blob of `target`. */
-export async function storeBlob(target: LayoutTarget, mediaType: string, bytes: Buffer): Promise<Descriptor> {
-  const writer = await target.createBlob();
+export async function storeBlob(
+  target: LayoutTarget,
+  mediaType: string,
+  bytes: Buffer,
+  algorithm: Algorithm = 'sha256',
+): Promise<Descriptor> {
+  const writer = await target.createBlob(undefined, { digestGiven: true });
   await writer.write(bytes);
-  return { mediaType, ...(await writer.commit()) };
+  return { mediaType, ...(await writer.commit(digestOf(bytes, algorithm))) };
 }
 
 /** A tar with one file. */
@@ -23,18 +33,19 @@ function tarOf(name: string, content: Buffer): Buffer {
   ]);
 }
 
-/** Stores config, one layer per file and a manifest; not tagged, not committed. */
+/** Stores config, one layer per file and a manifest, named by digests of `algorithm`; not tagged, not committed. */
 export async function storeImage(
   target: LayoutTarget,
   files: Record<string, Buffer>,
-  options: { architecture?: string; tag?: boolean } = {},
+  options: { architecture?: string; tag?: boolean; algorithm?: Algorithm } = {},
 ): Promise<Descriptor> {
+  const { algorithm = 'sha256' } = options;
   const layers: Descriptor[] = [];
   const diffIds: string[] = [];
   for (const [name, content] of Object.entries(files)) {
     const tar = tarOf(name, content);
-    diffIds.push(ociDigest(tar));
-    layers.push(await storeBlob(target, OCI_LAYER_GZIP, gzipSync(tar)));
+    diffIds.push(digestOf(tar, algorithm));
+    layers.push(await storeBlob(target, OCI_LAYER_GZIP, gzipSync(tar), algorithm));
   }
   const configJson = {
     architecture: options.architecture ?? 'amd64',
@@ -43,10 +54,11 @@ export async function storeImage(
     rootfs: { type: 'layers', diff_ids: diffIds },
     history: diffIds.map((_, i) => ({ created_by: `step ${i}` })),
   };
-  const config = await storeBlob(target, OCI_CONFIG, Buffer.from(JSON.stringify(configJson)));
-  const manifest = { schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers };
-  return target.putManifest(Buffer.from(JSON.stringify(manifest)), OCI_MANIFEST, {
+  const config = await storeBlob(target, OCI_CONFIG, Buffer.from(JSON.stringify(configJson)), algorithm);
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers }));
+  return target.putManifest(bytes, OCI_MANIFEST, {
     tag: options.tag ?? false,
+    digest: digestOf(bytes, algorithm),
   });
 }
 

@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -126,12 +127,33 @@ it('takes indexes in indexes, but not without end', async () => {
   await expect(copy(open('source', 'x'), 'deeper')).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
 });
 
-it('says that it cannot write what sha512 names', async () => {
-  await writeDocument(OCI_MANIFEST, async (target) => ({
-    config: await storeBlob(target, OCI_CONFIG, json({})),
-    layers: [{ mediaType: 'a/b', digest: `sha512:${'0'.repeat(128)}`, size: 1 }],
-  }));
-  await expect(copy(open('source', 'x'), 'target')).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+it('copies what SHA-512 names, to a layout and through archives, and finds it damaged', async () => {
+  const target = new LayoutTarget({ transport: 'oci', path: at('source'), tag: 'x' });
+  const options = { algorithm: 'sha512', tag: true } as const;
+  const { digest } = await storeImage(target, { small: Buffer.from('a'), large: randomBytes(3e6) }, options);
+  await target.commit();
+  expect(digest).toMatch(/^sha512:/);
+  expect(await copy(open('source', 'x'), 'target')).toMatchObject({ digest, copiedBlobs: 3 });
+  expect(readdirSync(at('target/blobs/sha512'))).toHaveLength(4);
+  expect(readdirSync(at('target/blobs/sha256'))).toEqual([]);
+  expect(await copy(open('source', 'x'), 'target')).toMatchObject({ digest, skippedBlobs: 3 });
+
+  const archive = parseReference(`oci-archive:${at('a.tar')}:x`);
+  await copyImage(open('target', 'copy'), openTarget(archive));
+  expect(await copy(openSource(archive), 'again')).toMatchObject({ digest, copiedBlobs: 3 });
+  const docker = parseReference(`docker-archive:${at('d.tar')}:x/y:1`);
+  await copyImage(open('target', 'copy'), openTarget(docker));
+  expect(await copy(openSource(docker), 'docker')).toMatchObject({ copiedBlobs: 3 });
+
+  for (const name of readdirSync(at('source/blobs/sha512'))) {
+    const path = join(at('source/blobs/sha512'), name);
+    const whole = readFileSync(path);
+    writeFileSync(path, Buffer.from(whole.map((byte) => byte ^ 1)));
+    await expect(copy(open('source', 'x'), `damaged-${name}`)).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+    });
+    writeFileSync(path, whole);
+  }
 });
 
 it('takes the layers along that a Nydus image refers to, and says which one is missing', async () => {
