@@ -1,6 +1,8 @@
 import type { BlobBytes } from './blob-bytes.js';
+import type { BlobPieces } from './blob-pieces.js';
 import type { BlobStorage } from './blob-storage.js';
 import { endOf, fillGaps, localRuns } from './chunk-runs.js';
+import { Extent } from './extent.js';
 import type { FetchClass } from './fetch-class.js';
 import type { Fetcher } from './fetcher.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
@@ -31,6 +33,8 @@ export class BlobCache {
   /** Chunks known to be in the storage and to match `layout`. */
   readonly #trust: SharedTrust | undefined;
   readonly #work = new RunningWork();
+  #pieces: BlobPieces | undefined;
+  readonly #extent: Extent;
   #closing: Promise<void> | undefined;
 
   constructor(shared: SharedFiles, layout: BlobLayout, bytes: BlobBytes) {
@@ -38,6 +42,7 @@ export class BlobCache {
     this.layout = layout;
     this.#demand = { layout, bytes };
     this.#trust = shared.storage?.openTrust();
+    this.#extent = new Extent(layout);
   }
 
   /** Counters of the blob, of all its views together. */
@@ -72,9 +77,27 @@ export class BlobCache {
     return this.#trust !== undefined;
   }
 
+  /** True if chunk `index` is in the data file, verified. */
+  has(index: number): boolean {
+    if (this.#trust?.has(index)) return true;
+    const digest = this.layout.chunkDigest(index);
+    return digest !== undefined && (this.#shared.storage?.holds(index, digest) ?? false);
+  }
+
+  /** Decoded bytes of the chunks that the image uses, and of those among them that are on the disk. */
+  get extent(): { bytes: number; localBytes: number } {
+    return this.#extent.measure((index) => this.#shared.storage?.has(index) ?? false);
+  }
+
   /** What other threads need to read what is here; undefined if nothing is kept on disk. */
   share(): SharedBlob | undefined {
-    return this.#trust && this.#shared.storage?.share(this.#trust);
+    const shared = this.#trust && this.#shared.storage?.share(this.#trust);
+    return shared && { ...shared, pieces: this.#pieces?.shared };
+  }
+
+  /** Lets reads of chunks that are not here be answered from `pieces`, where those have what is asked for. */
+  attachPieces(pieces: BlobPieces): void {
+    this.#pieces = pieces;
   }
 
   /**
@@ -124,10 +147,9 @@ export class BlobCache {
       this.#work.cancellably(signal, async (either) => {
         await this.#recheck(chunks);
         this.#throwIfCancelled(either);
-        const missing = chunks.filter(({ index }) => {
-          const digest = this.layout.chunkDigest(index);
-          return digest !== undefined && !storage.holds(index, digest);
-        });
+        const missing = chunks.filter(
+          ({ index }) => !this.has(index) && this.layout.chunkDigest(index) !== undefined,
+        );
         if (missing.length === 0) return true;
         if (!fits(missing.reduce((sum, { size }) => sum + size, 0))) return false;
         await fetcher.obtain(this.#demand, missing, { class: name, signal: either });
@@ -143,7 +165,7 @@ export class BlobCache {
   readLocal(offset: number, target: Buffer): boolean {
     const { storage } = this.#shared;
     const chunks = this.#chunksOf(offset, target.length);
-    if (!storage || !this.#areLocal(chunks)) return false;
+    if (!storage || !this.#areLocal(chunks)) return this.#compose(chunks, offset, target);
     try {
       if (chunks.length > 0 && !storage.readSync(offset, target)) return false;
     } catch {
@@ -168,11 +190,23 @@ export class BlobCache {
 
   /** The short way, for the many reads of data that is here: one read of the file and nothing else to wait for. */
   async #readIfLocal(chunks: ChunkInfo[], offset: number, target: Buffer): Promise<boolean> {
-    if (!this.#areLocal(chunks)) return false;
+    if (!this.#areLocal(chunks)) return this.#compose(chunks, offset, target);
     if (chunks.length > 0 && !(await this.#readRun(chunks, offset, target))) return false;
     fillGaps(chunks, offset, target);
     this.#noteHit(chunks);
     return true;
+  }
+
+  /** Reads chunks that are here and pieces of others together, at once. False if something is in neither. */
+  #compose(chunks: ChunkInfo[], offset: number, target: Buffer): boolean {
+    const { storage } = this.#shared;
+    const withdrawals = this.#trust?.withdrawals;
+    const local = {
+      isLocal: (index: number) => this.#isLocal(index),
+      fromFile: (at: number, part: Buffer) => storage?.readSync(at, part) ?? false,
+    };
+    const done = this.#pieces?.compose(chunks, { offset, target }, local) ?? false;
+    return done && this.#trust?.withdrawals === withdrawals;
   }
 
   #noteHit(chunks: ChunkInfo[]): void {
@@ -191,10 +225,19 @@ export class BlobCache {
     this.#throwIfCancelled(signal);
     const missing = chunks.filter((chunk) => !this.#isLocal(chunk.index));
     stats.hits += chunks.length - missing.length;
-    stats.misses += missing.length;
     const fetched = new Map<ChunkInfo, Buffer>();
-    await this.#fetch(missing, fetched, signal);
-    for (const run of localRuns(chunks, fetched)) {
+    const awaited = this.#pieces?.await(missing, { offset, target, signal });
+    await this.#fetch(awaited?.others ?? missing, fetched, signal);
+    const came = (await awaited?.coming) ?? new Set();
+    this.#throwIfCancelled(signal);
+    const isServed = (chunk: ChunkInfo) => came.has(chunk) || fetched.has(chunk);
+    await this.#fetch(
+      missing.filter((chunk) => !isServed(chunk)),
+      fetched,
+      signal,
+    );
+    stats.misses += missing.length - came.size;
+    for (const run of localRuns(chunks, isServed)) {
       if (await this.#readRun(run, offset, target)) continue;
       this.#throwIfCancelled(signal);
       await this.#fetch(run, fetched, signal);
@@ -250,8 +293,7 @@ export class BlobCache {
 
   #isLocal(index: number): boolean {
     if (this.#trust?.has(index)) return true;
-    const digest = this.layout.chunkDigest(index);
-    if (!digest || !this.#shared.storage?.holds(index, digest)) return false;
+    if (!this.has(index)) return false;
     this.#trust?.give(index);
     return true;
   }

@@ -82,7 +82,7 @@ async function answer(
   const route = `${request.method} ${pathname}`;
   const { table } = actions;
   if (route === 'GET /v1/status') return actions.status();
-  if (route === 'GET /v1/mounts') return table.list();
+  if (route === 'GET /v1/mounts') return table.describe();
   if (route === 'POST /v1/mounts') {
     const body = await readBody(request);
     return table.mount(parseRequest('mount', mountRequestSchema, body), abortedWith(response));

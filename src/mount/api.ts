@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import type { CacheStats } from '../cache/stats.js';
 import type { ErrorCode } from '../errors.js';
+import { MAX_READ_TIMEOUT } from './read-timeout.js';
 
 /**
  * The daemon's API: HTTP with JSON bodies on a unix socket.
@@ -32,6 +33,15 @@ export const mountRequestSchema = v.strictObject({
   driver: v.optional(v.picklist(['auto', 'erofs', 'fuse'])),
   /** How the driver `fuse` speaks to the kernel; default `device` where this daemon may, else `libfuse`. */
   transport: v.optional(v.picklist(['device', 'libfuse'])),
+  /**
+   * When everything that is missing of the image is fetched in the background: never (default), when its readers had to wait for
+   * nothing for some seconds, or from the beginning. Readers come first always.
+   */
+  complete: v.optional(v.picklist(['off', 'after-ready', 'always'])),
+  /** Stored bytes per second that completing may take; default: as many as there are. */
+  completeRate: v.optional(v.pipe(v.number(), v.minValue(1))),
+  /** Seconds after which a reader whose data cannot be had gets EIO; default 120. */
+  readTimeout: v.optional(v.pipe(v.number(), v.minValue(1), v.maxValue(MAX_READ_TIMEOUT))),
   /** Chosen by the client: the same request, sent again because the daemon died, mounts once. */
   requestId: v.optional(text(64)),
   /** How to reach the registry. File names must be absolute. Never written anywhere. */
@@ -62,6 +72,9 @@ export interface MountStats {
   requests: number;
 }
 
+/** What completing a mount's data does: not begun yet, at work, waiting to try again, everything is here. */
+export type CompletionState = 'waiting' | 'running' | 'paused' | 'done';
+
 /** One mount. */
 export interface MountInfo {
   id: string;
@@ -83,6 +96,10 @@ export interface MountInfo {
   /** Bytes of manifest, configuration, bootstrap and chunk maps that mounting had to download. */
   metadataBytes: number;
   stats: MountStats;
+  /** In the list of mounts: decoded bytes of the image's data, and those that are on this machine. */
+  data?: { bytes: number; localBytes: number };
+  /** In the list of mounts, if the data is fetched in the background: how far that is. */
+  completion?: CompletionState;
   /** What the user should know, one sentence each. */
   warnings: string[];
 }

@@ -5,6 +5,7 @@ import type { ReaderFileSystem } from '../fuse/device-reader.js';
 import type { Attributes, DirectoryEntry, FileSystem, NodeId } from '../fuse/file-system.js';
 import { FsError } from '../fuse/fs-error.js';
 import { openFlag } from '../fuse/protocol.js';
+import { DEFAULT_READ_TIMEOUT } from './read-timeout.js';
 
 /** Files of one mount that the kernel reads decoded blobs from. */
 export interface BlobFile {
@@ -26,6 +27,8 @@ interface Entry {
   name: string;
   blob: BlobCache;
   size: number;
+  /** How long a read may take, in seconds. */
+  readTimeout: number;
   opens: number;
   onClosed: (() => void)[];
 }
@@ -33,9 +36,6 @@ interface Entry {
 const ROOT = 1;
 const BLOCK_SIZE = 4096;
 const NAME_MAX = 255;
-/** A blob that nobody can fetch must not hold a reader for ever, in milliseconds. */
-const READ_DEADLINE = 120_000;
-
 /**
  * The one FUSE file system of the erofs driver: a flat directory with a file for each blob that the kernel reads from and that
  * is not complete on disk. A file is a blob in decoded address space, as one image trusts it.
@@ -55,13 +55,25 @@ export class BlobDirectory implements FileSystem {
 
   /**
    * Adds a file `name` with the decoded bytes of `blob`. `open` is the node of one that the kernel has open since the time of
-   * another daemon.
+   * another daemon; `readTimeout` says after how many seconds a read fails.
    */
-  add(name: string, blob: BlobCache, { open }: { open?: NodeId } = {}): BlobFile {
+  add(
+    name: string,
+    blob: BlobCache,
+    { open, readTimeout = DEFAULT_READ_TIMEOUT }: { open?: NodeId; readTimeout?: number | undefined } = {},
+  ): BlobFile {
     const node = open ?? this.#last + 1;
     this.#last = Math.max(this.#last, node);
     const size = Math.ceil(blob.layout.decodedSize / BLOCK_SIZE) * BLOCK_SIZE;
-    const entry: Entry = { node, name, blob, size, opens: open === undefined ? 0 : 1, onClosed: [] };
+    const entry: Entry = {
+      node,
+      name,
+      blob,
+      size,
+      readTimeout,
+      opens: open === undefined ? 0 : 1,
+      onClosed: [],
+    };
     this.#byName.set(name, entry);
     this.#byNode.set(node, entry);
     this.#update({ kind: 'add', node, size, blob: blob.share() });
@@ -120,17 +132,17 @@ export class BlobDirectory implements FileSystem {
   }
 
   async read(node: NodeId, offset: number, target: Buffer, signal?: AbortSignal): Promise<number> {
-    const { blob, size } = this.#entry(node);
+    const { blob, size, readTimeout } = this.#entry(node);
     const length = Math.max(Math.min(target.length, size - offset), 0);
     // The last block may be longer than the blob.
     const known = Math.max(Math.min(length, blob.layout.decodedSize - offset), 0);
-    const late = AbortSignal.timeout(READ_DEADLINE);
+    const late = AbortSignal.timeout(readTimeout * 1000);
     try {
       const either = signal === undefined ? late : AbortSignal.any([signal, late]);
       await blob.read(offset, target.subarray(0, known), either);
     } catch (cause) {
       if (signal?.aborted) throw new FsError('EINTR', 'the reader gave up');
-      const reason = late.aborted ? `no answer within ${READ_DEADLINE / 1000} s` : (cause as Error).message;
+      const reason = late.aborted ? `no answer within ${readTimeout} s` : (cause as Error).message;
       throw new FsError('EIO', `blob ${blob.layout.id}, decoded offset ${offset}: ${reason}`, { cause });
     }
     target.fill(0, known, length);

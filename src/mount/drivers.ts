@@ -24,7 +24,7 @@ export interface Drivers {
   mount(
     image: NydusImage,
     blobs: readonly BlobCache[],
-    request: Pick<MountRequest, 'driver' | 'transport'> & { id: string; mountpoint: string },
+    request: Pick<MountRequest, 'driver' | 'transport' | 'readTimeout'> & { id: string; mountpoint: string },
   ): Promise<{ active: ActiveMount; choice: DriverChoice }>;
   /**
    * Goes on with a mount of another daemon. Its readers wait until `resumed`. Throws FAILED if that cannot be.
@@ -32,7 +32,7 @@ export interface Drivers {
   resume(
     image: NydusImage,
     blobs: readonly BlobCache[],
-    left: { id: string; mountpoint: string; handOver: HandOver },
+    left: Pick<MountRequest, 'readTimeout'> & { id: string; mountpoint: string; handOver: HandOver },
   ): ActiveMount;
   /** All mounts of the other daemon that can be are back: lets their readers go on. */
   resumed(): Promise<void>;

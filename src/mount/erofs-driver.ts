@@ -23,12 +23,16 @@ export interface ErofsDriver {
   mount(
     image: NydusImage,
     blobs: readonly BlobCache[],
-    where: { id: string; mountpoint: string },
+    where: { id: string; mountpoint: string; readTimeout?: number | undefined },
   ): Promise<ActiveMount>;
   /** Goes on with a mount of another daemon, whose readers wait until `resumed`. */
   resume(
     blobs: readonly BlobCache[],
-    where: { mountpoint: string; handOver: Extract<HandOver, { driver: 'erofs' }> },
+    where: {
+      mountpoint: string;
+      handOver: Extract<HandOver, { driver: 'erofs' }>;
+      readTimeout?: number | undefined;
+    },
   ): ActiveMount;
   /** All mounts of the other daemon are back: lets their readers go on. */
   resumed(): Promise<void>;
@@ -52,7 +56,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
   /** The files that the kernel is to read `blobs` from. Those that have to be served are added to `files`. */
   async function devicesOf(
     blobs: readonly BlobCache[],
-    { id, files }: { id: string; files: OpenedFile[] },
+    { id, files, readTimeout }: { id: string; files: OpenedFile[]; readTimeout: number | undefined },
   ): Promise<string[]> {
     const devices: string[] = [];
     for (const [index, blob] of blobs.entries()) {
@@ -62,7 +66,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
         continue;
       }
       await served.start();
-      const file = served.directory.add(`${id}.${index}`, blob);
+      const file = served.directory.add(`${id}.${index}`, blob, { readTimeout });
       files.push({ index, file });
       devices.push(join(mountpoint, file.name));
     }
@@ -98,7 +102,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       const files: OpenedFile[] = [];
       const bootstrap = join(tempDir, `${BOOTSTRAP_PREFIX}${process.pid}-${randomBytes(6).toString('hex')}`);
       try {
-        const devices = await devicesOf(blobs, { id: where.id, files });
+        const devices = await devicesOf(blobs, { id: where.id, files, readTimeout: where.readTimeout });
         await mkdir(tempDir, { recursive: true, mode: 0o700 });
         await writeFile(bootstrap, Buffer.from(image.bootstrapBytes), { mode: 0o600, flag: 'wx' });
         await mountErofs({ bootstrap, devices, target: where.mountpoint });
@@ -112,11 +116,11 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       return watched(where.mountpoint, (await findMount(where.mountpoint))?.device ?? '', files);
     },
 
-    resume(blobs, { mountpoint: target, handOver }) {
+    resume(blobs, { mountpoint: target, handOver, readTimeout }) {
       const files = handOver.files.map(({ index, node, name }): OpenedFile => {
         const blob = blobs[index];
         if (blob === undefined) throw new RafterError('FAILED', `${target}: the image has no blob ${index}`);
-        return { index, file: served.directory.add(name, blob, { open: node }) };
+        return { index, file: served.directory.add(name, blob, { open: node, readTimeout }) };
       });
       const fromUs = new Set(handOver.files.map(({ index }) => index));
       for (const [index, blob] of blobs.entries()) if (!fromUs.has(index)) blob.noteLent();

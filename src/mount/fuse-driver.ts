@@ -29,11 +29,19 @@ export interface FuseDriverServices {
   meters: Meters;
 }
 
+/** How one mount is served. */
+interface Serving {
+  mountpoint: string;
+  services: FuseDriverServices;
+  /** See `MountRequest`. */
+  readTimeout?: number | undefined;
+}
+
 /** The fuse driver: the daemon serves the whole tree of `image` at `mountpoint`, from the bootstrap. */
 export async function mountWithFuse(
   image: NydusImage,
   blobs: readonly BlobCache[],
-  where: { id: string; mountpoint: string; transport: FuseTransport; services: FuseDriverServices },
+  where: Serving & { id: string; transport: FuseTransport },
 ): Promise<ActiveMount> {
   const { id, mountpoint, transport, services } = where;
   if (transport === 'device') {
@@ -46,7 +54,8 @@ export async function mountWithFuse(
   }
   const onError = (operation: string, path: string, error: unknown) =>
     services.log.error('a reader got EIO', { operation, file: join(mountpoint, path), error });
-  const view = createImageView({ bootstrap: image.bootstrap, blobs });
+  const { readTimeout } = where;
+  const view = createImageView({ bootstrap: image.bootstrap, blobs, readTimeout });
   const read: typeof view.read = (...what) => services.meters.measureRead(view.read(...what));
   return mountLibfuse({ ...view, read }, mountpoint, { onError });
 }
@@ -55,12 +64,7 @@ export async function mountWithFuse(
 export function resumeWithFuse(
   image: NydusImage,
   blobs: readonly BlobCache[],
-  where: {
-    id: string;
-    mountpoint: string;
-    handOver: Extract<HandOver, { driver: 'fuse' }>;
-    services: FuseDriverServices;
-  },
+  where: Serving & { id: string; handOver: Extract<HandOver, { driver: 'fuse' }> },
 ): ActiveMount {
   const { id, mountpoint, handOver, services } = where;
   const fd = services.supervisor.inheritance.descriptors[handOver.descriptor];
@@ -73,11 +77,11 @@ export function resumeWithFuse(
 function deviceOptions(
   image: NydusImage,
   blobs: readonly BlobCache[],
-  { mountpoint, services }: { mountpoint: string; services: FuseDriverServices },
+  { mountpoint, services, readTimeout }: Serving,
 ): ServeOptions {
   const nameOf = createFileNames(image.bootstrap);
   return {
-    fs: createImageView({ bootstrap: image.bootstrap, blobs }),
+    fs: createImageView({ bootstrap: image.bootstrap, blobs, readTimeout }),
     spec: describeView(image, blobs),
     measure: services.meters.measureRead,
     onError: (operation, node, error) =>

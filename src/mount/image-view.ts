@@ -4,6 +4,7 @@ import type { Attributes, DirectoryEntry, FileSystem, FileSystemStats, NodeId } 
 import { FsError } from '../fuse/fs-error.js';
 import type { Bootstrap, DiskInode } from '../rafs/bootstrap.js';
 import type { InodeType } from '../rafs/tree.js';
+import { DEFAULT_READ_TIMEOUT } from './read-timeout.js';
 
 /** Decoded bytes of one blob; a `BlobCache` is one. */
 export interface BlobReader {
@@ -17,12 +18,10 @@ export interface ImageViewOptions {
   bootstrap: Bootstrap;
   /** One per blob of the bootstrap's blob table, in its order. */
   blobs: readonly BlobReader[];
-  /** How long one read may take, in milliseconds, before its reader gets EIO. */
-  readDeadline?: number;
+  /** How long one read may take, in seconds, before its reader gets EIO. */
+  readTimeout?: number | undefined;
 }
 
-/** Longer than the registry client's own retries: those report what is wrong, this only says "too long". */
-const DEFAULT_READ_DEADLINE = 120_000;
 /** What statfs counts in: EROFS blocks. */
 const BLOCK_SIZE = 4096;
 /** Longest file name (EROFS). */
@@ -43,7 +42,7 @@ const typeBits: Record<InodeType, number> = {
  * bootstrap's nid. Damage that is found on the way, in bootstrap or blobs, is EIO with a message that says where.
  */
 export function createImageView(options: ImageViewOptions): FileSystem {
-  const { bootstrap, blobs, readDeadline = DEFAULT_READ_DEADLINE } = options;
+  const { bootstrap, blobs, readTimeout = DEFAULT_READ_TIMEOUT } = options;
 
   function directory(node: NodeId): DiskInode {
     const inode = bootstrap.inode(node);
@@ -71,7 +70,7 @@ export function createImageView(options: ImageViewOptions): FileSystem {
       if (blob.readLocal?.(offset, target)) return;
       await blob.read(offset, target, signal);
     } catch (cause) {
-      const reason = signal.aborted ? `no answer within ${readDeadline / 1000} s` : messageOf(cause);
+      const reason = signal.aborted ? `no answer within ${readTimeout} s` : messageOf(cause);
       throw new FsError('EIO', `${where()}: ${reason}`, { cause });
     }
   }
@@ -105,7 +104,7 @@ export function createImageView(options: ImageViewOptions): FileSystem {
       const { length, spans } = locate(node, offset, target);
       if (length === 0) return 0;
       const deadline = new AbortController();
-      const timer = setTimeout(() => deadline.abort(), readDeadline);
+      const timer = setTimeout(() => deadline.abort(), readTimeout * 1000);
       const either = signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, signal]);
       try {
         // Settled, not raced: `target` belongs to the caller again when this returns, so no span may still fill it.

@@ -86,6 +86,16 @@ export class MountTable {
     return [...this.#mounts.values()].map(({ info }) => info);
   }
 
+  /** As `list`, with how much of the data is here. */
+  describe(): MountInfo[] {
+    return [...this.#mounts.values()].map(({ info, blobs, completion }) => {
+      const extents = blobs.map(({ extent }) => extent);
+      const sum = (key: 'bytes' | 'localBytes') => extents.reduce((total, each) => total + each[key], 0);
+      const data = { bytes: sum('bytes'), localBytes: sum('localBytes') };
+      return { ...info, data, ...(completion && { completion: completion.state }) };
+    });
+  }
+
   /**
    * Mounts an image. A request whose id is that of a mount has been carried out already. Throws BUSY for a mount point that is
    * in use, and whatever `mountImage` throws.

@@ -6,24 +6,29 @@ import { RafterError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { formatReference, parseReference } from '../image/reference.js';
 import type { ImageSource } from '../image/source.js';
+import type { StartupLayer } from '../image/startup-layer.js';
 import { findMount } from '../os/mountinfo.js';
 import { PATIENT_RETRY } from '../registry/retry.js';
 import { openSource } from '../transports/open.js';
 import type { ActiveMount } from './active-mount.js';
-import type { MountInfo, MountRequest } from './api.js';
+import type { MountInfo, MountRequest, MountStats } from './api.js';
 import { blobBytesOf } from './blob-bytes.js';
+import { type Completion, startCompletion } from './completion.js';
 import type { DaemonLog } from './daemon-log.js';
 import type { Drivers } from './drivers.js';
 import type { ImageStore } from './image-store.js';
 import type { Meters } from './meters.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
 import type { SavedMount } from './saved-mounts.js';
+import { StartupPack } from './startup-pack.js';
 import type { SupervisorLink } from './supervisor-link.js';
 
 /** What all mounts of a daemon share. */
 export interface MountServices {
   store: ImageStore;
   cache: CacheStore;
+  /** For files of a moment. */
+  tempDir: string;
   drivers: Drivers;
   supervisor: SupervisorLink;
   log: DaemonLog;
@@ -39,6 +44,10 @@ export interface MountedImage {
   /** `major:minor` of the mount. */
   readonly device: string;
   readonly active: ActiveMount;
+  /** Its blobs, in blob table order. */
+  readonly blobs: readonly BlobCache[];
+  /** What fetches the rest of them in the background, if it was asked for. */
+  readonly completion: Completion | undefined;
   /** Settles when the mount is gone, whoever unmounted it, and caches and connections are given back. */
   readonly released: Promise<void>;
 }
@@ -53,14 +62,18 @@ export function mountImage(
   { services, signal }: { services: MountServices; signal?: AbortSignal },
 ): Promise<MountedImage> {
   return withUndo(services, { request, mountpoint, signal }, async (undo) => {
-    const { source, name, image } = await openImage(request, { services, undo, signal });
-    const info = describe(image, { reference: name, mountpoint });
-    const blobs = await acquireBlobs(image, { source, info, services, undo });
+    const stats: MountStats = { fetchedBytes: 0, requests: 0 };
+    const opened = await openImage(request, { services, undo, stats, signal });
+    const { source, name, image, pack } = opened;
+    const info = describe(image, { reference: name, mountpoint, stats });
+    const blobs = await acquireBlobs(image, { source, info, request, services, undo });
+    await pack()?.attach(blobs);
     signal?.throwIfAborted();
-    const { driver, transport } = request;
-    const how = { driver, transport, id: info.id, mountpoint };
+    const { driver, transport, readTimeout } = request;
+    const how = { driver, transport, readTimeout, id: info.id, mountpoint };
     const { active, choice } = await services.drivers.mount(image, blobs, how);
-    return { image, active, info: Object.assign(info, choice) };
+    const completion = complete(blobs, { request, mountpoint, services, undo });
+    return { image, active, blobs, completion, info: Object.assign(info, choice) };
   });
 }
 
@@ -74,9 +87,14 @@ export async function resumeImage(
 ): Promise<MountedImage> {
   const { mountpoint, id } = info;
   const resumed = await withUndo(services, { request, mountpoint }, async (undo) => {
-    const { source, image } = await openImage(request, { services, undo, known: manifest });
-    const blobs = await acquireBlobs(image, { source, info, services, undo });
-    return { image, info, active: services.drivers.resume(image, blobs, { id, mountpoint, handOver }) };
+    const use = { services, undo, stats: info.stats, known: manifest };
+    const { source, image, pack } = await openImage(request, use);
+    const blobs = await acquireBlobs(image, { source, info, request, services, undo });
+    await pack()?.attach(blobs);
+    const { readTimeout } = request;
+    const active = services.drivers.resume(image, blobs, { id, mountpoint, handOver, readTimeout });
+    const completion = complete(blobs, { request, mountpoint, services, undo });
+    return { image, info, blobs, completion, active };
   });
   // Something else may be on top of it by now.
   return { ...resumed, device };
@@ -92,7 +110,7 @@ async function withUndo(
     mountpoint,
     signal,
   }: { request: MountRequest; mountpoint: string; signal?: AbortSignal | undefined },
-  work: (undo: Undo) => Promise<Pick<MountedImage, 'image' | 'info' | 'active'>>,
+  work: (undo: Undo) => Promise<Omit<MountedImage, 'request' | 'device' | 'released'>>,
 ): Promise<MountedImage> {
   const undo: Undo = [];
   const release = async () => {
@@ -119,23 +137,57 @@ async function withUndo(
 
 async function openImage(
   request: MountRequest,
-  use: { services: MountServices; undo: Undo; known?: Descriptor; signal?: AbortSignal | undefined },
-): Promise<{ source: ImageSource; name: string; image: NydusImage }> {
-  const { services, undo, known, signal } = use;
+  use: {
+    services: MountServices;
+    undo: Undo;
+    stats: MountStats;
+    known?: Descriptor;
+    signal?: AbortSignal | undefined;
+  },
+): Promise<{ source: ImageSource; name: string; image: NydusImage; pack: () => StartupPack | undefined }> {
+  const { services, undo, stats, known, signal } = use;
   const reference = parseReference(request.reference);
   const name = formatReference(reference);
   const source = openSource(reference, { ...request.access, retry: PATIENT_RETRY });
   undo.push(() => source.close());
   const { store } = services;
   const { platform } = request;
-  return {
-    source,
-    name,
-    image: await openNydusImage({ source, store, reference: name, platform, known, signal }),
+  let pack: StartupPack | undefined;
+  const onStartupLayer = (layer: StartupLayer) => {
+    const started = openStartupPack(layer, { services, source, stats, mayFetch: known === undefined });
+    undo.push(() => started.close());
+    pack = started;
   };
+  const options = { source, store, reference: name, platform, known, onStartupLayer, signal };
+  return { source, name, image: await openNydusImage(options), pack: () => pack };
 }
 
-function describe(image: NydusImage, where: Pick<MountInfo, 'reference' | 'mountpoint'>): MountInfo {
+/** Asks for the start-up pack; what goes wrong with it is in the log, and counted with what else cannot be fetched. */
+function openStartupPack(
+  layer: StartupLayer,
+  use: { services: MountServices; source: ImageSource; stats: MountStats; mayFetch: boolean },
+): StartupPack {
+  const { services, source, stats, mayFetch } = use;
+  const { store, tempDir, meters, log } = services;
+  return new StartupPack({
+    ...{ layer, store, source, mayFetch, tempDir },
+    onRequest: () => {
+      stats.requests++;
+    },
+    onBytes: (count) => {
+      stats.fetchedBytes += count;
+    },
+    onWarning: (error) => {
+      meters.noteFetchError(error);
+      log.warn('the image starts without all of its start-up pack', { image: source.name, error });
+    },
+  });
+}
+
+function describe(
+  image: NydusImage,
+  where: Pick<MountInfo, 'reference' | 'mountpoint' | 'stats'>,
+): MountInfo {
   return {
     id: randomBytes(6).toString('hex'),
     ...where,
@@ -144,22 +196,44 @@ function describe(image: NydusImage, where: Pick<MountInfo, 'reference' | 'mount
     mountedAt: new Date().toISOString(),
     imageSize: image.imageSize,
     metadataBytes: image.metadataBytes,
-    stats: { fetchedBytes: 0, requests: 0 },
     warnings: image.warnings,
   };
+}
+
+/** Begins to complete the blobs of a mount, if that was asked for. Ends before they are given back. */
+function complete(
+  blobs: readonly BlobCache[],
+  {
+    request,
+    mountpoint,
+    services,
+    undo,
+  }: { request: MountRequest; mountpoint: string; services: MountServices; undo: Undo },
+): Completion | undefined {
+  const completion = startCompletion(blobs, { request, mountpoint, log: services.log });
+  undo.push(() => completion?.stop());
+  return completion;
 }
 
 /** The caches of an image's blobs, in blob table order. */
 async function acquireBlobs(
   image: NydusImage,
-  use: { source: ImageSource; info: MountInfo; services: MountServices; undo: Undo },
+  use: {
+    source: ImageSource;
+    info: MountInfo;
+    request: MountRequest;
+    services: MountServices;
+    undo: Undo;
+  },
 ): Promise<BlobCache[]> {
   const { cache, meters } = use.services;
   const { stats } = use.info;
+  const { readTimeout } = use.request;
   const caches: BlobCache[] = [];
   for (const [index, { descriptor, map }] of image.blobs.entries()) {
     const layout = layoutOf(image.bootstrap, index, map);
-    const blob = await cache.acquire(layout, blobBytesOf(use.source, descriptor, { stats, meters }));
+    const bytes = blobBytesOf(use.source, descriptor, { stats, meters, readTimeout });
+    const blob = await cache.acquire(layout, bytes);
     use.undo.push(() => cache.release(blob));
     caches.push(blob);
   }

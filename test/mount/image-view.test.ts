@@ -109,12 +109,12 @@ describe('a view of an image', () => {
 });
 
 describe('a blob that cannot be read', () => {
-  function failing(read: BlobReader['read'], readDeadline?: number) {
+  function failing(read: BlobReader['read'], readTimeout?: number) {
     const bootstrap = goldenBootstrap('tiny-none');
     const fs = createImageView({
       bootstrap,
       blobs: bootstrap.blobs.map(() => ({ read })),
-      ...(readDeadline !== undefined && { readDeadline }),
+      readTimeout,
     });
     const row = goldenTree('tiny').find(({ type, size }) => type === 'file' && size! > 0)!;
     return { bootstrap, fs, node: find(fs, row.path!) };
@@ -133,7 +133,7 @@ describe('a blob that cannot be read', () => {
   it('is EIO after the deadline, when the blob has let go of the read', async () => {
     const read: BlobReader['read'] = (_offset, _target, signal) =>
       new Promise((_, reject) => signal!.addEventListener('abort', () => reject(new Error('aborted'))));
-    const { fs, node } = failing(read, 30);
+    const { fs, node } = failing(read, 0.03);
     await expect(fs.read(node, 0, Buffer.alloc(10))).rejects.toThrow(/no answer within 0.03 s/);
   });
 

@@ -11,9 +11,10 @@ import { daemonPlace } from '../daemon-place.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes } from '../format.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
+import { addServingOptions, type ServingCliOptions, servingRequest } from '../serving-options.js';
 import { addCacheSizeOption } from '../size.js';
 
-interface MountCliOptions extends RegistryCliOptions {
+interface MountCliOptions extends RegistryCliOptions, ServingCliOptions {
   cacheSize?: number;
   platform?: string;
   driver?: 'auto' | 'erofs' | 'fuse';
@@ -48,7 +49,7 @@ The command returns when the tree is there. A daemon in the background serves it
 Example:
   rafter mount registry.example.com/python:3.12-nydus /mnt/python`,
     );
-  addCacheSizeOption(addRegistryOptions(addCommonOptions(command))).action(
+  addCacheSizeOption(addServingOptions(addRegistryOptions(addCommonOptions(command)))).action(
     async (image: string, directory: string, options: MountCliOptions) =>
       setExitCode(await withContext(command, (context) => mount(context, image, directory, options))),
   );
@@ -67,6 +68,7 @@ async function mount(
     ...(options.platform !== undefined && { platform: options.platform }),
     ...(options.driver !== undefined && { driver: options.driver }),
     ...(options.transport !== undefined && { transport: options.transport }),
+    ...servingRequest(options),
     access: accessOptions(options),
   });
   for (const warning of mounted.warnings) context.output.warn(warning);

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { MountInfo } from '../../mount/api.js';
 import { addCommonOptions, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatTable } from '../format.js';
@@ -11,18 +12,26 @@ export function defineMounts(program: Command, setExitCode: (code: number) => vo
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
         const { listMounts } = await import('../../mount/client.js');
         const mounts = await listMounts({ runDir, signal, onNotice: output.warn });
-        const rows = mounts.map(({ mountpoint, reference, imageSize, stats, driver }) => [
+        const rows = mounts.map(({ mountpoint, reference, imageSize, stats, driver, data, completion }) => [
           mountpoint,
           reference,
           driver,
           formatBytes(imageSize),
+          describeData(data, completion),
           formatBytes(stats.fetchedBytes),
           String(stats.requests),
         ]);
-        const head = ['MOUNTPOINT', 'IMAGE', 'DRIVER', 'SIZE', 'FETCHED', 'REQUESTS'];
+        const head = ['MOUNTPOINT', 'IMAGE', 'DRIVER', 'SIZE', 'LOCAL', 'FETCHED', 'REQUESTS'];
         output.result({ mounts }, formatTable([head, ...rows]));
         return EXIT.ok;
       }),
     ),
   );
+}
+
+/** How much of an image's decoded data is here, and what fetches the rest. */
+function describeData(data: MountInfo['data'], completion: MountInfo['completion']): string {
+  if (data === undefined) return '?';
+  const percent = data.bytes === 0 ? 100 : Math.floor((100 * data.localBytes) / data.bytes);
+  return `${percent}%${completion === undefined ? '' : ` ${completion}`}`;
 }

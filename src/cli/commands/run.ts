@@ -11,8 +11,9 @@ import {
 } from '../context.js';
 import { daemonPlace } from '../daemon-place.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
+import { addServingOptions, type ServingCliOptions, servingRequest } from '../serving-options.js';
 
-interface RunCliOptions extends RegistryCliOptions {
+interface RunCliOptions extends RegistryCliOptions, ServingCliOptions {
   env: string[];
   workdir?: string;
   user?: string;
@@ -55,7 +56,7 @@ Examples:
   rafter run registry.example.com/python:3.12-nydus -- python3 -c 'print("up")'
   rafter run -it -v "$PWD:/src:ro" registry.example.com/python:3.12-nydus bash`,
     );
-  addRegistryOptions(addCommonOptions(command)).action(
+  addServingOptions(addRegistryOptions(addCommonOptions(command))).action(
     async (image: string, args: string[], options: RunCliOptions) =>
       setExitCode(
         await withContext(command, async (context) => {
@@ -84,6 +85,7 @@ async function run(
     image: {
       reference: image,
       ...(options.platform !== undefined && { platform: options.platform }),
+      ...servingRequest(options),
       access: accessOptions(options),
     },
     options: {

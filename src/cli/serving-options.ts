@@ -1,0 +1,60 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { MountRequest } from '../mount/api.js';
+import { MAX_READ_TIMEOUT } from '../mount/read-timeout.js';
+import { parseByteSize } from './size.js';
+
+/** Options of commands that mount: how the daemon gets the data. */
+export interface ServingCliOptions {
+  complete?: 'off' | 'after-ready' | 'always';
+  completeRate?: number;
+  readTimeout?: number;
+}
+
+/** Adds the options of `ServingCliOptions`. */
+export function addServingOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--complete <when>',
+        'fetch in the background what nobody has read: never, when the start is over, or at once (default: off)',
+      ).choices(['off', 'after-ready', 'always']),
+    )
+    .addOption(
+      new Option(
+        '--complete-rate <size>',
+        'bytes a second that this may take, as in 5M (default: what is left)',
+      ).argParser(parseRate),
+    )
+    .addOption(
+      new Option(
+        '--read-timeout <seconds>',
+        'when a read whose data cannot be had ends with an error (default: 120)',
+      ).argParser(parseTimeout),
+    );
+}
+
+/** What the options ask of the daemon. */
+export function servingRequest({
+  complete,
+  completeRate,
+  readTimeout,
+}: ServingCliOptions): Pick<MountRequest, 'complete' | 'completeRate' | 'readTimeout'> {
+  return {
+    ...(complete !== undefined && { complete }),
+    ...(completeRate !== undefined && { completeRate }),
+    ...(readTimeout !== undefined && { readTimeout }),
+  };
+}
+
+function parseRate(text: string): number {
+  const rate = parseByteSize(text);
+  if (rate < 1) throw new InvalidArgumentError('It must be at least one byte a second.');
+  return rate;
+}
+
+function parseTimeout(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds >= 1 && seconds <= MAX_READ_TIMEOUT))
+    throw new InvalidArgumentError(`It must be a number of seconds from 1 to ${MAX_READ_TIMEOUT}.`);
+  return seconds;
+}
