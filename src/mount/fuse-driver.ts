@@ -22,7 +22,7 @@ export function defaultTransport(): FuseTransport {
 }
 
 /** What mounting with the fuse driver needs of the daemon. */
-export interface FuseDriverServices {
+interface FuseDriverServices {
   server: () => DeviceServer;
   log: DaemonLog;
   supervisor: SupervisorLink;
