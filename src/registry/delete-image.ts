@@ -1,10 +1,12 @@
 import { isRafterError, RafterError } from '../errors.js';
 import type { Digest } from '../image/descriptor.js';
+import { parseManifest } from '../image/manifest.js';
 import { formatReference, type RegistryReference } from '../image/reference.js';
 import { RegistryError } from './error.js';
-import { deleteManifest, headManifest } from './manifests.js';
+import { deleteManifest, getManifest, headManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
-import { openSession } from './session.js';
+import { removeFromReferrersTag } from './referrers-tag.js';
+import { openSession, type Session } from './session.js';
 
 /** What was deleted. */
 export interface DeletedImage {
@@ -17,8 +19,9 @@ export interface DeletedImage {
 const REFUSED = [400, 405];
 
 /**
- * Deletes what `reference` names (OCI distribution spec, content management): by digest a manifest with all its tags, by tag that tag alone.
- * Blobs are left to the registry. NOT_FOUND if it is not there, UNSUPPORTED if the registry does not delete that.
+ * Deletes what `reference` names (OCI distribution spec, content management): by digest a manifest with all its tags, and from the list of
+ * what refers to its subject, where that is a tag; by tag that tag alone. Blobs are left to the registry. NOT_FOUND if it is not there,
+ * UNSUPPORTED if the registry does not delete that.
  */
 export async function deleteImage(
   reference: RegistryReference,
@@ -32,14 +35,32 @@ export async function deleteImage(
   try {
     const found = digest ?? (await headManifest(session, place, { access: 'push', signal }))?.digest;
     if (found === undefined) throw missing(name);
+    // Without its tag the manifest, and what it refers to, is still there.
+    const subject = digest === undefined ? undefined : await subjectOf(session, digest, signal);
     try {
       if (!(await deleteManifest(session, place, signal))) throw missing(name);
     } catch (error) {
       throw explained(error, { name, digest, found, repository: session.name });
     }
+    if (subject !== undefined) await removeFromReferrersTag(session, subject, found, signal);
     return { name, digest: found };
   } finally {
     await session.close();
+  }
+}
+
+/** What the manifest refers to as its subject; undefined for one that is not there, or not to be understood. */
+async function subjectOf(
+  session: Session,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<Digest | undefined> {
+  try {
+    const { bytes, descriptor } = await getManifest(session, digest, signal);
+    return parseManifest(bytes, session.name, descriptor.mediaType).subject?.digest;
+  } catch (error) {
+    if (isRafterError(error, 'NOT_FOUND', 'MALFORMED', 'LIMIT_EXCEEDED', 'DIGEST_MISMATCH')) return undefined;
+    throw error;
   }
 }
 

@@ -6,7 +6,7 @@ import { headBlob, openBlob } from './blobs.js';
 import { BLOB_SIZE, type DoctorState, sampleBlob, storeManifest } from './doctor-state.js';
 import { deleteManifest, getManifest, headManifest } from './manifests.js';
 import { refineProfile } from './profiles/index.js';
-import { listReferrers, referrersTag } from './referrers.js';
+import { listReferrers } from './referrers.js';
 import { addToReferrersTag, removeFromReferrersTag } from './referrers-tag.js';
 import { discardBody } from './transport.js';
 import { beginUpload, cancelUpload, sendPiece, uploadStatus } from './upload-session.js';
@@ -176,13 +176,7 @@ export const CHECKS: Check[] = [
       if (referrer !== undefined) {
         await deleteManifest(session, referrer.descriptor.digest, signal);
         state.referrer = undefined;
-        const tag = referrersTag(image!.descriptor.digest);
-        const index = await headManifest(session, tag, { access: 'pull', signal });
-        if (index !== undefined) {
-          await removeFromReferrersTag(session, image!.descriptor.digest, referrer.descriptor.digest, signal);
-          const empty = await headManifest(session, tag, { access: 'pull', signal });
-          if (empty !== undefined) await deleteManifest(session, empty.digest, signal);
-        }
+        await removeFromReferrersTag(session, image!.descriptor.digest, referrer.descriptor.digest, signal);
       }
       await deleteManifest(session, image!.descriptor.digest, signal);
       const rest = await headManifest(session, state.tag, { access: 'pull', signal });

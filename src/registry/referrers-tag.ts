@@ -4,7 +4,8 @@ import { RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { type Index, MAX_INDEX_ENTRIES, type Manifest } from '../image/manifest.js';
 import { OCI_INDEX } from '../image/media-types.js';
-import { putManifest } from './manifests.js';
+import { RegistryError } from './error.js';
+import { deleteManifest, putManifest } from './manifests.js';
 import { getReferrersTag, referrersTag } from './referrers.js';
 import type { Session } from './session.js';
 
@@ -29,7 +30,7 @@ export async function addToReferrersTag(
   });
 }
 
-/** Takes `referrer` out of that index, as has to be done when it is deleted. */
+/** Takes `referrer` out of that index, as has to be done when it is deleted. An empty index goes too, where the registry deletes. */
 export async function removeFromReferrersTag(
   session: Session,
   subject: Digest,
@@ -86,9 +87,11 @@ async function editAlone(session: Session, subject: Digest, { edit, isDone, sign
   const tag = referrersTag(subject);
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const start = performance.now();
-    const { manifests, index } = await getReferrersTag(session, subject, signal);
+    const { manifests, index, digest } = await getReferrersTag(session, subject, signal);
     if (isDone(manifests)) return;
     const edited = edit(manifests);
+    // By its digest: if somebody adds to it in this moment, the tag names another index already.
+    if (edited.length === 0 && (await isDeleted(session, digest!, signal))) continue;
     if (edited.length > MAX_INDEX_ENTRIES) {
       throw new RafterError(
         'LIMIT_EXCEEDED',
@@ -108,6 +111,21 @@ async function editAlone(session: Session, subject: Digest, { edit, isDone, sign
   throw new RafterError('BUSY', `${session.name}:${tag}: others change the list of referrers all the time`, {
     hint: 'the image itself is stored; run the same command again',
   });
+}
+
+/** False where the registry does not let it be deleted. */
+async function isDeleted(
+  session: Session,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    await deleteManifest(session, digest, signal);
+    return true;
+  } catch (error) {
+    if (error instanceof RegistryError && !error.temporary) return false;
+    throw error;
+  }
 }
 
 async function pause(ms: number, { name }: Session, signal: AbortSignal | undefined): Promise<void> {

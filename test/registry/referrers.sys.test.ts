@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
+import { deleteImage } from '../../src/registry/delete-image.js';
 import { profileByHost } from '../../src/registry/profiles/index.js';
 import { listReferrers, referrersTag } from '../../src/registry/referrers.js';
 import { removeFromReferrersTag } from '../../src/registry/referrers-tag.js';
@@ -142,6 +143,42 @@ describe('a registry that does not list them', () => {
     await push(manifestOf('b'));
     await removeFromReferrersTag(session, subject.digest, ociDigest(manifestOf('a')));
     expect(await names()).toEqual(['b']);
+  });
+
+  it('forgets one that is deleted, and the tag with the last one', async () => {
+    registry.traits.deletes = true;
+    for (const name of ['a', 'b']) await push(manifestOf(name));
+    const remove = (name: string) =>
+      deleteImage(registry.reference(`team/app@${ociDigest(manifestOf(name))}`), {
+        dockerConfig: '/nonexistent',
+        retry: quickly,
+      });
+    await remove('a');
+    expect(await names()).toEqual(['b']);
+    // Another program adds one just before the index with the last one goes.
+    const { manifests, ...rest } = JSON.parse(tagged()!.bytes.toString());
+    const c = { ...config, digest: `sha256:${'7'.repeat(64)}`, annotations: { name: 'c' } };
+    const bytes = Buffer.from(JSON.stringify({ ...rest, manifests: [...manifests, c] }));
+    registry.intercept(new RegExp(`DELETE .*${ociDigest(tagged()!.bytes)}`), (_request, _response, next) => {
+      registry.manifests.set(referrersTag(subject.digest), { mediaType: OCI_INDEX, bytes });
+      next();
+    });
+    await remove('b');
+    expect(await names()).toEqual(['c']);
+    await removeFromReferrersTag(session, subject.digest, c.digest);
+    expect(tagged()).toBeUndefined();
+  });
+
+  it('keeps an empty index where it deletes images but not that', async () => {
+    registry.traits.deletes = true;
+    await push(manifestOf('a'));
+    const index = ociDigest(tagged()!.bytes);
+    registry.intercept(new RegExp(`DELETE .*${index}`), failWith(405, 'UNSUPPORTED'), always);
+    await deleteImage(registry.reference(`team/app@${ociDigest(manifestOf('a'))}`), {
+      dockerConfig: '/nonexistent',
+      retry: quickly,
+    });
+    expect(JSON.parse(tagged()!.bytes.toString()).manifests).toEqual([]);
   });
 
   it('is BUSY when somebody undoes every change', async () => {

@@ -9,9 +9,11 @@ import { LayoutTarget } from '../../src/image/layout-target.js';
 import { OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { parseReference, type RegistryReference } from '../../src/image/reference.js';
 import { headBlob, openBlob } from '../../src/registry/blobs.js';
+import { deleteImage } from '../../src/registry/delete-image.js';
 import { diagnose } from '../../src/registry/doctor.js';
+import { headManifest } from '../../src/registry/manifests.js';
 import { profileByHost } from '../../src/registry/profiles/index.js';
-import { listReferrers } from '../../src/registry/referrers.js';
+import { listReferrers, referrersTag } from '../../src/registry/referrers.js';
 import { openSession } from '../../src/registry/session.js';
 import { RegistrySource } from '../../src/registry/source.js';
 import { RegistryTarget } from '../../src/registry/target.js';
@@ -138,7 +140,7 @@ describe.each(servers)('%s', (_, program, referrers) => {
       }
     });
 
-    it('finds what refers to an image', async () => {
+    it('finds what refers to an image, until that is deleted', async () => {
       const { descriptor, manifest } = await pushImage('team/subject:1');
       const target = new RegistryTarget(reference('team/subject'), options);
       const bytes = Buffer.from(JSON.stringify({ ...manifest, subject: descriptor, artifactType: 'x/y' }));
@@ -147,6 +149,10 @@ describe.each(servers)('%s', (_, program, referrers) => {
       const session = openSession(reference('team/subject'), options);
       const profile = profileByHost(registry.host);
       const found = await listReferrers(session, descriptor.digest, { profile });
+      await deleteImage(reference(`team/subject@${referrer.digest}`), options);
+      expect((await listReferrers(session, descriptor.digest, { profile })).descriptors).toEqual([]);
+      const tag = referrersTag(descriptor.digest);
+      expect(await headManifest(session, tag, { access: 'pull' })).toBeUndefined();
       await session.close();
       expect(found.by).toBe(referrers === 'works' ? 'api' : 'tag');
       expect(found.descriptors).toMatchObject([{ ...referrer, artifactType: 'x/y' }]);
