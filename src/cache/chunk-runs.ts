@@ -5,12 +5,12 @@ export function endOf({ decodedOffset, size }: ChunkInfo): number {
   return decodedOffset + size;
 }
 
-/** Chunks that were not fetched, those without a fetched one between them together. */
-export function localRuns(chunks: ChunkInfo[], fetched: Map<ChunkInfo, Buffer>): ChunkInfo[][] {
+/** Chunks that are not `served` from elsewhere, those without such a one between them together. */
+export function localRuns(chunks: ChunkInfo[], served: (chunk: ChunkInfo) => boolean): ChunkInfo[][] {
   const runs: ChunkInfo[][] = [];
   let adjacent = false;
   for (const chunk of chunks) {
-    const local = !fetched.has(chunk);
+    const local = !served(chunk);
     if (local && adjacent) runs.at(-1)!.push(chunk);
     else if (local) runs.push([chunk]);
     adjacent = local;
@@ -19,7 +19,7 @@ export function localRuns(chunks: ChunkInfo[], fetched: Map<ChunkInfo, Buffer>):
 }
 
 /** Zeros wherever `target`, which stands for decoded bytes from `offset`, has none of `chunks` (all that overlap it). */
-export function fillGaps(chunks: ChunkInfo[], offset: number, target: Buffer): void {
+export function fillGaps(chunks: readonly ChunkInfo[], offset: number, target: Buffer): void {
   let done = 0;
   for (const chunk of chunks) {
     const start = chunk.decodedOffset - offset;

@@ -2,6 +2,8 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { Bitmap, bitmapSize } from './bitmap.js';
 import { ChunkPlaces } from './chunk-places.js';
 import { ChunkUses } from './chunk-uses.js';
+import { composeRead } from './compose.js';
+import { PieceReader, type SharedPieces } from './pieces.js';
 
 /** What another thread of this process needs to read, by itself, the chunks that a view of a blob trusts. */
 export interface SharedBlob {
@@ -15,6 +17,8 @@ export interface SharedBlob {
   counters: SharedArrayBuffer;
   /** When each chunk was last used: `ChunkUses`. */
   uses: SharedArrayBuffer;
+  /** What of its chunks a start-up pack has. */
+  pieces?: SharedPieces | undefined;
 }
 
 const WITHDRAWN = 0;
@@ -69,9 +73,11 @@ export class TrustedReader {
   readonly #places: ChunkPlaces;
   readonly #counters: Int32Array;
   readonly #uses: ChunkUses;
+  readonly #pieces: { fd: number; reader: PieceReader } | undefined;
 
-  constructor({ fd, bits, places, counters, uses }: SharedBlob) {
+  constructor({ fd, bits, places, counters, uses, pieces }: SharedBlob) {
     this.#fd = openSync(`/proc/self/fd/${fd}`, 'r');
+    this.#pieces = pieces && openPieces(pieces);
     this.#bits = Buffer.from(bits);
     this.#places = new ChunkPlaces(places);
     this.#counters = new Int32Array(counters);
@@ -80,7 +86,8 @@ export class TrustedReader {
 
   /**
    * Fills `target` with decoded bytes from `offset`; gaps between chunks are zeros. False if one of the chunks is not
-   * trusted, or was not any more when its bytes had been read; then `target` holds anything.
+   * trusted and what is asked for is not among the pieces either, or if one was not trusted any more when its bytes had been
+   * read; then `target` holds anything.
    */
   readLocal(offset: number, target: Buffer): boolean {
     const places = this.#places;
@@ -88,7 +95,7 @@ export class TrustedReader {
     let next = first;
     const withdrawn = Atomics.load(this.#counters, WITHDRAWN);
     for (; next < places.count && places.offset(next) < offset + target.length; next++)
-      if (!this.#isTrusted(next)) return false;
+      if (!this.#isTrusted(next)) return this.#compose(offset, target, first);
     try {
       if (readSync(this.#fd, target, 0, target.length, offset) !== target.length) return false;
     } catch {
@@ -101,9 +108,32 @@ export class TrustedReader {
     return true;
   }
 
-  /** Closes its descriptor. */
+  /** Closes its descriptors. */
   close(): void {
     closeSync(this.#fd);
+    if (this.#pieces !== undefined) closeSync(this.#pieces.fd);
+  }
+
+  #compose(offset: number, target: Buffer, first: number): boolean {
+    const pieces = this.#pieces;
+    if (pieces === undefined) return false;
+    const withdrawn = Atomics.load(this.#counters, WITHDRAWN);
+    const places = this.#places;
+    try {
+      const done = composeRead(offset, target, first, {
+        count: places.count,
+        offset: (index) => places.offset(index),
+        size: (index) => places.size(index),
+        isLocal: (index) => this.#isTrusted(index),
+        fromFile: (at, part) => readSync(this.#fd, part, 0, part.length, at) === part.length,
+        fromPieces: (at, part) => pieces.reader.read(at, part),
+      });
+      if (!done || Atomics.load(this.#counters, WITHDRAWN) !== withdrawn) return false;
+    } catch {
+      return false;
+    }
+    this.#fillGaps(offset, target, first);
+    return true;
   }
 
   #isTrusted(index: number): boolean {
@@ -120,4 +150,10 @@ export class TrustedReader {
       done = start + places.size(index);
     }
   }
+}
+
+/** The pieces through a descriptor of its own. */
+function openPieces(shared: SharedPieces): { fd: number; reader: PieceReader } {
+  const fd = openSync(`/proc/self/fd/${shared.fd}`, 'r');
+  return { fd, reader: new PieceReader({ ...shared, fd }) };
 }
