@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { RafterError } from '../errors.js';
 import { createOutput, type Output } from './output.js';
 
@@ -15,7 +15,8 @@ interface CommonOptions {
 
 /** The options of commands that talk to registries. */
 export interface RegistryCliOptions {
-  plainHttp?: boolean;
+  /** A list comes from the configuration file: registries that are spoken to without TLS. */
+  plainHttp?: boolean | string[];
   ca?: string;
   cert?: string;
   key?: string;
@@ -38,8 +39,16 @@ export interface CommandContext {
 /** Adds the options that every command has. */
 export function addCommonOptions(command: Command): Command {
   return command
-    .option('--data-root <dir>', 'where images, caches and containers are kept', '/var/lib/rafter')
-    .option('--run-dir <dir>', 'where sockets and state of the running daemon are', '/run/rafter')
+    .addOption(
+      new Option('--data-root <dir>', 'where images, caches and containers are kept')
+        .env('RAFTER_DATA_ROOT')
+        .default('/var/lib/rafter'),
+    )
+    .addOption(
+      new Option('--run-dir <dir>', 'where sockets and state of the running daemon are')
+        .env('RAFTER_RUN_DIR')
+        .default('/run/rafter'),
+    )
     .option('--json', 'print results as JSON', false)
     .option('-q, --quiet', 'print results and errors only', false)
     .option('--debug', 'print the stack of an error', false);
@@ -64,7 +73,7 @@ export function addTlsOptions(command: Command): Command {
 
 /** How to reach registries, from the command line. File names become absolute: the daemon has another directory. */
 export function accessOptions(options: RegistryCliOptions): {
-  plainHttp?: boolean;
+  plainHttp?: boolean | string[];
   caFile?: string;
   certFile?: string;
   keyFile?: string;
@@ -73,7 +82,7 @@ export function accessOptions(options: RegistryCliOptions): {
   onWarning: (text: string) => void;
 } {
   return {
-    ...(options.plainHttp && { plainHttp: true }),
+    ...(options.plainHttp && { plainHttp: options.plainHttp }),
     ...(options.ca !== undefined && { caFile: resolve(options.ca) }),
     ...(options.cert !== undefined && { certFile: resolve(options.cert) }),
     ...(options.key !== undefined && { keyFile: resolve(options.key) }),

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { isRafterError } from '../errors.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
@@ -28,6 +29,7 @@ const COMMANDS: Record<string, () => Promise<Define>> = {
   login: async () => (await import('./commands/login.js')).defineLogin,
   logout: async () => (await import('./commands/logout.js')).defineLogout,
   doctor: async () => (await import('./commands/doctor.js')).defineDoctor,
+  config: async () => (await import('./commands/config.js')).defineConfig,
 };
 
 /**
@@ -43,6 +45,7 @@ export async function runCommandLine(argv: string[]): Promise<number> {
   try {
     const program = createProgram();
     for (const define of await definitionsFor(argv)) define(program, setExitCode);
+    program.hook('preAction', configure);
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
   } catch (error) {
@@ -52,6 +55,24 @@ export async function runCommandLine(argv: string[]): Promise<number> {
     );
     return isRafterError(error) ? exitCodeOf(error.code) : EXIT.failed;
   }
+}
+
+/** The whole command line with all commands, for what describes it. Its actions are not to be run. */
+export async function describeProgram(): Promise<Command> {
+  const program = createProgram();
+  for (const define of await definitionsFor([])) define(program, () => undefined);
+  return program;
+}
+
+/** Options that nobody has given get what the configuration files say; a daemon that the command starts reads the same. */
+async function configure(program: Command, command: Command): Promise<void> {
+  const { config } = program.opts<{ config?: string }>();
+  if (config !== undefined) process.env.RAFTER_CONFIG = resolve(config);
+  const { loadConfigs } = await import('./config-file.js');
+  const configs = await loadConfigs();
+  if (configs.length === 0) return;
+  const { applyConfig } = await import('./config.js');
+  applyConfig(command, configs);
 }
 
 /** `rafter ls | head` must end quietly when head has seen enough. */
@@ -64,6 +85,8 @@ function createProgram(): Command {
   return new Command('rafter')
     .description('Containers start before they are downloaded.')
     .version(packageVersion(), '--version', 'print the version')
+    .option('--config <file>', 'configuration file, instead of those of the system and the user')
+    .showSuggestionAfterError()
     .helpCommand(true)
     .enablePositionalOptions()
     .exitOverride()

@@ -47,7 +47,7 @@ export const mountRequestSchema = v.strictObject({
   /** How to reach the registry. File names must be absolute. Never written anywhere. */
   access: v.optional(
     v.strictObject({
-      plainHttp: v.optional(v.boolean()),
+      plainHttp: v.optional(v.union([v.boolean(), v.array(text(512))])),
       caFile: v.optional(path),
       certFile: v.optional(path),
       keyFile: v.optional(path),

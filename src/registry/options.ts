@@ -9,8 +9,11 @@ interface Credentials {
 
 /** How a registry is spoken to. Every member may be left out. */
 export interface RegistryOptions {
-  /** Speak HTTP without TLS. Only loopback addresses are spoken to like that without being told. */
-  plainHttp?: boolean | undefined;
+  /**
+   * Speak HTTP without TLS: to every registry, or to those in a list, each as HOST or HOST:PORT. Only loopback addresses are
+   * spoken to like that without being told.
+   */
+  plainHttp?: boolean | readonly string[] | undefined;
   /** PEM file with certificate authorities to trust besides the usual ones. */
   caFile?: string | undefined;
   /** PEM files of a client certificate and its key; both or neither. */

@@ -3,7 +3,7 @@ import type { RegistryReference } from '../../image/reference.js';
 import type { RegistryOptions } from '../options.js';
 import { type Endpoint, NO_TLS_SETTINGS, plainEndpoint } from './endpoint.js';
 import { readHostsToml } from './hosts-toml.js';
-import { originApi } from './origin.js';
+import { askedPlainHttp, originApi } from './origin.js';
 import { hostPlaces } from './places.js';
 import { findRegistryRule, type RegistryRule } from './registries-conf.js';
 import { familiarHost, parseServer } from './server-name.js';
@@ -28,15 +28,17 @@ export async function findEndpoints(
   }
   const hosts = await readHostsToml({ hostsDir: places.hostsDir, host, origin });
   const found = hosts ?? (rule === undefined ? [origin] : endpointsOfRule(rule));
-  return [...found.slice(0, -1), withAskedScheme(found.at(-1)!, options)];
+  return [...found.slice(0, -1), withAskedScheme(found.at(-1)!, registry, options)];
 }
 
 /** What the caller asks for explicitly is about the registry itself and comes before every file. */
-function withAskedScheme(registry: Endpoint, { plainHttp, caFile, certFile }: RegistryOptions): Endpoint {
-  if (plainHttp === undefined && caFile === undefined && certFile === undefined) return registry;
-  const api = new URL(registry.api);
+function withAskedScheme(endpoint: Endpoint, registry: string, options: RegistryOptions): Endpoint {
+  const { caFile, certFile } = options;
+  const plainHttp = askedPlainHttp(registry, options);
+  if (plainHttp === undefined && caFile === undefined && certFile === undefined) return endpoint;
+  const api = new URL(endpoint.api);
   api.protocol = plainHttp ? 'http:' : 'https:';
-  return { ...registry, api, mayBePlain: false };
+  return { ...endpoint, api, mayBePlain: false };
 }
 
 function endpointsOfRule({ path, location, mirrors }: RegistryRule): Endpoint[] {

@@ -6,13 +6,21 @@ import type { RegistryOptions } from '../options.js';
  * Where the API of `registry` (host with or without port) begins. HTTP without TLS only if that was asked for, or for this
  * machine itself; never because TLS failed. USAGE if options contradict each other.
  */
-export function originApi(registry: string, { plainHttp, caFile, certFile }: RegistryOptions): URL {
+export function originApi(registry: string, options: RegistryOptions): URL {
+  const { caFile, certFile } = options;
+  const plainHttp = askedPlainHttp(registry, options);
   const hasTlsFiles = caFile !== undefined || certFile !== undefined;
   if (plainHttp && hasTlsFiles) {
     throw new RafterError('USAGE', `${registry}: plain HTTP and certificates were both asked for`);
   }
   const isPlain = plainHttp || (plainHttp === undefined && !hasTlsFiles && isLoopback(registry));
   return new URL(`${isPlain ? 'http' : 'https'}://${registry}/v2`);
+}
+
+/** What was asked for about HTTP without TLS for `registry`; undefined: nothing. A list says nothing of those not in it. */
+export function askedPlainHttp(registry: string, { plainHttp }: RegistryOptions): boolean | undefined {
+  if (plainHttp === undefined || typeof plainHttp === 'boolean') return plainHttp;
+  return plainHttp.includes(registry) ? true : undefined;
 }
 
 /** True if the host (with or without port) is this machine by its very name. */

@@ -29,6 +29,9 @@ function hosts(host: string, text: string): void {
 it.each([
   ['h.io', {}, 'https://h.io/v2/team/app'],
   ['h.io:5000', { plainHttp: true }, 'http://h.io:5000/v2/team/app'],
+  ['h.io:5000', { plainHttp: ['other', 'h.io:5000'] }, 'http://h.io:5000/v2/team/app'],
+  ['h.io:5000', { plainHttp: ['h.io'] }, 'https://h.io:5000/v2/team/app'],
+  ['127.0.0.1:5000', { plainHttp: ['h.io'] }, 'http://127.0.0.1:5000/v2/team/app'],
   ['[::1]:5000', {}, 'http://[::1]:5000/v2/team/app'],
   ['127.0.0.1', { caFile: '/x' }, 'https://127.0.0.1/v2/team/app'],
   ['registry-1.docker.io', {}, 'https://registry-1.docker.io/v2/team/app'],
