@@ -93,9 +93,10 @@ async function serve(
   const startedAt = new Date().toISOString();
   const stop = createStopSignal(log);
   const meters = createMeters();
+  const tempDir = join(dataRoot, 'tmp');
   const drivers = createDrivers({
     runDir,
-    tempDir: join(dataRoot, 'tmp'),
+    tempDir,
     log,
     supervisor,
     meters,
@@ -104,7 +105,7 @@ async function serve(
       stop.request('nothing is served any more');
     },
   });
-  const table = new MountTable({ store, cache, log, drivers, supervisor, meters }, files.state);
+  const table = new MountTable({ store, cache, tempDir, log, drivers, supervisor, meters }, files.state);
   /** The command of the daemon that is to take over. */
   let successor: string[] | undefined;
   const idle = createIdleTimer(idleSeconds, () => stop.request('idle'));

@@ -63,8 +63,7 @@ export function mountImage(
 ): Promise<MountedImage> {
   return withUndo(services, { request, mountpoint, signal }, async (undo) => {
     const stats: MountStats = { fetchedBytes: 0, requests: 0 };
-    const opened = await openImage(request, { services, undo, stats, signal });
-    const { source, name, image, pack } = opened;
+    const { source, name, image, pack } = await openImage(request, { services, undo, stats, signal });
     const info = describe(image, { reference: name, mountpoint, stats });
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
     await pack()?.attach(blobs);
@@ -178,7 +177,7 @@ function openStartupPack(
       stats.fetchedBytes += count;
     },
     onWarning: (error) => {
-      meters.noteFetchError(error);
+      meters.fetchErrors.note(error);
       log.warn('the image starts without all of its start-up pack', { image: source.name, error });
     },
   });

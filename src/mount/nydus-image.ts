@@ -6,9 +6,10 @@ import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '..
 import { type ImageConfig, parseImageConfig } from '../image/config.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
-import { parseManifest } from '../image/manifest.js';
+import { type Manifest, parseManifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import type { ImageSource } from '../image/source.js';
+import { findStartupLayer, type StartupLayer } from '../image/startup-layer.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
 import { type Bootstrap, type ChunkMap, parseBootstrap, type RafsBlob } from '../rafs/bootstrap.js';
 import type { ImageStore } from './image-store.js';
@@ -25,6 +26,8 @@ export interface OpenOptions {
   platform?: string | undefined;
   /** What the reference means, if that is not to be asked. */
   known?: Descriptor | undefined;
+  /** Told of the image's start-up pack as soon as its manifest is known, so that it comes beside everything else. */
+  onStartupLayer?: ((layer: StartupLayer) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -66,6 +69,8 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
     read: fetcher.manifest,
   });
   const bootstrapLayer = findBootstrapLayer(manifest, source.name);
+  const startup = findStartup(manifest, source.name, fetcher.warnings);
+  if (startup) options.onStartupLayer?.(startup);
   const [configBytes, layer] = await Promise.all([
     fetcher.blob(manifest.config),
     fetcher.bootstrapLayer(bootstrapLayer),
@@ -82,7 +87,9 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
   };
   const blobs = await Promise.all(bootstrap.blobs.map(readBlob));
   const ids = bootstrap.blobs.map(({ id }) => id);
-  const use = { reference, top: top.digest, manifest: descriptor.digest, ...fetcher.used(), blobs: ids };
+  const used = fetcher.used();
+  if (startup) used.contents.push(startup.descriptor.digest);
+  const use = { reference, top: top.digest, manifest: descriptor.digest, ...used, blobs: ids };
   // A disk that is full must not keep an image from being mounted that is here.
   await store
     .recordUse(use)
@@ -97,6 +104,16 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
     metadataBytes: fetcher.downloaded(),
     warnings: fetcher.warnings,
   };
+}
+
+/** The start-up pack. An image with one that cannot be used starts as one without. */
+function findStartup(manifest: Manifest, name: string, warnings: string[]): StartupLayer | undefined {
+  try {
+    return findStartupLayer(manifest, name);
+  } catch (error) {
+    warnings.push(messageOf(error));
+    return undefined;
+  }
 }
 
 /** Bytes of the objects, each counted once. */

@@ -4,6 +4,8 @@ import { RafterError } from '../errors.js';
 export interface ByteTaker {
   /** The next `length` bytes. TRUNCATED if the stream ends before; else what the stream throws. */
   take(length: number): Promise<Buffer>;
+  /** Reads to the end of the stream, where it may say that it was damaged. MALFORMED if there are bytes that nobody took. */
+  finish(): Promise<void>;
   /** Ends the stream. */
   end(): Promise<void>;
 }
@@ -32,6 +34,14 @@ export function byteTaker(stream: AsyncIterable<Buffer>, name: string): ByteTake
       }
       taken += length;
       return parts.length === 1 ? parts[0]! : Buffer.concat(parts, length);
+    },
+
+    async finish() {
+      const isDone = (bytes: Buffer) => bytes.length === 0;
+      let isLeft = !isDone(rest);
+      for (let next = await iterator.next(); !next.done; next = await iterator.next())
+        isLeft ||= !isDone(next.value);
+      if (isLeft) throw new RafterError('MALFORMED', `${name}: has more than ${taken} bytes`);
     },
 
     async end() {

@@ -66,6 +66,7 @@ async function* readUnits(
         );
       yield checks.decoded(`unit ${index}`, storedOffset, { stored, size: decodedSize });
     }
+    await taker.finish();
   } finally {
     await taker.end();
   }

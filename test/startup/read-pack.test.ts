@@ -84,6 +84,8 @@ it('believes neither a wrong table nor a wrong unit, nor what was cut', async ()
   const damaged = await open(flipped(second + 5));
   await damaged.units.next();
   await expect(damaged.units.next()).rejects.toThrow(`pack: unit 1 at offset ${second} is damaged`);
+  const longer = await open(Buffer.concat([file, Buffer.alloc(1)]));
+  await expect(readAll(longer)).rejects.toThrow(`pack: has more than ${file.length} bytes`);
   const cut = await open(file.subarray(0, -1));
   await expect(readAll(cut)).rejects.toMatchObject({
     code: 'TRUNCATED',

@@ -1,0 +1,208 @@
+import type { FileHandle } from 'node:fs/promises';
+import type { BlobCache } from '../cache/blob-cache.js';
+import { BlobPieces } from '../cache/blob-pieces.js';
+import { writeFull } from '../cache/file-io.js';
+import { PieceArrivals } from '../cache/piece-arrivals.js';
+import { RafterError } from '../errors.js';
+import type { ImageSource } from '../image/source.js';
+import type { StartupLayer } from '../image/startup-layer.js';
+import { type OpenPack, openPack } from '../startup/read-pack.js';
+import type { ImageStore } from './image-store.js';
+import { openNameless } from './startup-file.js';
+import { isAllLocal, placesOf } from './startup-places.js';
+import { openKeptPack, openRemotePack, type PackStream } from './startup-stream.js';
+
+/** How long a mount waits for the pack's table when everything else is here, in milliseconds. */
+const TABLE_PATIENCE_MS = 1000;
+
+export interface StartupPackOptions {
+  layer: StartupLayer;
+  store: ImageStore;
+  source: ImageSource;
+  /** False where no registry may be asked: a pack that is not on this machine is done without then. */
+  mayFetch: boolean;
+  /** Directory for what arrives. */
+  tempDir: string;
+  /** Told when the pack is asked for. */
+  onRequest: () => void;
+  /** Hears of bytes that came over the network. */
+  onBytes: (count: number) => void;
+  /** Hears why the image starts without the pack, or without a part of it. Reads then fetch chunks as always. */
+  onWarning: (error: unknown) => void;
+}
+
+/** A pack whose table is known. */
+interface Opened {
+  stream: PackStream;
+  pack: OpenPack;
+}
+
+/** Where the units go. */
+interface Received {
+  file: FileHandle;
+  arrivals: PieceArrivals;
+}
+
+/**
+ * The start-up pack of one mount, on its way from the moment in which it is made. Never throws: what goes wrong is a warning, and reads
+ * fetch chunks then.
+ */
+export class StartupPack {
+  readonly #options: StartupPackOptions;
+  readonly #abort = new AbortController();
+  readonly #askedAt = performance.now();
+  readonly #opening: Promise<Opened | undefined>;
+  #bytes = 0;
+  #received: Promise<Received> | undefined;
+  #arrivals: PieceArrivals | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #readAhead = 0;
+
+  constructor(options: StartupPackOptions) {
+    this.#options = options;
+    this.#opening = this.#open().catch((error: unknown) => {
+      this.#warn(error);
+      return undefined;
+    });
+  }
+
+  /** KiB of kernel read-ahead that the attached pack was made for; 0 if that is not known, or there is none. */
+  get readAhead(): number {
+    return this.#readAhead;
+  }
+
+  /** Settles when all has arrived that will. */
+  get ended(): Promise<void> {
+    return this.#running;
+  }
+
+  /**
+   * Lets reads of `blobs` be answered from the pack, as far as it has come. Waits for its table, but not long. False if nothing is to be
+   * had from it: it cannot be read, or all that it has is here already; then the rest of it is not asked for.
+   */
+  async attach(blobs: readonly BlobCache[]): Promise<boolean> {
+    try {
+      const opened = await this.#openedSoon();
+      if (opened === undefined) return false;
+      const { table } = opened.pack;
+      const places = placesOf(table, blobs, this.#name);
+      if (isAllLocal(places)) {
+        this.#abort.abort();
+        return false;
+      }
+      const { file, arrivals } = await this.#receive(opened);
+      for (const [blob, pieces] of places)
+        blob.attachPieces(new BlobPieces(pieces, { fd: file.fd, arrivals }));
+      this.#readAhead = table.readAhead;
+      return true;
+    } catch (error) {
+      this.#warn(error);
+      this.#abort.abort();
+      return false;
+    }
+  }
+
+  /** Ends it. No read of the blobs may be running. */
+  async close(): Promise<void> {
+    this.#abort.abort();
+    const opened = await this.#opening;
+    await this.#running;
+    await opened?.pack.units.return().catch(() => {});
+    const received = await this.#received?.catch(() => undefined);
+    await received?.file.close();
+  }
+
+  get #name(): string {
+    const { source, layer } = this.#options;
+    return `${source.name}: start-up pack ${layer.descriptor.digest}`;
+  }
+
+  #warn(error: unknown): void {
+    if (!this.#abort.signal.aborted) this.#options.onWarning(error);
+  }
+
+  /** From this machine, or from the source; what comes from there is written down at once, whoever will need it. */
+  async #open({ mayBeKept = true } = {}): Promise<Opened | undefined> {
+    const { layer, store, mayFetch } = this.#options;
+    const { descriptor } = layer;
+    const kept = mayBeKept ? await openKeptPack({ descriptor, store }) : undefined;
+    if (kept === undefined && !mayFetch) return undefined;
+    const { signal } = this.#abort;
+    this.#bytes = 0;
+    if (kept === undefined) this.#options.onRequest();
+    const onBytes = (count: number) => this.#noteBytes(count);
+    const stream = kept ?? (await openRemotePack({ ...this.#options, descriptor, signal, onBytes }));
+    const reference = { ...layer, name: this.#name, size: descriptor.size };
+    try {
+      const opened = { stream, pack: await openPack(stream.bytes, reference) };
+      if (!stream.isKept && this.#received === undefined) await this.#receive(opened);
+      return opened;
+    } catch (error) {
+      if (!stream.isKept) throw error;
+      return this.#openAgain(error);
+    }
+  }
+
+  /** Another try, from the source, when what was kept is damaged. */
+  async #openAgain(error: unknown): Promise<Opened | undefined> {
+    this.#warn(error);
+    await this.#options.store.removeBlob(this.#options.layer.descriptor);
+    this.#abort.signal.throwIfAborted();
+    return this.#open({ mayBeKept: false });
+  }
+
+  async #openedSoon(): Promise<Opened | undefined> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const error = () =>
+        new RafterError('UNAVAILABLE', `${this.#name}: no table within ${TABLE_PATIENCE_MS} ms`);
+      timer = setTimeout(() => reject(error()), TABLE_PATIENCE_MS);
+    });
+    try {
+      return await Promise.race([this.#opening, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #noteBytes(count: number): void {
+    this.#bytes += count;
+    this.#arrivals?.noteBytes(this.#bytes);
+    this.#options.onBytes(count);
+  }
+
+  /** Begins to write what arrives to a file, if it has not begun. */
+  #receive(opened: Opened): Promise<Received> {
+    this.#received ??= (async () => {
+      const file = await openNameless(this.#options.tempDir);
+      const ends = opened.pack.table.units.map((unit) => unit.storedOffset + unit.storedSize);
+      const arrivals = new PieceArrivals({ ends, askedAt: this.#askedAt });
+      this.#arrivals = arrivals;
+      if (this.#bytes > 0) arrivals.noteBytes(this.#bytes);
+      this.#running = this.#write(opened, { file, arrivals })
+        .catch((error: unknown) => this.#warn(error))
+        .finally(() => arrivals.end());
+      return { file, arrivals };
+    })();
+    return this.#received;
+  }
+
+  async #write(opened: Opened, to: Received): Promise<void> {
+    const { stream, pack } = opened;
+    try {
+      let index = 0;
+      for await (const unit of pack.units) {
+        this.#abort.signal.throwIfAborted();
+        if (index >= to.arrivals.count) {
+          await writeFull(to.file, unit, pack.table.units[index]!.position);
+          to.arrivals.publish();
+        }
+        index++;
+      }
+    } catch (error) {
+      if (!stream.isKept) throw error;
+      const again = await this.#openAgain(error);
+      if (again !== undefined) await this.#write(again, to);
+    }
+  }
+}
