@@ -35,11 +35,16 @@ export function unitPlaceOf({ storedOffset, storedSize, batch }: ChunkInfo): {
 
 /** The unit that holds `chunk`, with the neighbours that share it. */
 export function unitOf(layout: BlobLayout, chunk: ChunkInfo): Unit {
-  const { storedOffset, compressed, encrypted = false, batch, inflate } = chunk;
-  const common = { storedOffset, compressed, encrypted, inflate };
-  if (!batch) return { ...common, storedSize: chunk.storedSize, decodedSize: chunk.size, members: [chunk] };
-  const { storedSize, decodedSize } = batch;
-  return { ...common, storedSize, decodedSize, members: batchMembers(layout, chunk, batch) };
+  const { storedOffset, storedSize, size, compressed, encrypted = false, batch, inflate } = chunk;
+  return {
+    storedOffset,
+    storedSize: batch ? batch.storedSize : storedSize,
+    decodedSize: batch ? batch.decodedSize : size,
+    compressed,
+    encrypted,
+    inflate,
+    members: batch ? batchMembers(layout, chunk, batch) : [chunk],
+  };
 }
 
 /** Neighbours on both sides, at most as many bytes as the batch has: members that overlap must not multiply the work. */

@@ -10,7 +10,7 @@ export interface Attributes {
   uid: number;
   gid: number;
   /** Of character and block devices. */
-  rdev?: { major: number; minor: number };
+  rdev?: { major: number; minor: number } | undefined;
   /** Bytes. */
   size: number;
   /** Seconds since 1970, negative before. */

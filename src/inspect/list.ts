@@ -32,8 +32,8 @@ export function* listImage(bootstrap: Bootstrap, path: Buffer, options: ListOpti
   }
   const skip = found.path.length === 1 ? 1 : found.path.length + 1;
   if (options.recursive) {
-    for (const entry of walk(bootstrap, found)) {
-      if (entry.inode.nid !== found.inode.nid) yield { ...entry, name: entry.path.subarray(skip) };
+    for (const { path: whole, inode } of walk(bootstrap, found)) {
+      if (inode.nid !== found.inode.nid) yield { path: whole, inode, name: whole.subarray(skip) };
     }
     return;
   }

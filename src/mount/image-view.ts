@@ -86,7 +86,7 @@ export function createImageView(options: ImageViewOptions): FileSystem {
 
     getattr(node: NodeId): Attributes {
       const { mode, nlink, uid, gid, rdev, size, mtimeSec, mtimeNsec } = bootstrap.inode(node);
-      return { node, mode, nlink, uid, gid, ...(rdev && { rdev }), size, mtimeSec, mtimeNsec };
+      return { node, mode, nlink, uid, gid, rdev, size, mtimeSec, mtimeNsec };
     },
 
     *readdir(node: NodeId): Generator<DirectoryEntry> {

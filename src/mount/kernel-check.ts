@@ -1,6 +1,6 @@
 import { RafterError } from '../errors.js';
-import type { Bootstrap, ChunkAddress, DiskInode } from '../rafs/bootstrap.js';
-import { walk } from '../rafs/walk.js';
+import type { Bootstrap, ChunkAddress } from '../rafs/bootstrap.js';
+import { type WalkEntry, walk } from '../rafs/walk.js';
 
 /**
  * Reads everything of a bootstrap that the kernel's EROFS would read: every directory, inode, link, xattr and chunk address.
@@ -12,17 +12,20 @@ export function checkForKernel(bootstrap: Bootstrap): void {
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: RAFS v${bootstrap.version} is not EROFS`);
   if (bootstrap.blockSize !== 4096)
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: blocks of ${bootstrap.blockSize} bytes`);
-  for (const { inode, path } of walk(bootstrap)) {
+  for (const entry of walk(bootstrap)) {
+    const { inode } = entry;
     if (inode.hasXattrs) bootstrap.xattrs(inode);
     if (inode.type === 'symlink') bootstrap.readlink(inode);
-    if (inode.type === 'file') checkChunks(bootstrap, inode, path);
+    if (inode.type === 'file') checkChunks(bootstrap, entry);
   }
 }
 
 /** The kernel reads whole pages from where a chunk is said to be, and believes that a file is one run if its inode says so. */
-function checkChunks(bootstrap: Bootstrap, inode: DiskInode, path: Buffer): void {
+function checkChunks(bootstrap: Bootstrap, entry: WalkEntry): void {
+  const { inode } = entry;
   const { chunkSize, blobs } = bootstrap;
-  const wrong = (problem: string) => new RafterError('MALFORMED', `${bootstrap.name}: ${path}: ${problem}`);
+  const wrong = (problem: string) =>
+    new RafterError('MALFORMED', `${bootstrap.name}: ${entry.path}: ${problem}`);
   let first: ChunkAddress | undefined;
   for (let k = 0; k < inode.chunkCount; k++) {
     const chunk = bootstrap.chunkAt(inode, k);

@@ -35,7 +35,7 @@ export interface BlobChunk {
   /** For a member of a batch: which one, where in the decoded batch, and the batch's sizes. A slice of a gzip file is one too. */
   batch: { index: number; offset: number; storedSize: number; decodedSize: number } | undefined;
   /** For a member of a slice of a gzip file: how its decoder begins. */
-  inflate?: InflateStart;
+  inflate?: InflateStart | undefined;
 }
 
 /** Decoded bytes of a chunk info array, with contexts and dictionaries, at most: 2^24 entries with 24 bytes each. */
@@ -123,24 +123,52 @@ export class BlobMeta {
     };
   }
 
+  /** All chunks are objects of one shape, member by member: they are made by the ten thousand when an image is mounted. */
   #chunkV2(index: number): BlobChunk {
     const info = decodeChunkInfoV2(this.#array, index * CHUNK_INFO_V2_SIZE);
-    const { decodedOffset, size, storedOffset, storedSize, flags, dataHigh, dataLow } = info;
-    const common = { index, decodedOffset, size, encrypted: (flags & ChunkInfoFlag.ENCRYPTED) !== 0 };
+    const { decodedOffset, size, flags, dataHigh, dataLow } = info;
+    const encrypted = (flags & ChunkInfoFlag.ENCRYPTED) !== 0;
+    let { storedOffset, storedSize } = info;
+    let compressed = (flags & ChunkInfoFlag.COMPRESSED) !== 0;
+    let crc = (flags & ChunkInfoFlag.HAS_CRC) !== 0 ? dataLow : undefined;
+    let batch: BlobChunk['batch'];
+    let inflate: InflateStart | undefined;
     if ((flags & ChunkInfoFlag.ZRAN) !== 0) {
-      const { inOffset, inSize, outSize, inflate } = this.#slice(index, dataHigh);
-      const batch = { index: dataHigh, offset: dataLow, storedSize: inSize, decodedSize: outSize };
-      const place = { storedOffset: inOffset, storedSize: 0, compressed: true };
-      return { ...common, ...place, crc: undefined, batch, inflate };
+      const slice = this.#slice(index, dataHigh);
+      batch = {
+        index: dataHigh,
+        offset: dataLow,
+        storedSize: slice.inSize,
+        decodedSize: slice.outSize,
+      };
+      storedOffset = slice.inOffset;
+      storedSize = 0;
+      compressed = true;
+      crc = undefined;
+      inflate = slice.inflate;
+    } else if ((flags & ChunkInfoFlag.BATCH) !== 0) {
+      const context = this.#batchContext(dataHigh);
+      batch = {
+        index: dataHigh,
+        offset: dataLow,
+        storedSize: context.storedSize,
+        decodedSize: context.decodedSize,
+      };
+      compressed = context.storedSize !== context.decodedSize;
+      crc = undefined;
     }
-    if ((flags & ChunkInfoFlag.BATCH) !== 0) {
-      const batch = { index: dataHigh, offset: dataLow, ...this.#batchContext(dataHigh) };
-      const compressed = batch.storedSize !== batch.decodedSize;
-      return { ...common, storedOffset, storedSize, compressed, crc: undefined, batch };
-    }
-    const compressed = (flags & ChunkInfoFlag.COMPRESSED) !== 0;
-    const crc = (flags & ChunkInfoFlag.HAS_CRC) !== 0 ? dataLow : undefined;
-    return { ...common, storedOffset, storedSize, compressed, crc, batch: undefined };
+    return {
+      index,
+      decodedOffset,
+      size,
+      storedOffset,
+      storedSize,
+      compressed,
+      encrypted,
+      crc,
+      batch,
+      inflate,
+    };
   }
 
   /** Index of the chunk that holds decoded offset `offset`, or the next one behind a gap, or chunkCount. */

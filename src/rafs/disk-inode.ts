@@ -38,7 +38,7 @@ export interface DiskInode {
   /** Chunks of a regular file, else 0. */
   readonly chunkCount: number;
   /** The inode tells the kernel that its chunks follow one another in one blob. Whether that is so has not been checked. */
-  readonly oneRun?: boolean;
+  readonly oneRun: boolean;
   /** Byte range of the xattrs in the bootstrap. */
   readonly xattrOffset: number;
   readonly xattrSize: number;
@@ -98,7 +98,7 @@ export function readInode(area: InodeArea, nid: number): DiskInode {
     rdev: type === 'char' || type === 'block' ? decodeDeviceNumber(raw.union) : undefined,
     hasXattrs: xattrSize > 0,
     chunkCount: place.chunkCount,
-    ...(place.oneRun && { oneRun: true }),
+    oneRun: place.oneRun,
     xattrOffset,
     xattrSize,
     dataOffset: place.dataOffset,
@@ -109,7 +109,7 @@ export function readInode(area: InodeArea, nid: number): DiskInode {
 type Place = Pick<DiskInode, 'chunkCount' | 'dataOffset' | 'tailOffset' | 'oneRun'>;
 type Wrong = (field: string, problem: string) => Error;
 
-const NO_DATA: Place = { chunkCount: 0, dataOffset: -1, tailOffset: -1 };
+const NO_DATA: Place = { chunkCount: 0, dataOffset: -1, tailOffset: -1, oneRun: false };
 
 function placeChunks(area: InodeArea, raw: RawInode, bodyOffset: number, wrong: Wrong): Place {
   if (raw.layout !== DataLayout.CHUNK_BASED)
@@ -157,5 +157,5 @@ function placeFlat(
       throw wrong('i_size', `inline data of ${tail} bytes leaves its block`);
     }
   }
-  return { chunkCount: 0, dataOffset, tailOffset: inline ? bodyOffset : -1 };
+  return { chunkCount: 0, dataOffset, tailOffset: inline ? bodyOffset : -1, oneRun: false };
 }

@@ -7,13 +7,36 @@ export const MAX_PATH_SIZE = 65536;
 /** One name met by `walk`. */
 export interface WalkEntry {
   /** Absolute path, "/" for the root. */
-  path: Buffer;
-  inode: DiskInode;
+  readonly path: Buffer;
+  readonly inode: DiskInode;
 }
 
 const ROOT = Buffer.from('/');
-const DOT = Buffer.of(0x2e);
-const DOT_DOT = Buffer.of(0x2e, 0x2e);
+const DOT = 0x2e;
+
+/** A name below `directory`. Most walks ask for few paths: they are put together when somebody does. */
+class Child implements WalkEntry {
+  readonly #directory: Buffer;
+  readonly #name: Buffer;
+  readonly inode: DiskInode;
+
+  constructor(directory: Buffer, name: Buffer, inode: DiskInode) {
+    this.#directory = directory;
+    this.#name = name;
+    this.inode = inode;
+  }
+
+  get path(): Buffer {
+    return this.#directory.length === 1
+      ? Buffer.concat([ROOT, this.#name])
+      : Buffer.concat([this.#directory, ROOT, this.#name]);
+  }
+
+  /** Bytes of `path`. */
+  get pathSize(): number {
+    return (this.#directory.length === 1 ? 0 : this.#directory.length) + 1 + this.#name.length;
+  }
+}
 
 /**
  * Every name of a bootstrap, or those from the directory `from` on: a directory before its children, children in byte
@@ -27,35 +50,38 @@ export function* walk(bootstrap: Bootstrap, from?: WalkEntry): Generator<WalkEnt
   const pending = [root];
   yield root;
   for (let dir = pending.pop(); dir; dir = pending.pop()) {
+    const { path } = dir;
     const directories: WalkEntry[] = [];
     for (const { name, nid, type } of bootstrap.readdir(dir.inode)) {
-      if (name.equals(DOT) || name.equals(DOT_DOT)) continue;
-      const inode = bootstrap.inode(nid);
-      const path = join(dir.path, name);
-      if (path.length > MAX_PATH_SIZE) {
+      if (isDots(name)) continue;
+      const entry = new Child(path, name, bootstrap.inode(nid));
+      if (entry.pathSize > MAX_PATH_SIZE) {
         throw new RafterError(
           'LIMIT_EXCEEDED',
-          `${bootstrap.name}: path of ${path.length} bytes; at most ${MAX_PATH_SIZE}`,
+          `${bootstrap.name}: path of ${entry.pathSize} bytes; at most ${MAX_PATH_SIZE}`,
         );
       }
-      if (inode.type !== type) {
+      if (entry.inode.type !== type) {
         throw new RafterError(
           'MALFORMED',
-          `${bootstrap.name}: ${path}: entry says ${type}, inode ${nid} is a ${inode.type}`,
+          `${bootstrap.name}: ${entry.path}: entry says ${type}, inode ${nid} is a ${entry.inode.type}`,
         );
       }
       if (type === 'dir') {
-        if (seen.has(nid))
-          throw new RafterError('MALFORMED', `${bootstrap.name}: ${path}: directory ${nid} has two names`);
+        if (seen.has(nid)) {
+          const message = `${bootstrap.name}: ${entry.path}: directory ${nid} has two names`;
+          throw new RafterError('MALFORMED', message);
+        }
         seen.add(nid);
-        directories.push({ path, inode });
+        directories.push(entry);
       }
-      yield { path, inode };
+      yield entry;
     }
     pending.push(...directories.reverse());
   }
 }
 
-function join(directory: Buffer, name: Buffer): Buffer {
-  return directory.length === 1 ? Buffer.concat([ROOT, name]) : Buffer.concat([directory, ROOT, name]);
+/** True for "." and "..". */
+function isDots(name: Buffer): boolean {
+  return name[0] === DOT && (name.length === 1 || (name.length === 2 && name[1] === DOT));
 }

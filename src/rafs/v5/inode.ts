@@ -123,6 +123,7 @@ export function readInodeV5(image: V5Image, index: number): InodeV5 {
     xattrSize: parts.xattrSize,
     dataOffset: type === 'symlink' ? parts.targetOffset : parts.end,
     tailOffset: -1,
+    oneRun: false,
     offset,
     parent,
     childIndex,
