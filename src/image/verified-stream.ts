@@ -44,10 +44,10 @@ export function verifiedStream(
     },
   });
   const stop = () => check.destroy(interrupted(name));
+  // pipeline() hands errors of either side to the reader of `check`; a stream that has ended already it does not take (Node.js 24).
+  pipeline(source, check, () => signal?.removeEventListener('abort', stop));
   if (signal?.aborted) stop();
   else signal?.addEventListener('abort', stop, { once: true });
-  // pipeline() hands errors of either side to the reader of `check`.
-  pipeline(source, check, () => signal?.removeEventListener('abort', stop));
   return check;
 }
 
