@@ -42,6 +42,13 @@ export const mountRequestSchema = v.strictObject({
   completeRate: v.optional(v.pipe(v.number(), v.minValue(1))),
   /** Seconds after which a reader whose data cannot be had gets EIO; default 120. */
   readTimeout: v.optional(v.pipe(v.number(), v.minValue(1), v.maxValue(MAX_READ_TIMEOUT))),
+  /** A writable tree over the image; needs root. */
+  writable: v.optional(
+    v.strictObject({
+      /** Absolute path of a directory that keeps what is written, in `upper`; made if missing. Default: gone at unmount. */
+      directory: v.optional(path),
+    }),
+  ),
   /** Chosen by the client: the same request, sent again because the daemon died, mounts once. */
   requestId: v.optional(text(64)),
   /** How to reach the registry. File names must be absolute. Never written anywhere. */
@@ -89,6 +96,8 @@ export interface MountInfo {
   transport?: 'device' | 'libfuse';
   /** Why it is not a better driver, if nobody asked for this one. */
   driverReason?: string;
+  /** What is written to it goes to `upper` in this directory, which stays at unmount if it is `kept`. */
+  writable?: { directory: string; kept: boolean };
   /** ISO 8601, UTC. */
   mountedAt: string;
   /** Bytes of all layers as stored in the registry. */

@@ -10,6 +10,7 @@ import { isAlive } from '../os/process.js';
 import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.js';
 import { callDaemon, DaemonGoneError } from './api-client.js';
 import { takeAwayDeadMounts } from './dead-mounts.js';
+import { removeCovered } from './lower-mounts.js';
 import { canonicalMountPoint } from './mount-point.js';
 import { isRecordedMount } from './mount-state.js';
 import { hasSupervisor, runFiles } from './run-dir.js';
@@ -78,7 +79,7 @@ export async function unmountImage(
   } catch (error) {
     if (!(error instanceof DaemonGoneError)) throw error;
     if ('id' in which) throw new RafterError('NOT_FOUND', `no daemon runs, so there is no mount ${which.id}`);
-    await unmountLeftover(resolve(which.mountpoint), runFiles(place.runDir).state);
+    await unmountLeftover(place.runDir, resolve(which.mountpoint));
   }
 }
 
@@ -150,8 +151,11 @@ async function callPatiently<T>(
   }
 }
 
-async function unmountLeftover(path: string, stateFile: string): Promise<void> {
+async function unmountLeftover(runDir: string, path: string): Promise<void> {
   const mountpoint = await canonicalMountPoint(path);
+  const { state: stateFile } = runFiles(runDir);
+  const covered = await removeCovered(runDir, { only: (overlay) => overlay === mountpoint });
+  if (covered.length > 0) return;
   const known = await isRecordedMount(stateFile, mountpoint);
   if (!known && (await findMount(mountpoint))?.type !== FUSE_TYPE)
     throw new RafterError('NOT_FOUND', `no image is mounted at ${path}`);
@@ -187,12 +191,13 @@ export async function upgradeDaemon(
 
 /** The daemon has another working directory. */
 function absolutePaths(request: MountRequest): MountRequest {
-  const { mountpoint, access } = request;
+  const { mountpoint, access, writable } = request;
   const reference = parseReference(request.reference);
   const file = (path: string | undefined) => (path === undefined || isAbsolute(path) ? path : resolve(path));
   return {
     ...request,
     mountpoint: resolve(mountpoint),
+    ...(writable?.directory !== undefined && { writable: { directory: resolve(writable.directory) } }),
     reference:
       reference.transport === 'registry'
         ? request.reference

@@ -22,6 +22,7 @@ import { parseSavedState, type SavedState } from './saved-mounts.js';
 import { createStopSignal } from './stop-signal.js';
 import { supervisorCommand } from './supervisor-command.js';
 import { connectSupervisor, type SupervisorLink } from './supervisor-link.js';
+import { createWritableTrees } from './writable-trees.js';
 
 export interface DaemonOptions {
   /** Directory of socket, lock, log and state; absolute. */
@@ -105,7 +106,11 @@ async function serve(
       stop.request('nothing is served any more');
     },
   });
-  const table = new MountTable({ store, cache, tempDir, log, drivers, supervisor, meters }, files.state);
+  const writable = createWritableTrees({ runDir, dataRoot, log });
+  const table = new MountTable(
+    { store, cache, tempDir, log, drivers, supervisor, meters, writable },
+    files.state,
+  );
   /** The command of the daemon that is to take over. */
   let successor: string[] | undefined;
   const idle = createIdleTimer(idleSeconds, () => stop.request('idle'));

@@ -4,6 +4,7 @@ import { FUSE_TYPE } from '../fuse/mount-options.js';
 import { unmountFuse } from '../fuse/unmount.js';
 import { type FileLock, lockFile } from '../os/file-lock.js';
 import { findMount } from '../os/mountinfo.js';
+import { removeCovered } from './lower-mounts.js';
 import { cleanUpDeadMounts } from './mount-state.js';
 import { hasSupervisor, runFiles } from './run-dir.js';
 
@@ -21,7 +22,8 @@ export async function takeAwayDeadMounts(runDir: string): Promise<string[]> {
     return [];
   }
   try {
-    const removed = await cleanUpDeadMounts(files.state, { warn() {}, error() {} });
+    const covered = await removeCovered(runDir);
+    const removed = [...covered, ...(await cleanUpDeadMounts(files.state, { warn() {}, error() {} }))];
     const blobs = join(runDir, 'blobs');
     if ((await findMount(blobs))?.type === FUSE_TYPE) await unmountFuse(blobs, { detach: true });
     return removed;

@@ -37,7 +37,7 @@ export class MountTable {
    * error instead of nothing; so is what was just being mounted.
    */
   async resume({ mounts, reserved }: SavedState): Promise<void> {
-    const { drivers } = this.#services;
+    const { drivers, writable } = this.#services;
     // Until all of them are here, what the other daemon saved is the truth.
     this.#resuming = true;
     await Promise.all(mounts.map((saved) => this.#resumeOne(saved)));
@@ -45,6 +45,7 @@ export class MountTable {
       while (isDriverType((await findMount(mountpoint))?.type))
         await unmountFuse(mountpoint, { detach: true });
     await drivers.resumed();
+    await writable.cleanUp(new Set(this.#all().map(({ info }) => info.id)));
     this.#dropUnclaimed();
     this.#resuming = false;
     await this.#save();
@@ -69,12 +70,16 @@ export class MountTable {
   /** Closes descriptors that were left for mounts that are gone: as long as one is open, readers wait for an answer. */
   #dropUnclaimed(): void {
     const { supervisor } = this.#services;
-    const alive = [...this.#mounts.values(), ...this.#leaving].map(({ info }) => descriptorName(info.id));
+    const alive = this.#all().map(({ info }) => descriptorName(info.id));
     for (const [name, fd] of Object.entries(supervisor.inheritance.descriptors)) {
       if (!name.startsWith(descriptorName('')) || alive.includes(name)) continue;
       supervisor.drop(name);
       closeSync(fd);
     }
+  }
+
+  #all(): MountedImage[] {
+    return [...this.#mounts.values(), ...this.#leaving];
   }
 
   /** Mounts, mounts that are being made, and mounts with files open after they were unmounted. */

@@ -18,10 +18,12 @@ import type { DaemonLog } from './daemon-log.js';
 import type { Drivers } from './drivers.js';
 import type { ImageStore } from './image-store.js';
 import type { Meters } from './meters.js';
+import { mountTree, resumeTree } from './mount-tree.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
 import type { SavedMount } from './saved-mounts.js';
 import { StartupPack } from './startup-pack.js';
 import type { SupervisorLink } from './supervisor-link.js';
+import type { WritableTrees } from './writable-trees.js';
 
 /** What all mounts of a daemon share. */
 export interface MountServices {
@@ -33,6 +35,7 @@ export interface MountServices {
   supervisor: SupervisorLink;
   log: DaemonLog;
   meters: Meters;
+  writable: WritableTrees;
 }
 
 /** An image that is mounted. */
@@ -68,11 +71,9 @@ export function mountImage(
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
     await pack()?.attach(blobs);
     signal?.throwIfAborted();
-    const { driver, transport, readTimeout } = request;
-    const how = { driver, transport, readTimeout, id: info.id, mountpoint };
-    const { active, choice } = await services.drivers.mount(image, blobs, how);
+    const active = await mountTree({ image, blobs, info, request }, services);
     const completion = complete(blobs, { request, mountpoint, services, undo });
-    return { image, active, blobs, completion, info: Object.assign(info, choice) };
+    return { image, active, blobs, completion, info };
   });
 }
 
@@ -84,14 +85,13 @@ export async function resumeImage(
   { info, request, manifest, handOver, device }: SavedMount,
   services: MountServices,
 ): Promise<MountedImage> {
-  const { mountpoint, id } = info;
+  const { mountpoint } = info;
   const resumed = await withUndo(services, { request, mountpoint }, async (undo) => {
     const use = { services, undo, stats: info.stats, known: manifest };
     const { source, image, pack } = await openImage(request, use);
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
     await pack()?.attach(blobs);
-    const { readTimeout } = request;
-    const active = services.drivers.resume(image, blobs, { id, mountpoint, handOver, readTimeout });
+    const active = await resumeTree({ image, blobs, info, request }, services, { handOver, device });
     const completion = complete(blobs, { request, mountpoint, services, undo });
     return { image, info, blobs, completion, active };
   });

@@ -28,7 +28,11 @@ const savedSchema = v.object({
   mounts: v.array(
     v.object({
       // Written by the same program, perhaps by another version of it: what counts is looked at.
-      info: v.looseObject({ id: v.string(), mountpoint: v.string() }),
+      info: v.looseObject({
+        id: v.string(),
+        mountpoint: v.string(),
+        writable: v.optional(v.object({ directory: v.string(), kept: v.boolean() })),
+      }),
       request: mountRequestSchema,
       manifest: descriptorSchema,
       handOver: handOverSchema,

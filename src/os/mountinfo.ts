@@ -61,7 +61,7 @@ function parseLine(line: string): MountEntry {
     options: fields[5]!.split(','),
     type: fields[separator + 1]!,
     source: unescapeOctal(fields[separator + 2]!),
-    superOptions: fields[separator + 3]!.split(','),
+    superOptions: fields[separator + 3]!.split(',').map(unescapeOctal),
   };
 }
 

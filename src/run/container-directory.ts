@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRafterError } from '../errors.js';
 import { type FileLock, lockFile } from '../os/file-lock.js';
-import { unmountOverlay } from './overlay.js';
+import { unmountOverlay } from '../os/overlay.js';
 import { deleteContainer } from './runc.js';
 
 /** Held while the container lives; its text is runc's root directory, so that whoever cleans up finds the container. */

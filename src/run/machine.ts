@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { release } from 'node:os';
+import { isKernelAtLeast } from '../os/kernel.js';
 import type { Machine } from './spec.js';
 
 /** This machine and this process, as containers see them. */
@@ -11,12 +11,6 @@ export function thisMachine(): Machine {
     recursiveReadOnly: isKernelAtLeast(5, 12),
     terminal: columns && rows ? { width: columns, height: rows } : undefined,
   };
-}
-
-/** True if the running kernel is `major.minor` or newer. */
-export function isKernelAtLeast(major: number, minor: number, version = release()): boolean {
-  const [a = 0, b = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
-  return a > major || (a === major && b >= minor);
 }
 
 /** The hard limit of open files in a text of /proc/PID/limits (proc(5)). Infinity if there is none. */

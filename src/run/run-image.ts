@@ -3,6 +3,7 @@ import { hostname as machineName } from 'node:os';
 import { join, normalize } from 'node:path';
 import { RafterError } from '../errors.js';
 import type { ImageConfig, RunConfig } from '../image/config.js';
+import { mountOverlay } from '../os/overlay.js';
 import { resolveCommand } from './command.js';
 import { runContainer } from './container.js';
 import {
@@ -13,7 +14,6 @@ import {
 import { thisMachine } from './machine.js';
 import { createNetworkFiles } from './network-files.js';
 import type { RunOptions } from './options.js';
-import { mountOverlay } from './overlay.js';
 import { resolveInRoot } from './rooted-path.js';
 import { findRunc } from './runc.js';
 import { exitCodeOfSignal, relaySignals } from './signal-relay.js';

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { RunConfig } from '../../src/image/config.js';
+import { isKernelAtLeast } from '../../src/os/kernel.js';
 import { resolveCommand } from '../../src/run/command.js';
 import { buildEnvironment, type EnvironmentInput } from '../../src/run/environment.js';
-import { isKernelAtLeast, parseOpenFilesLimit } from '../../src/run/machine.js';
+import { parseOpenFilesLimit } from '../../src/run/machine.js';
 import type { RunOptions } from '../../src/run/options.js';
 import { buildSpec, type SpecInput } from '../../src/run/spec.js';
 import { parseVolume } from '../../src/run/volume.js';

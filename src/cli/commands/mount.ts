@@ -19,6 +19,8 @@ interface MountCliOptions extends RegistryCliOptions, ServingCliOptions {
   platform?: string;
   driver?: 'auto' | 'erofs' | 'fuse';
   transport?: 'device' | 'libfuse';
+  writable?: boolean;
+  upper?: string;
 }
 
 /** `rafter mount IMAGE DIR` */
@@ -41,6 +43,8 @@ export function defineMount(program: Command, setExitCode: (code: number) => voi
         'how the driver fuse speaks to the kernel (default: device for root, else libfuse)',
       ).choices(['device', 'libfuse']),
     )
+    .option('--writable', 'let the tree be written to; what is written is gone at unmount')
+    .option('--upper <dir>', 'the same, but keep what is written in this directory, for the next time')
     .addHelpText(
       'after',
       `
@@ -69,6 +73,9 @@ async function mount(
     ...(options.driver !== undefined && { driver: options.driver }),
     ...(options.transport !== undefined && { transport: options.transport }),
     ...servingRequest(options),
+    ...((options.writable || options.upper !== undefined) && {
+      writable: { ...(options.upper !== undefined && { directory: options.upper }) },
+    }),
     access: accessOptions(options),
   });
   for (const warning of mounted.warnings) context.output.warn(warning);

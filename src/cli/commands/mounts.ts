@@ -12,15 +12,17 @@ export function defineMounts(program: Command, setExitCode: (code: number) => vo
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
         const { listMounts } = await import('../../mount/client.js');
         const mounts = await listMounts({ runDir, signal, onNotice: output.warn });
-        const rows = mounts.map(({ mountpoint, reference, imageSize, stats, driver, data, completion }) => [
-          mountpoint,
-          reference,
-          driver,
-          formatBytes(imageSize),
-          describeData(data, completion),
-          formatBytes(stats.fetchedBytes),
-          String(stats.requests),
-        ]);
+        const rows = mounts.map(
+          ({ mountpoint, reference, imageSize, stats, driver, data, completion, writable }) => [
+            mountpoint,
+            reference,
+            writable === undefined ? driver : `${driver}, writable`,
+            formatBytes(imageSize),
+            describeData(data, completion),
+            formatBytes(stats.fetchedBytes),
+            String(stats.requests),
+          ],
+        );
         const head = ['MOUNTPOINT', 'IMAGE', 'DRIVER', 'SIZE', 'LOCAL', 'FETCHED', 'REQUESTS'];
         output.result({ mounts }, formatTable([head, ...rows]));
         return EXIT.ok;

@@ -1,0 +1,56 @@
+import type { BlobCache } from '../cache/blob-cache.js';
+import type { ActiveMount, HandOver } from './active-mount.js';
+import type { MountInfo, MountRequest } from './api.js';
+import type { Drivers } from './drivers.js';
+import type { NydusImage } from './nydus-image.js';
+import type { WritableTrees } from './writable-trees.js';
+
+interface Opened {
+  image: NydusImage;
+  /** In blob table order. */
+  blobs: readonly BlobCache[];
+  info: MountInfo;
+  request: MountRequest;
+}
+
+interface Ways {
+  drivers: Drivers;
+  writable: WritableTrees;
+}
+
+/**
+ * Mounts an image at the mount point of `info`, with a writable tree over it if that was asked for. Says in `info` what serves it.
+ * Throws what the driver or `WritableTrees.mount` throws; nothing is mounted then.
+ */
+export async function mountTree(
+  { image, blobs, info, request }: Opened,
+  { drivers, writable }: Ways,
+): Promise<ActiveMount> {
+  const { id, digest, mountpoint } = info;
+  const { driver, transport, readTimeout } = request;
+  const mountAt = async (at: string) => {
+    const how = { driver, transport, readTimeout, id, mountpoint: at };
+    const { active, choice } = await drivers.mount(image, blobs, how);
+    Object.assign(info, choice);
+    return active;
+  };
+  if (request.writable === undefined) return mountAt(mountpoint);
+  const tree = { id, digest, mountpoint, directory: request.writable.directory };
+  const covered = await writable.mount(tree, mountAt);
+  info.writable = covered.writable;
+  return covered.active;
+}
+
+/** Goes on with what `mountTree` of another daemon mounted, `device` being the file system at the mount point. */
+export async function resumeTree(
+  { image, blobs, info, request }: Opened,
+  { drivers, writable }: Ways,
+  { handOver, device }: { handOver: HandOver; device: string },
+): Promise<ActiveMount> {
+  const { id, mountpoint } = info;
+  const { readTimeout } = request;
+  const at = info.writable === undefined ? mountpoint : await writable.lowerOf(id);
+  const active = drivers.resume(image, blobs, { id, mountpoint: at, handOver, readTimeout });
+  if (info.writable === undefined) return active;
+  return writable.resume({ id, mountpoint, device, ...info.writable }, active);
+}
