@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { MountRequest } from '../mount/api.js';
-import { MAX_READ_TIMEOUT } from '../mount/read-timeout.js';
+import { MAX_READ_TIMEOUT, MIN_READ_TIMEOUT } from '../mount/read-timeout.js';
 import { parseByteSize } from './size.js';
 
 /** Options of commands that mount: how the daemon gets the data. */
@@ -54,7 +54,7 @@ function parseRate(text: string): number {
 
 function parseTimeout(text: string): number {
   const seconds = Number(text);
-  if (!(seconds >= 1 && seconds <= MAX_READ_TIMEOUT))
-    throw new InvalidArgumentError(`It must be a number of seconds from 1 to ${MAX_READ_TIMEOUT}.`);
+  if (!(seconds >= MIN_READ_TIMEOUT && seconds <= MAX_READ_TIMEOUT))
+    throw new InvalidArgumentError(`It must be from ${MIN_READ_TIMEOUT} to ${MAX_READ_TIMEOUT} seconds.`);
   return seconds;
 }

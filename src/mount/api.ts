@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { CacheStats } from '../cache/stats.js';
 import type { ErrorCode } from '../errors.js';
-import { MAX_READ_TIMEOUT } from './read-timeout.js';
+import { MAX_READ_TIMEOUT, MIN_READ_TIMEOUT } from './read-timeout.js';
 
 /**
  * The daemon's API: HTTP with JSON bodies on a unix socket.
@@ -41,7 +41,7 @@ export const mountRequestSchema = v.strictObject({
   /** Stored bytes per second that completing may take; default: as many as there are. */
   completeRate: v.optional(v.pipe(v.number(), v.minValue(1))),
   /** Seconds after which a reader whose data cannot be had gets EIO; default 120. */
-  readTimeout: v.optional(v.pipe(v.number(), v.minValue(1), v.maxValue(MAX_READ_TIMEOUT))),
+  readTimeout: v.optional(v.pipe(v.number(), v.minValue(MIN_READ_TIMEOUT), v.maxValue(MAX_READ_TIMEOUT))),
   /** A writable tree over the image; needs root. */
   writable: v.optional(
     v.strictObject({
