@@ -6,6 +6,8 @@ const SIZE_BYTES = 4;
 /** Bytes that describe the place of one chunk. */
 export const PLACE_SIZE = OFFSET_BYTES + SIZE_BYTES;
 
+const described = new WeakMap<BlobLayout, SharedArrayBuffer>();
+
 /** Where the chunks of a blob lie in decoded space, ascending, in memory that threads can share: 12 bytes a chunk. */
 export class ChunkPlaces {
   readonly count: number;
@@ -19,8 +21,10 @@ export class ChunkPlaces {
     this.#sizes = new Uint32Array(memory, this.count * OFFSET_BYTES, this.count);
   }
 
-  /** The places of the chunks of `layout`. */
+  /** The places of the chunks of `layout`, which nobody changes. */
   static describe(layout: BlobLayout): SharedArrayBuffer {
+    const known = described.get(layout);
+    if (known) return known;
     const { chunkCount } = layout;
     const memory = new SharedArrayBuffer(chunkCount * PLACE_SIZE);
     const places = new ChunkPlaces(memory);
@@ -29,6 +33,7 @@ export class ChunkPlaces {
       places.#offsets[index] = decodedOffset;
       places.#sizes[index] = size;
     }
+    described.set(layout, memory);
     return memory;
   }
 

@@ -49,12 +49,22 @@ const BLOB_ID = /^[0-9A-Za-z]{1,64}$/;
 const CHUNKS_PER_HASH_UPDATE = 4096;
 const BYTES_PER_CHUNK = 16;
 
+const fingerprints = new WeakMap<BlobLayout, string>();
+
 /**
  * A name for where the chunks of `layout` lie in decoded space: SHA-256, 64 hex digits. Two images that share a blob
  * agree in it, unless one of them lies; only then could a chunk of one overwrite a chunk of the other.
  * Throws MALFORMED for an id that is no file name and for chunks that overlap or leave the blob.
  */
 export function fingerprintOf(layout: BlobLayout): string {
+  const known = fingerprints.get(layout);
+  if (known !== undefined) return known;
+  const fingerprint = computeFingerprint(layout);
+  fingerprints.set(layout, fingerprint);
+  return fingerprint;
+}
+
+function computeFingerprint(layout: BlobLayout): string {
   const { id, decodedSize, chunkCount } = layout;
   if (!BLOB_ID.test(id)) throw new RafterError('MALFORMED', `blob id '${id}' is not letters and digits`);
   const hash = sha256Stream();

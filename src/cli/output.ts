@@ -1,4 +1,5 @@
 import { type ErrorCode, isRafterError, messageOf, type RafterError } from '../errors.js';
+import { paint } from './colour.js';
 
 /** How a command talks: results to stdout, everything else to stderr. */
 export interface Output {
@@ -6,6 +7,8 @@ export interface Output {
   readonly quiet: boolean;
   /** A result: `value` as one line of JSON with `--json`, else `text`. */
   result(value: unknown, text: string): void;
+  /** What a command did that has no other result: `value` as one line of JSON with `--json`, else `text` on stderr. */
+  done(value: unknown, text: string): void;
   /** A step that was done. Nothing with `--quiet`. */
   info(text: string): void;
   /** Something that the user should know although the command goes on. */
@@ -22,14 +25,16 @@ export interface OutputOptions {
 
 /** The output of one run of the command line. */
 export function createOutput({ json, quiet, debug }: OutputOptions): Output {
+  const info = (text: string) => {
+    if (!quiet) writeLine(process.stderr, text);
+  };
   return {
     json,
     quiet,
     result: (value, text) => writeLine(process.stdout, json ? JSON.stringify(value) : text),
-    info: (text) => {
-      if (!quiet) writeLine(process.stderr, text);
-    },
-    warn: (text) => writeLine(process.stderr, `warning: ${text}`),
+    done: (value, text) => (json ? writeLine(process.stdout, JSON.stringify(value)) : info(text)),
+    info,
+    warn: (text) => writeLine(process.stderr, `${paint(process.stderr, 'yellow', 'warning:')} ${text}`),
     error: (error) => {
       if (json) writeLine(process.stderr, JSON.stringify({ error: describe(error) }));
       else writeLine(process.stderr, errorText(error));
@@ -50,7 +55,8 @@ function describe(error: unknown): { code: ErrorCode; message: string; hint?: st
 
 function errorText(error: unknown): string {
   const hint = isRafterError(error) ? error.hint : undefined;
-  return `rafter: ${messageOf(error)}${hint === undefined ? '' : `\nhint: ${hint}`}`;
+  const line = `${paint(process.stderr, 'red', 'rafter:')} ${messageOf(error)}`;
+  return hint === undefined ? line : `${line}\n${paint(process.stderr, 'cyan', 'hint:')} ${hint}`;
 }
 
 function stackText(error: unknown): string {

@@ -30,6 +30,7 @@ const COMMANDS: Record<string, () => Promise<Define>> = {
   logout: async () => (await import('./commands/logout.js')).defineLogout,
   doctor: async () => (await import('./commands/doctor.js')).defineDoctor,
   config: async () => (await import('./commands/config.js')).defineConfig,
+  completion: async () => (await import('./commands/completion.js')).defineCompletion,
 };
 
 /**

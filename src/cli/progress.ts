@@ -51,7 +51,9 @@ function terminalProgress(stream: NodeJS.WriteStream): Progress {
     timer = undefined;
     erase();
     const width = stream.columns ?? 80;
-    const lines = [...steps].map(([label, step]) => bar(label, step).slice(0, width - 1));
+    // What stands above the screen cannot be erased any more.
+    const most = Math.max(1, (stream.rows ?? 24) - 1);
+    const lines = [...steps].slice(-most).map(([label, step]) => bar(label, step).slice(0, width - 1));
     if (lines.length > 0) stream.write(`${lines.join('\n')}\n`);
     drawnLines = lines.length;
   };

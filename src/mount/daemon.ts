@@ -17,6 +17,7 @@ import { collectMetrics } from './metrics.js';
 import { type ListenAddress, serveMetrics } from './metrics-server.js';
 import { cleanUpDeadMounts } from './mount-state.js';
 import { MountTable } from './mount-table.js';
+import { OpenedImages } from './opened-images.js';
 import { prepareRunDir, type RunFiles } from './run-dir.js';
 import { parseSavedState, type SavedState } from './saved-mounts.js';
 import { createStopSignal } from './stop-signal.js';
@@ -108,7 +109,7 @@ async function serve(
   });
   const writable = createWritableTrees({ runDir, dataRoot, log });
   const table = new MountTable(
-    { store, cache, tempDir, log, drivers, supervisor, meters, writable },
+    { store, opened: new OpenedImages(), cache, tempDir, log, drivers, supervisor, meters, writable },
     files.state,
   );
   /** The command of the daemon that is to take over. */

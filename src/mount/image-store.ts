@@ -25,6 +25,8 @@ export interface ImageStore {
   openBlob(descriptor: Descriptor): Promise<Readable | undefined>;
   /** Keeps `content`, whose bytes must be what `descriptor` names: otherwise DIGEST_MISMATCH or TRUNCATED. */
   writeBlob(descriptor: Descriptor, content: Readable): Promise<void>;
+  /** True if all that `descriptors` and the chunk maps `maps` name is here, as far as sizes tell. */
+  holds(descriptors: readonly Descriptor[], maps: readonly string[]): Promise<boolean>;
   /** Removes one that turned out to be damaged. */
   removeBlob(descriptor: Descriptor): Promise<void>;
   /** A chunk map, by the hexadecimal digest of the object that holds it. */
@@ -107,6 +109,15 @@ export function openImageStore(dir: string): ImageStore {
       const path = blobPath(descriptor);
       const checked = verifiedStream(content, descriptor, descriptor.digest);
       await writeWhole(path, (temporary) => pipeline(checked, createWriteStream(temporary, { mode: 0o600 })));
+    },
+
+    async holds(descriptors, maps) {
+      const blobs = descriptors.map(async (descriptor) => {
+        const found = await stat(blobPath(descriptor)).catch(ignoreMissing);
+        return found?.size === descriptor.size;
+      });
+      const others = maps.map(async (name) => (await stat(mapPath(name)).catch(ignoreMissing)) !== undefined);
+      return (await Promise.all([...blobs, ...others])).every((isHere) => isHere);
     },
 
     removeBlob: (descriptor) => rm(blobPath(descriptor), { force: true }),

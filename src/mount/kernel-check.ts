@@ -2,12 +2,16 @@ import { RafterError } from '../errors.js';
 import type { Bootstrap, ChunkAddress } from '../rafs/bootstrap.js';
 import { type WalkEntry, walk } from '../rafs/walk.js';
 
+/** Bootstraps that have passed; their bytes do not change. */
+const passed = new WeakSet<Bootstrap>();
+
 /**
  * Reads everything of a bootstrap that the kernel's EROFS would read: every directory, inode, link, xattr and chunk address.
  * The kernel is given no metadata that has not passed this: its own checks are meant for damage, ours for malice.
  * Throws MALFORMED or LIMIT_EXCEEDED, naming path or offset, and UNSUPPORTED for what only a FUSE driver can serve.
  */
 export function checkForKernel(bootstrap: Bootstrap): void {
+  if (passed.has(bootstrap)) return;
   if (bootstrap.version !== 6)
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: RAFS v${bootstrap.version} is not EROFS`);
   if (bootstrap.blockSize !== 4096)
@@ -18,6 +22,7 @@ export function checkForKernel(bootstrap: Bootstrap): void {
     if (inode.type === 'symlink') bootstrap.readlink(inode);
     if (inode.type === 'file') checkChunks(bootstrap, entry);
   }
+  passed.add(bootstrap);
 }
 
 /** The kernel reads whole pages from where a chunk is said to be, and believes that a file is one run if its inode says so. */

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import type { BlobCache } from '../cache/blob-cache.js';
-import { layoutOf } from '../cache/layout.js';
 import type { CacheStore } from '../cache/store.js';
 import { RafterError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
@@ -20,6 +19,7 @@ import type { ImageStore } from './image-store.js';
 import type { Meters } from './meters.js';
 import { mountTree, resumeTree } from './mount-tree.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
+import type { OpenedImages } from './opened-images.js';
 import type { SavedMount } from './saved-mounts.js';
 import { StartupPack } from './startup-pack.js';
 import type { SupervisorLink } from './supervisor-link.js';
@@ -28,6 +28,8 @@ import type { WritableTrees } from './writable-trees.js';
 /** What all mounts of a daemon share. */
 export interface MountServices {
   store: ImageStore;
+  /** Images that were mounted lately. */
+  opened: OpenedImages;
   cache: CacheStore;
   /** For files of a moment. */
   tempDir: string;
@@ -149,7 +151,7 @@ async function openImage(
   const name = formatReference(reference);
   const source = openSource(reference, { ...request.access, retry: PATIENT_RETRY });
   undo.push(() => source.close());
-  const { store } = services;
+  const { store, opened } = services;
   const { platform } = request;
   let pack: StartupPack | undefined;
   const onStartupLayer = (layer: StartupLayer) => {
@@ -157,7 +159,7 @@ async function openImage(
     undo.push(() => started.close());
     pack = started;
   };
-  const options = { source, store, reference: name, platform, known, onStartupLayer, signal };
+  const options = { source, store, opened, reference: name, platform, known, onStartupLayer, signal };
   return { source, name, image: await openNydusImage(options), pack: () => pack };
 }
 
@@ -229,8 +231,7 @@ async function acquireBlobs(
   const { stats } = use.info;
   const { readTimeout } = use.request;
   const caches: BlobCache[] = [];
-  for (const [index, { descriptor, map }] of image.blobs.entries()) {
-    const layout = layoutOf(image.bootstrap, index, map);
+  for (const { descriptor, layout } of image.blobs) {
     const bytes = blobBytesOf(use.source, descriptor, { stats, meters, readTimeout });
     const blob = await cache.acquire(layout, bytes);
     use.undo.push(() => cache.release(blob));

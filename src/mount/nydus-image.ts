@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { type BlobLayout, layoutOf } from '../cache/layout.js';
 import { isRafterError, messageOf } from '../errors.js';
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
 import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
@@ -11,8 +12,9 @@ import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { findStartupLayer, type StartupLayer } from '../image/startup-layer.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
-import { type Bootstrap, type ChunkMap, parseBootstrap, type RafsBlob } from '../rafs/bootstrap.js';
+import { type Bootstrap, parseBootstrap, type RafsBlob } from '../rafs/bootstrap.js';
 import type { ImageStore } from './image-store.js';
+import type { OpenedImage, OpenedImages } from './opened-images.js';
 
 /** How long a source may take to resolve a reference whose last meaning is known, in milliseconds. */
 const RESOLVE_PATIENCE = 5_000;
@@ -28,6 +30,8 @@ export interface OpenOptions {
   known?: Descriptor | undefined;
   /** Told of the image's start-up pack as soon as its manifest is known, so that it comes beside everything else. */
   onStartupLayer?: ((layer: StartupLayer) => void) | undefined;
+  /** Images that need not be decoded again. */
+  opened?: OpenedImages | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -40,7 +44,7 @@ export interface NydusImage {
   /** The bootstrap's bytes, for other threads. */
   bootstrapBytes: SharedArrayBuffer;
   /** One per entry of the bootstrap's blob table, in its order. */
-  blobs: { descriptor: Descriptor; map: ChunkMap }[];
+  blobs: { descriptor: Descriptor; layout: BlobLayout }[];
   /** Bytes of all layers as stored in the registry, those that the image only refers to included. */
   imageSize: number;
   /** Bytes that were downloaded to get here. */
@@ -71,6 +75,34 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
   const bootstrapLayer = findBootstrapLayer(manifest, source.name);
   const startup = findStartup(manifest, source.name, fetcher.warnings);
   if (startup) options.onStartupLayer?.(startup);
+  const needs = [manifest.config, bootstrapLayer];
+  const key = `${reference} ${descriptor.digest}`;
+  const known = options.opened?.find(key);
+  // What is kept on disk must be there still: another daemon may have to go on with the mount.
+  const isKept = known && (await store.holds(needs, known.maps));
+  const image = isKept ? known : await decodeImage(options, { fetcher, manifest, bootstrapLayer });
+  options.opened?.add(key, image);
+  const contents = [...fetcher.contents, ...needs.map(({ digest }) => digest)];
+  if (startup) contents.push(startup.descriptor.digest);
+  const ids = image.parts.bootstrap.blobs.map(({ id }) => id);
+  const ofImage = { reference, top: top.digest, manifest: descriptor.digest };
+  // A disk that is full must not keep an image from being mounted that is here.
+  await store
+    .recordUse({ ...ofImage, contents: [...new Set(contents)], maps: image.maps, blobs: ids })
+    .catch((error) => fetcher.warnings.push(`what the image needs was not noted: ${messageOf(error)}`));
+  return {
+    ...image.parts,
+    manifest: descriptor,
+    metadataBytes: fetcher.downloaded(),
+    warnings: fetcher.warnings,
+  };
+}
+
+/** Reads configuration, bootstrap and chunk maps. */
+async function decodeImage(
+  { source }: OpenOptions,
+  { fetcher, manifest, bootstrapLayer }: { fetcher: Fetcher; manifest: Manifest; bootstrapLayer: Descriptor },
+): Promise<OpenedImage> {
   const [configBytes, layer] = await Promise.all([
     fetcher.blob(manifest.config),
     fetcher.bootstrapLayer(bootstrapLayer),
@@ -82,27 +114,20 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
   const readBlob = async (blob: RafsBlob, index: number) => {
     const descriptor = descriptorOfBlob(layers, blob);
     const map =
-      bootstrap.chunkMap(index) ?? fetcher.map(blob, descriptor, layer.blobMetas.get(mapNameOf(blob)));
-    return { descriptor, map: await map };
+      bootstrap.chunkMap(index) ??
+      (await fetcher.map(blob, descriptor, layer.blobMetas.get(mapNameOf(blob))));
+    return { descriptor, layout: layoutOf(bootstrap, index, map) };
   };
   const blobs = await Promise.all(bootstrap.blobs.map(readBlob));
-  const ids = bootstrap.blobs.map(({ id }) => id);
-  const used = fetcher.used();
-  if (startup) used.contents.push(startup.descriptor.digest);
-  const use = { reference, top: top.digest, manifest: descriptor.digest, ...used, blobs: ids };
-  // A disk that is full must not keep an image from being mounted that is here.
-  await store
-    .recordUse(use)
-    .catch((error) => fetcher.warnings.push(`what the image needs was not noted: ${messageOf(error)}`));
   return {
-    manifest: descriptor,
-    config: parseImageConfig(configBytes, `${source.name}: configuration`),
-    bootstrap,
-    bootstrapBytes,
-    blobs,
-    imageSize: sizeOfAll([...manifest.layers, ...blobs.map((blob) => blob.descriptor)]),
-    metadataBytes: fetcher.downloaded(),
-    warnings: fetcher.warnings,
+    parts: {
+      config: parseImageConfig(configBytes, `${source.name}: configuration`),
+      bootstrap,
+      bootstrapBytes,
+      blobs,
+      imageSize: sizeOfAll([...manifest.layers, ...blobs.map((blob) => blob.descriptor)]),
+    },
+    maps: [...fetcher.maps],
   };
 }
 
@@ -217,8 +242,10 @@ function createFetcher({ source, store, signal }: OpenOptions) {
   return {
     warnings,
     downloaded: () => downloaded,
-    /** Digests and names of all that was asked for. */
-    used: () => ({ contents: [...contents], maps: [...maps] }),
+    /** Digests of the contents that were asked for. */
+    contents,
+    /** Names of the chunk maps that were asked for. */
+    maps,
     manifest: async (descriptor: Descriptor) =>
       parseManifest(
         await readManifest(descriptor),

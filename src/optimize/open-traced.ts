@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import type { BlobBytes } from '../cache/blob-bytes.js';
 import type { BlobCache } from '../cache/blob-cache.js';
-import { layoutOf } from '../cache/layout.js';
 import type { CacheStore } from '../cache/store.js';
 import { RafterError } from '../errors.js';
 import type { ImageConfig } from '../image/config.js';
@@ -61,8 +60,8 @@ export async function openTracedImage(source: ImageSource, options: OpenTracedOp
   );
   const fetched = { bytes: 0 };
   const blobs: BlobCache[] = [];
-  for (const [i, { descriptor: blob, map }] of image.blobs.entries())
-    blobs.push(await cache.acquire(layoutOf(image.bootstrap, i, map), counted(source, blob, fetched)));
+  for (const { descriptor: blob, layout } of image.blobs)
+    blobs.push(await cache.acquire(layout, counted(source, blob, fetched)));
   const { config, warnings } = image;
   return { top: { descriptor: top, index }, descriptor, manifest, config, blobs, fetched, warnings };
 }

@@ -61,7 +61,7 @@ describe('opening an image', () => {
     expect(image.blobs.map(({ descriptor }) => descriptor.digest)).toEqual(
       image.bootstrap.blobs.map(({ id }) => `sha256:${id}`),
     );
-    expect(image.blobs.every(({ map }) => map.chunkCount > 0)).toBe(true);
+    expect(image.blobs.every(({ layout }) => layout.chunkCount > 0)).toBe(true);
     expect(image.config.config.Cmd).toBeDefined();
     expect(image.metadataBytes).toBeLessThan(image.imageSize);
     expect(image.warnings).toEqual([]);

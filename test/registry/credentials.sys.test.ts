@@ -56,7 +56,8 @@ describe('a file', () => {
     expect(await findLogin(write('c.json', { auths }), registry, 'team/app')).toEqual(login(user));
   });
 
-  it('has passwords with colons, members apart, and tokens', async () => {
+  it('has passwords with anything in them, members apart, and tokens', async () => {
+    const json = '{"type": "service_account",\n"key": "a:b"}\n';
     const auths = {
       'a.io': { auth: base64('u:p:w:d') },
       'b.io': { username: 'u', password: 'p' },
@@ -64,6 +65,8 @@ describe('a file', () => {
       'd.io': { registrytoken: 'rt' },
       'e.io': { auth: `${base64('u:p\0\0')}` },
       'f.io': {},
+      'g.io': { auth: base64(`_json_key:${json}`) },
+      'h.io': { auth: base64('robot$project+name:$HOME`id`') },
     };
     const path = write('c.json', { auths });
     expect(await findLogin(path, 'a.io', 'x')).toMatchObject({ username: 'u', password: 'p:w:d' });
@@ -72,6 +75,11 @@ describe('a file', () => {
     expect(await findLogin(path, 'd.io', 'x')).toEqual({ kind: 'registry-token', token: 'rt' });
     expect(await findLogin(path, 'e.io', 'x')).toMatchObject({ password: 'p' });
     expect(await findLogin(path, 'f.io', 'x')).toBeUndefined();
+    expect(await findLogin(path, 'g.io', 'x')).toMatchObject({ username: '_json_key', password: json });
+    expect(await findLogin(path, 'h.io', 'x')).toMatchObject({
+      username: 'robot$project+name',
+      password: '$HOME`id`',
+    });
     expect(await findLogin(path, 'unknown.io', 'x')).toBeUndefined();
     expect(await findLogin(join(directory, 'none.json'), 'a.io', 'x')).toBeUndefined();
   });

@@ -10,7 +10,11 @@
  *   push: empty blob, wrong digest                            registry.sys "takes the empty blob"; here
  *   push: manifest with subject, OCI-Subject, no such subject referrers.sys
  *   referrers: API, artifactType, pages, tag schema           referrers.sys
- *   content management: deletion of manifests, tags, blobs    servers.sys "doctor"
+ *   content: sha512; tag parameters (not sent: PUT twice)     servers.sys "SHA-512"; copy
+ *   content: nested index, sparse (what is missing is told)   copy "takes indexes in indexes", "leaves nothing"
+ *   content: embedded data, no layers, unknown members        embedded-data.sys; export "without layers"; copy (byte for byte)
+ *   content management: deletion of manifests, tags, blobs    delete-image.sys; servers.sys "doctor"
+ *   tags/list and its pages                                   no command asks for it
  * The rest of this file is a registry that does all of that wrongly.
  */
 

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
@@ -42,6 +43,7 @@ async function upload(profile: Profile, bytes: Buffer, mount?: { from?: string }
   return how;
 }
 
+const refined = (headers: IncomingHttpHeaders) => refineProfile(profileByHost('example.com'), headers);
 const requests = () => registry.requests.map(({ method }) => method).join(' ');
 
 it.each([
@@ -71,11 +73,30 @@ it.each([
   expect(refineProfile(profileByHost('quay.io'), headers).name).toBe('Quay');
 });
 
-it('tells users what an error means at this registry', () => {
-  const ecr = profileByHost('public.ecr.aws');
-  expect(profileHint(ecr, { status: 404, codes: ['NAME_UNKNOWN'] })).toContain('create-repository');
-  expect(profileHint(ecr, { status: 404, codes: [] })).toBeUndefined();
-  expect(profileHint(profileByHost('docker.io'), { status: 429, codes: [] })).toContain('login');
+it.each<[profile: Profile, error: number | string, hint: string]>([
+  [profileByHost('docker.io'), 429, 'rafter login docker.io'],
+  [profileByHost('docker.io'), 'UNAUTHORIZED', 'may not exist'],
+  [profileByHost('public.ecr.aws'), 'NAME_UNKNOWN', 'create-repository'],
+  [profileByHost('public.ecr.aws'), 'TAG_INVALID', 'immutable'],
+  [profileByHost('public.ecr.aws'), 401, '12 hours'],
+  [profileByHost('public.ecr.aws'), 403, '12 hours'],
+  [profileByHost('x-docker.pkg.dev'), 'NAME_UNKNOWN', 'repositories create'],
+  [profileByHost('eu.gcr.io'), 401, 'oauth2accesstoken'],
+  [profileByHost('ghcr.io'), 401, 'personal access token'],
+  [profileByHost('ghcr.io'), 403, 'private'],
+  [profileByHost('x.azurecr.io'), 401, '00000000-0000-0000-0000-000000000000'],
+  [profileByHost('quay.io'), 'MANIFEST_INVALID', 'media types'],
+  [profileByHost('quay.io'), 'UNAUTHORIZED', 'ORGANISATION+NAME'],
+  [refined({ 'x-harbor-csrf-token': 'x' }), 'NAME_UNKNOWN', 'project'],
+  [refined({ 'x-harbor-csrf-token': 'x' }), 'PROJECTPOLICYVIOLATION', 'policy'],
+  [refined({ 'x-harbor-csrf-token': 'x' }), 412, 'quota'],
+  [refined({ 'docker-upload-uuid': 'x' }), 405, 'storage.delete.enabled'],
+  [refined({ 'access-control-allow-headers': 'X-ZOT-API-CLIENT' }), 'MANIFEST_INVALID', 'docker2s2'],
+])('of $name tells users what %s means', (profile, error, hint) => {
+  const status = typeof error === 'number' ? error : 400;
+  const codes = typeof error === 'string' ? ['OTHER', error] : [];
+  expect(profileHint(profile, { status, codes })).toContain(hint);
+  expect(profileHint(profile, { status: 404, codes: ['OTHER'] })).toBeUndefined();
 });
 
 describe.each<[host: string, traits: UploadTraits, requests: string]>([
@@ -90,7 +111,7 @@ describe.each<[host: string, traits: UploadTraits, requests: string]>([
 ])('%s', (host, traits, expected) => {
   it('takes a small and a large blob', async () => {
     Object.assign(registry.uploads.traits, traits);
-    for (const size of [0, 1000, 25 << 20]) {
+    for (const size of [0, 1000, 6 << 20]) {
       registry.requests.length = 0;
       await upload(profileByHost(host), randomBytes(size));
       expect(requests()).toBe(expected);

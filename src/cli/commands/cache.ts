@@ -11,11 +11,21 @@ export function defineCache(program: Command, setExitCode: SetExitCode): void {
   const cache = program.command('cache').description('the data of images that is on the local disk');
   const define = (command: Command, body: (context: CommandContext) => Promise<number>) =>
     addCommonOptions(command).action(async () => setExitCode(await withContext(command, body)));
-  define(cache.command('ls').description('list the blobs, least recently used first'), list);
+  define(
+    cache
+      .command('ls')
+      .description('list the blobs, least recently used first')
+      .addHelpText('after', '\nExample:\n  rafter cache ls'),
+    list,
+  );
   define(
     cache
       .command('verify')
-      .description('read everything again; what is damaged is fetched again when it is used'),
+      .description('read everything again; what is damaged is fetched again when it is used')
+      .addHelpText(
+        'after',
+        '\nThe exit code is 5 if anything is damaged.\n\nExample:\n  rafter cache verify',
+      ),
     verify,
   );
   definePrune(cache, setExitCode);
@@ -63,7 +73,14 @@ function definePrune(cache: Command, setExitCode: SetExitCode): void {
     .description('remove what no image needs; what is mounted or pinned always stays')
     .option('-a, --all', 'everything that is not mounted')
     .option('--older-than <time>', 'also what was not used for so long: 90m, 12h, 7d', parseDuration)
-    .option('--max-size <size>', 'also the least recently used, until no more is left: 10G', parseByteSize);
+    .option('--max-size <size>', 'also the least recently used, until no more is left: 10G', parseByteSize)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  rafter cache prune
+  rafter cache prune --older-than 7d --max-size 20G`,
+    );
   addCommonOptions(command).action(async ({ all, olderThan, maxSize }: PruneOptions) =>
     setExitCode(
       await withContext(command, async ({ options, output, signal }) => {
@@ -86,7 +103,13 @@ function definePin(cache: Command, setExitCode: SetExitCode, pinned: boolean): v
   const command = cache
     .command(pinned ? 'pin' : 'unpin')
     .description(pinned ? 'keep the data of an image whatever is pruned' : 'take a pin back')
-    .argument('<image>', 'an image that was mounted here, or the id of a blob');
+    .argument('<image>', 'an image that was mounted here, or the id of a blob')
+    .addHelpText(
+      'after',
+      `
+Example:
+  rafter cache ${pinned ? 'pin' : 'unpin'} registry.example.com/python:3.12-nydus`,
+    );
   addCommonOptions(command).action(async (image: string) =>
     setExitCode(
       await withContext(command, async ({ options, output, signal }) => {

@@ -31,7 +31,16 @@ function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): 
     .command('run')
     .description('run the daemon in the foreground until SIGTERM')
     .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0)
-    .option('--metrics <address>', METRICS_HELP, parseListenAddress);
+    .option('--metrics <address>', METRICS_HELP, parseListenAddress)
+    .addHelpText(
+      'after',
+      `
+A service manager runs it with --idle 0, which is the default here.
+
+Examples:
+  rafter daemon run --cache-size 20G
+  rafter daemon run --metrics 127.0.0.1:9464`,
+    );
   // The daemon has signal handlers of its own: it unmounts before it ends.
   addCacheSizeOption(addCommonOptions(command)).action(async (options: RunOptions) => {
     const runDir = resolve(options.runDir);
@@ -64,7 +73,16 @@ function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): 
 }
 
 function defineDaemonStatus(daemon: Command, setExitCode: (code: number) => void): void {
-  const command = daemon.command('status').description('what the daemon is and does');
+  const command = daemon
+    .command('status')
+    .description('what the daemon is and does')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  rafter daemon status
+  rafter daemon status --json | jq .cache`,
+    );
   addCommonOptions(command).action(async () =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
@@ -94,7 +112,13 @@ function defineDaemonUpgrade(daemon: Command, setExitCode: (code: number) => voi
     .command('upgrade')
     .description('replace the running daemon by one of this version; mounts stay, readers notice nothing')
     .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0)
-    .option('--metrics <address>', METRICS_HELP, parseListenAddress);
+    .option('--metrics <address>', METRICS_HELP, parseListenAddress)
+    .addHelpText(
+      'after',
+      `
+Example:
+  rafter daemon upgrade`,
+    );
   addCacheSizeOption(addCommonOptions(command)).action(
     async ({ idle, cacheSize, metrics }: Omit<RunOptions, 'runDir' | 'dataRoot'>) =>
       setExitCode(
@@ -119,13 +143,21 @@ function defineDaemonUpgrade(daemon: Command, setExitCode: (code: number) => voi
 }
 
 function defineDaemonStop(daemon: Command, setExitCode: (code: number) => void): void {
-  const command = daemon.command('stop').description('unmount everything and end the daemon');
+  const command = daemon
+    .command('stop')
+    .description('unmount everything and end the daemon')
+    .addHelpText(
+      'after',
+      `
+Example:
+  rafter daemon stop`,
+    );
   addCommonOptions(command).action(async () =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
         const { shutdownDaemon } = await import('../../mount/client.js');
         const ran = await shutdownDaemon({ runDir, signal, onNotice: output.warn });
-        output.info(ran ? 'stopped' : 'no daemon was running');
+        output.done({ stopped: ran }, ran ? 'stopped' : 'no daemon was running');
         return EXIT.ok;
       }),
     ),

@@ -7,7 +7,13 @@ export function defineLogout(program: Command, setExitCode: (code: number) => vo
   const command = program
     .command('logout')
     .description('forget the log-in to a registry')
-    .argument('[registry]', 'HOST[:PORT]', 'docker.io');
+    .argument('[registry]', 'HOST[:PORT]', 'docker.io')
+    .addHelpText(
+      'after',
+      `
+Example:
+  rafter logout registry.example.com`,
+    );
   addCommonOptions(command).action(async (registryText: string) =>
     setExitCode(
       await withContext(command, async ({ output }) => {

@@ -6,7 +6,16 @@ import { formatBytes, formatTable } from '../format.js';
 
 /** `rafter mounts` */
 export function defineMounts(program: Command, setExitCode: (code: number) => void): void {
-  const command = program.command('mounts').description('list what is mounted, and what was fetched for it');
+  const command = program
+    .command('mounts')
+    .description('list what is mounted, and what was fetched for it')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  rafter mounts
+  rafter mounts --json | jq -r '.mounts[].mountpoint'`,
+    );
   addCommonOptions(command).action(async () =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {

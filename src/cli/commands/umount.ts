@@ -8,13 +8,19 @@ export function defineUmount(program: Command, setExitCode: (code: number) => vo
     .command('umount')
     .description('unmount an image')
     .argument('<dir>', 'where it is mounted')
-    .option('-l, --lazy', 'also while files on it are open; they stay readable until closed', false);
+    .option('-l, --lazy', 'also while files on it are open; they stay readable until closed', false)
+    .addHelpText(
+      'after',
+      `
+Example:
+  rafter umount /mnt/python`,
+    );
   addCommonOptions(command).action(async (directory: string, options: { lazy: boolean }) =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
         const { unmountImage } = await import('../../mount/client.js');
         await unmountImage({ runDir, signal }, { mountpoint: directory }, { force: options.lazy });
-        output.info(`${directory}: unmounted`);
+        output.done({ unmounted: directory }, `${directory}: unmounted`);
         return EXIT.ok;
       }),
     ),
