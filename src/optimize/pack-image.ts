@@ -1,5 +1,6 @@
 import pLimit from 'p-limit';
 import type { BlobCache } from '../cache/blob-cache.js';
+import type { BlobLayout } from '../cache/layout.js';
 import { PackWriter, type WrittenPack } from '../startup/pack-writer.js';
 import { type BlobRange, planPieces } from '../startup/plan.js';
 import { MAX_UNIT_SIZE } from '../startup/table.js';
@@ -30,7 +31,8 @@ export async function packImage(
   { signal, onProgress }: PackOptions = {},
 ): Promise<WrittenPack> {
   const blobSizes = blobs.map(({ layout }) => layout.decodedSize);
-  const pieces = planPieces(trace.touches, { fillGap: FILL_GAP, blobSizes }).flatMap(inReads);
+  const planned = planPieces(trace.touches, { fillGap: FILL_GAP, blobSizes });
+  const pieces = planned.flatMap((piece) => usedParts(piece, blobs[piece.blob]!.layout)).flatMap(inReads);
   const total = pieces.reduce((sum, { length }) => sum + length, 0);
   const writer = new PackWriter({ readAhead: trace.readAheadKiB ?? 0 });
   const limit = pLimit(READS);
@@ -53,6 +55,22 @@ export async function packImage(
     }
   }
   return writer.finish();
+}
+
+/** What of `piece` is not of chunks that no file of the image has: those have no digest, and nobody asks for them. */
+function usedParts({ blob, offset, length }: BlobRange, layout: BlobLayout): BlobRange[] {
+  const end = offset + length;
+  const parts: BlobRange[] = [];
+  let start = offset;
+  for (let index = layout.chunkAtDecoded(offset); index < layout.chunkCount; index++) {
+    const { decodedOffset, size } = layout.chunk(index);
+    if (decodedOffset >= end) break;
+    if (layout.chunkDigest(index) !== undefined) continue;
+    if (decodedOffset > start) parts.push({ blob, offset: start, length: decodedOffset - start });
+    start = decodedOffset + size;
+  }
+  if (start < end) parts.push({ blob, offset: start, length: end - start });
+  return parts;
 }
 
 /** A piece in parts of at most a unit, so that what is read at once stays small. */
