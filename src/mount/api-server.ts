@@ -1,6 +1,8 @@
+import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type ErrorCode, isRafterError, messageOf, RafterError } from '../errors.js';
 import { type ApiError, type DaemonStatus, mountRequestSchema, upgradeRequestSchema } from './api.js';
+import { createPeerCheck } from './api-peer.js';
 import { answerCache } from './cache-routes.js';
 import type { CacheService } from './cache-service.js';
 import type { DaemonLog } from './daemon-log.js';
@@ -33,6 +35,9 @@ export interface ApiActions {
 /** Largest request body in bytes. */
 export const MAX_BODY = 64 << 10;
 
+/** The OpenAPI document, beside the program. */
+const DOCUMENT = new URL('../../docs/api.json', import.meta.url);
+
 const STATUS: Record<ErrorCode, number> = {
   USAGE: 400,
   DENIED: 403,
@@ -51,7 +56,13 @@ const STATUS: Record<ErrorCode, number> = {
 
 /** The HTTP server of the API described in `api.ts`. The caller listens. */
 export function createApiServer(actions: ApiActions): Server {
+  const checkPeer = createPeerCheck(actions.log);
   const server = createServer(async (request, response) => {
+    try {
+      checkPeer(request.socket);
+    } catch (error) {
+      return sendError(response, error);
+    }
     // Whoever watches an idle daemon must not keep it from ending.
     if (request.method === 'GET' && request.url === '/metrics') return sendMetrics(response, actions.metrics);
     actions.onRequest(1);
@@ -91,6 +102,7 @@ async function answer(
     actions.upgrade(parseRequest('upgrade', upgradeRequestSchema, await readBody(request)).command);
     return {};
   }
+  if (route === 'GET /v1/openapi.json') return JSON.parse(await readFile(DOCUMENT, 'utf8'));
   if (route === 'POST /v1/shutdown') {
     await actions.shutdown();
     return {};

@@ -13,6 +13,7 @@ import { MAX_READ_TIMEOUT, MIN_READ_TIMEOUT } from './read-timeout.js';
  *     DELETE /v1/mounts?mountpoint=<path>[&force=true]
  *     POST   /v1/upgrade       {command: [...]} {}; answers when the daemon is about to give its mounts to another one
  *            /v1/cache...                      see `cache-api.ts`
+ *     GET    /v1/openapi.json                  the OpenAPI document (docs/api.json)
  *     GET    /metrics                          Prometheus' text format, docs/metrics.md
  *     POST   /v1/shutdown                      {}; answers when everything is unmounted
  *

@@ -22,6 +22,7 @@ export interface Libc {
   epoll_wait(epoll: number, events: Buffer, room: number, milliseconds: number): number;
   eventfd(start: number, flags: number): number;
   pthread_tryjoin_np(thread: bigint, result: null): number;
+  getsockopt(fd: number, level: number, option: number, value: Buffer, length: Buffer): number;
   /** errno of the last call that returned -1. Meaningless after any other call. */
   errno(): number;
 }
@@ -62,6 +63,7 @@ function bind(ffi: Koffi): Libc {
     epoll_wait: library.func('int epoll_wait(int, void *, int, int)'),
     eventfd: library.func('int eventfd(unsigned int, int)'),
     pthread_tryjoin_np: library.func('int pthread_tryjoin_np(uintptr_t, void *)'),
+    getsockopt: library.func('int getsockopt(int, int, int, void *, void *)'),
     errno: () => ffi.errno(),
   };
 }
