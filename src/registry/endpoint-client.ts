@@ -62,6 +62,7 @@ export function createEndpointClient(
           ...request,
           url: target,
           privateHeaders: {
+            ...(isHome && endpoint.namespace !== undefined && { 'oci-namespace': endpoint.namespace }),
             ...(isHome && endpoint.headers),
             ...(isHome && authorization !== undefined && { authorization }),
           },

@@ -14,11 +14,13 @@ it.each([
   [413, 'LIMIT_EXCEEDED', false],
   [416, 'TRUNCATED', false],
   [429, 'UNAVAILABLE', true],
+  [499, 'UNAVAILABLE', true],
   [500, 'UNAVAILABLE', true],
   [501, 'UNSUPPORTED', false],
   [503, 'UNAVAILABLE', true],
   [505, 'UNAVAILABLE', false],
   [507, 'NO_SPACE', false],
+  [522, 'UNAVAILABLE', true],
 ])('status %i is %s', (status, code, temporary) => {
   expect(answer(status)).toMatchObject({ code, temporary, status });
 });

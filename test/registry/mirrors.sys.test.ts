@@ -102,7 +102,13 @@ describe('reads', () => {
     expect((await getManifest(session, '1')).bytes).toEqual(manifest);
     expect(await readAll(session)).toEqual(bytes);
     expect(counts()).toEqual([2, 0, 0]);
-    for (const { url } of first.requests) expect(url).toContain(`?ns=${encodeURIComponent(origin.host)}`);
+    for (const { url, headers } of first.requests) {
+      expect(url).toContain(`?ns=${encodeURIComponent(origin.host)}`);
+      expect(headers['oci-namespace']).toBe(origin.host);
+    }
+    await putManifest(session, '2', stored);
+    expect(origin.requests[0]!.url).not.toContain('ns=');
+    expect(origin.requests[0]!.headers).not.toHaveProperty('oci-namespace');
   });
 
   it.each([

@@ -262,7 +262,9 @@ describe('manifests', () => {
     expect(resolved).toEqual({ mediaType: OCI_MANIFEST, digest: ociDigest(manifest), size: manifest.length });
     expect(await source.readManifest(resolved)).toEqual(manifest);
     expect(registry.requests).toHaveLength(1);
-    expect(registry.requests[0]!.headers.accept!.split(', ')).toHaveLength(4);
+    const { headers } = registry.requests[0]!;
+    expect(headers.accept!.split(', ')).toHaveLength(4);
+    expect(headers['accept-encoding']).toBe('identity');
   });
 
   it('are checked against the digest asked for and the one that the server names', async () => {

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { RegistryOptions } from '../../src/registry/options.js';
 import { createTransport, type HttpRequest, readBody } from '../../src/registry/transport.js';
 
@@ -152,6 +152,34 @@ describe('a server that does not answer as it should', () => {
     const { url } = await serve((_, response) => void response.end(Buffer.alloc((1 << 20) + 1)));
     await expect(send(url)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
   });
+});
+
+it('finds a server that has only one of the addresses of its name', async () => {
+  const { url } = await serve((_, response) => void response.end('there'));
+  expect(await send(url.replace('127.0.0.1', 'localhost'))).toMatchObject({ status: 200, text: 'there' });
+});
+
+it('has at most 16 connections to a host, however much is asked of it at once', async () => {
+  const waiting: (() => void)[] = [];
+  let most = 0;
+  const { url, server } = await serve((_, response) => {
+    waiting.push(() => response.end('x'));
+    most = Math.max(most, waiting.length);
+  });
+  let connections = 0;
+  server.on('connection', () => connections++);
+  const transport = await createTransport({});
+  cleanups.push(() => transport.close());
+  const answers = Array.from({ length: 40 }, async () =>
+    readBody(await transport.send({ method: 'GET', url: new URL(url) }), 10, 'x'),
+  );
+  await vi.waitFor(() => expect(waiting).toHaveLength(16), 20_000);
+  for (let done = 0; done < 40; done++) {
+    await vi.waitFor(() => expect(waiting).not.toHaveLength(0), 20_000);
+    waiting.shift()!();
+  }
+  expect(await Promise.all(answers)).toHaveLength(40);
+  expect([most, connections]).toEqual([16, 16]);
 });
 
 it('lets a slow upload take longer than the wait for an answer', async () => {
