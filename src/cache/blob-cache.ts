@@ -1,3 +1,4 @@
+import type { TouchSource } from '../trace/trace.js';
 import type { BlobBytes } from './blob-bytes.js';
 import type { BlobPieces } from './blob-pieces.js';
 import type { BlobStorage } from './blob-storage.js';
@@ -117,16 +118,16 @@ export class BlobCache {
 
   /**
    * Fills `target` with decoded bytes from `offset`; gaps between chunks are zeros. Fetches what is not here. `target`
-   * must not be touched until the promise settles, and is not written to afterwards.
+   * must not be touched until the promise settles, and is not written to afterwards. Returns what had to be waited for.
    * Throws DIGEST_MISMATCH for a chunk that was wrong twice, INTERRUPTED when `signal` is aborted or the cache is released,
    * and what the source throws. A range outside of the blob is a RangeError.
    */
-  async read(offset: number, target: Buffer, signal?: AbortSignal): Promise<void> {
+  async read(offset: number, target: Buffer, signal?: AbortSignal): Promise<TouchSource> {
     const chunks = this.#chunksOf(offset, target.length);
     if (signal?.aborted) throw interrupted(this.layout.id, signal);
-    await this.#work.count(async () => {
-      if (await this.#readIfLocal(chunks, offset, target)) return;
-      await this.#work.cancellably(signal, (either) =>
+    return this.#work.count(async () => {
+      if (await this.#readIfLocal(chunks, offset, target)) return 'local';
+      return this.#work.cancellably(signal, (either) =>
         this.#read(chunks, offset, { target, signal: either }),
       );
     });
@@ -219,7 +220,7 @@ export class BlobCache {
     chunks: ChunkInfo[],
     offset: number,
     { target, signal }: { target: Buffer; signal: AbortSignal },
-  ): Promise<void> {
+  ): Promise<TouchSource> {
     const { stats } = this.#shared;
     await this.#recheck(chunks);
     this.#throwIfCancelled(signal);
@@ -247,6 +248,8 @@ export class BlobCache {
       const skipped = Math.max(0, offset - chunk.decodedOffset);
       bytes.copy(target, Math.max(0, chunk.decodedOffset - offset), skipped);
     }
+    if (fetched.size > 0) return 'fetch';
+    return came.size > 0 ? 'startup' : 'local';
   }
 
   async #fetch(chunks: ChunkInfo[], fetched: Map<ChunkInfo, Buffer>, signal: AbortSignal): Promise<void> {

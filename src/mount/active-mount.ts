@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import type { TraceMemory } from './trace-memory.js';
 
 const negotiatedSchema = v.object({ minor: v.number(), resend: v.boolean() });
 
@@ -22,6 +23,14 @@ export const handOverSchema = v.variant('driver', [
 ]);
 
 export type HandOver = v.InferOutput<typeof handOverSchema>;
+
+/** How the reads of a mount are answered. */
+export interface Serving {
+  /** See `MountRequest`. */
+  readTimeout?: number | undefined;
+  /** Where they are noted, if the mount is traced. */
+  trace?: TraceMemory | undefined;
+}
 
 /** A mounted image, whichever driver serves it. */
 export interface ActiveMount {

@@ -119,6 +119,8 @@ async function answer(
   }
   const id = /^DELETE \/v1\/mounts\/([0-9a-f]+)$/.exec(route)?.[1];
   if (id !== undefined) return table.unmount({ id }, { force });
+  const traced = /^GET \/v1\/mounts\/([0-9a-f]+)\/trace$/.exec(route)?.[1];
+  if (traced !== undefined) return table.trace(traced);
   throw new RafterError('NOT_FOUND', `the daemon's API has no ${route}`);
 }
 

@@ -11,6 +11,7 @@ import { MAX_READ_TIMEOUT, MIN_READ_TIMEOUT } from './read-timeout.js';
  *     POST   /v1/mounts        MountRequest    MountResult
  *     DELETE /v1/mounts/<id>[?force=true]      MountInfo of what was unmounted
  *     DELETE /v1/mounts?mountpoint=<path>[&force=true]
+ *     GET    /v1/mounts/<id>/trace             Trace of a mount that records one, until now
  *     POST   /v1/upgrade       {command: [...]} {}; answers when the daemon is about to give its mounts to another one
  *            /v1/cache...                      see `cache-api.ts`
  *     GET    /v1/openapi.json                  the OpenAPI document (docs/api.json)
@@ -22,6 +23,10 @@ import { MAX_READ_TIMEOUT, MIN_READ_TIMEOUT } from './read-timeout.js';
 const text = (limit: number) => v.pipe(v.string(), v.minLength(1), v.maxLength(limit));
 /** Longest path that Linux takes, with its NUL. */
 const path = text(4096);
+/** User and group ids; the highest one means none. */
+const id = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xfffffffe));
+/** The kernel counts in pages, in 32 bits. */
+const MAX_READ_AHEAD_KIB = 1 << 20;
 
 export const mountRequestSchema = v.strictObject({
   /** Image reference; a layout's path in it must be absolute. */
@@ -48,6 +53,20 @@ export const mountRequestSchema = v.strictObject({
     v.strictObject({
       /** Absolute path of a directory that keeps what is written, in `upper`; made if missing. Default: gone at unmount. */
       directory: v.optional(path),
+    }),
+  ),
+  /**
+   * Most that the kernel reads ahead in a file, in KiB; 0: only the pages that are asked for. Default: the kernel's own, or
+   * `TRACE_READ_AHEAD_KIB` where a trace is recorded.
+   */
+  readAheadKiB: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_READ_AHEAD_KIB))),
+  /** Records what is read: `GET /v1/mounts/<id>/trace`. */
+  trace: v.optional(
+    v.strictObject({
+      /** Where the trace is written when the image is unmounted; absolute. Default: nowhere. */
+      file: v.optional(path),
+      /** Whose that file is; default: the daemon's user. */
+      owner: v.optional(v.strictObject({ uid: id, gid: id })),
     }),
   ),
   /** Chosen by the client: the same request, sent again because the daemon died, mounts once. */
@@ -99,6 +118,8 @@ export interface MountInfo {
   driverReason?: string;
   /** What is written to it goes to `upper` in this directory, which stays at unmount if it is `kept`. */
   writable?: { directory: string; kept: boolean };
+  /** What the kernel may read ahead, in KiB, if that was set. */
+  readAheadKiB?: number;
   /** ISO 8601, UTC. */
   mountedAt: string;
   /** Bytes of all layers as stored in the registry. */
@@ -110,6 +131,8 @@ export interface MountInfo {
   data?: { bytes: number; localBytes: number };
   /** In the list of mounts, if the data is fetched in the background: how far that is. */
   completion?: CompletionState;
+  /** Why the trace was not written when the image was unmounted. */
+  traceError?: string;
   /** What the user should know, one sentence each. */
   warnings: string[];
 }

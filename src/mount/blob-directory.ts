@@ -5,7 +5,10 @@ import type { ReaderFileSystem } from '../fuse/device-reader.js';
 import type { Attributes, DirectoryEntry, FileSystem, NodeId } from '../fuse/file-system.js';
 import { FsError } from '../fuse/fs-error.js';
 import { openFlag } from '../fuse/protocol.js';
+import type { BlobReader } from './image-view.js';
 import { DEFAULT_READ_TIMEOUT } from './read-timeout.js';
+import { type SharedTrace, TraceMemory } from './trace-memory.js';
+import { type BlobTrace, tracedReader } from './trace-reader.js';
 
 /** Files of one mount that the kernel reads decoded blobs from. */
 export interface BlobFile {
@@ -19,18 +22,32 @@ export interface BlobFile {
 
 /** News for the reading thread's view of the directory. */
 export type BlobDirectoryUpdate =
-  | { kind: 'add'; node: NodeId; size: number; blob: SharedBlob | undefined }
+  | {
+      kind: 'add';
+      node: NodeId;
+      size: number;
+      blob: SharedBlob | undefined;
+      /** Where reads are noted, and as reads of which blob, if the mount is traced. */
+      trace: { shared: SharedTrace; blob: number } | undefined;
+    }
   | { kind: 'remove'; node: NodeId };
 
 interface Entry {
   node: NodeId;
   name: string;
   blob: BlobCache;
+  reader: BlobReader;
   size: number;
   /** How long a read may take, in seconds. */
   readTimeout: number;
   opens: number;
   onClosed: (() => void)[];
+}
+
+interface FileOptions {
+  open?: NodeId;
+  readTimeout?: number | undefined;
+  trace?: BlobTrace | undefined;
 }
 
 const ROOT = 1;
@@ -55,12 +72,12 @@ export class BlobDirectory implements FileSystem {
 
   /**
    * Adds a file `name` with the decoded bytes of `blob`. `open` is the node of one that the kernel has open since the time of
-   * another daemon; `readTimeout` says after how many seconds a read fails.
+   * another daemon; `readTimeout` says after how many seconds a read fails. Reads are noted in `trace`.
    */
   add(
     name: string,
     blob: BlobCache,
-    { open, readTimeout = DEFAULT_READ_TIMEOUT }: { open?: NodeId; readTimeout?: number | undefined } = {},
+    { open, readTimeout = DEFAULT_READ_TIMEOUT, trace }: FileOptions = {},
   ): BlobFile {
     const node = open ?? this.#last + 1;
     this.#last = Math.max(this.#last, node);
@@ -69,6 +86,7 @@ export class BlobDirectory implements FileSystem {
       node,
       name,
       blob,
+      reader: tracedReader(blob, trace),
       size,
       readTimeout,
       opens: open === undefined ? 0 : 1,
@@ -76,7 +94,8 @@ export class BlobDirectory implements FileSystem {
     };
     this.#byName.set(name, entry);
     this.#byNode.set(node, entry);
-    this.#update({ kind: 'add', node, size, blob: blob.share() });
+    const shared = trace && { shared: trace.memory.shared, blob: trace.blob };
+    this.#update({ kind: 'add', node, size, blob: blob.share(), trace: shared });
     const closed = () =>
       new Promise<void>((resolve) => {
         if (entry.opens === 0) resolve();
@@ -132,14 +151,14 @@ export class BlobDirectory implements FileSystem {
   }
 
   async read(node: NodeId, offset: number, target: Buffer, signal?: AbortSignal): Promise<number> {
-    const { blob, size, readTimeout } = this.#entry(node);
+    const { blob, reader, size, readTimeout } = this.#entry(node);
     const length = Math.max(Math.min(target.length, size - offset), 0);
     // The last block may be longer than the blob.
     const known = Math.max(Math.min(length, blob.layout.decodedSize - offset), 0);
     const late = AbortSignal.timeout(readTimeout * 1000);
     try {
       const either = signal === undefined ? late : AbortSignal.any([signal, late]);
-      await blob.read(offset, target.subarray(0, known), either);
+      await reader.read(offset, target.subarray(0, known), either);
     } catch (cause) {
       if (signal?.aborted) throw new FsError('EINTR', 'the reader gave up');
       const reason = late.aborted ? `no answer within ${readTimeout} s` : (cause as Error).message;
@@ -175,22 +194,29 @@ export class BlobDirectory implements FileSystem {
 
 /** The directory as the reading thread sees it: it answers reads of what is local, and passes on everything else. */
 export function openLocalBlobs(): ReaderFileSystem {
-  const readers = new Map<NodeId, { reader: TrustedReader; size: number }>();
+  const readers = new Map<NodeId, { reader: TrustedReader; size: number; trace: BlobTrace | undefined }>();
   return {
     reads: {
       readLocal(node, offset, target) {
         const found = readers.get(node);
         // The last block goes to the thread that knows how long the blob is.
         if (found === undefined || offset + target.length > found.size) return undefined;
-        return found.reader.readLocal(offset, target) ? target.length : undefined;
+        if (!found.reader.readLocal(offset, target)) return undefined;
+        found.trace?.memory.local(found.trace.blob, offset, target.length);
+        return target.length;
       },
     },
     update(news) {
       const update = news as BlobDirectoryUpdate;
       const known = readers.get(update.node);
       if (update.kind === 'add') {
-        if (update.blob !== undefined)
-          readers.set(update.node, { reader: new TrustedReader(update.blob), size: update.size });
+        const { node, size, blob, trace } = update;
+        if (blob !== undefined)
+          readers.set(node, {
+            reader: new TrustedReader(blob),
+            size,
+            trace: trace && { memory: new TraceMemory(trace.shared), blob: trace.blob },
+          });
       } else if (known !== undefined) {
         readers.delete(update.node);
         known.reader.close();

@@ -7,6 +7,7 @@ import { unmountFuse } from '../fuse/unmount.js';
 import { formatReference, parseReference } from '../image/reference.js';
 import { findMount } from '../os/mountinfo.js';
 import { isAlive } from '../os/process.js';
+import type { Trace } from '../trace/trace.js';
 import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.js';
 import { callDaemon, DaemonGoneError } from './api-client.js';
 import { takeAwayDeadMounts } from './dead-mounts.js';
@@ -57,35 +58,57 @@ export async function mountImage(place: DaemonPlace, request: MountRequest): Pro
 
 /**
  * Unmounts by id or mount point. `force` takes it away also while files on it are open. Without a daemon, a mount that a
- * dead one left behind is taken away.
+ * dead one left behind is taken away. Returns what it was, if the daemon that mounted it still knew.
  * Throws NOT_FOUND, or BUSY while it is in use.
  */
 export async function unmountImage(
   place: SocketPlace,
   which: { id: string } | { mountpoint: string },
   { force = false }: { force?: boolean } = {},
-): Promise<void> {
+): Promise<MountInfo | undefined> {
   const query = new URLSearchParams({
     ...('mountpoint' in which && { mountpoint: resolve(which.mountpoint) }),
     ...(force && { force: 'true' }),
   });
   const id = 'id' in which ? `/${encodeURIComponent(which.id)}` : '';
   try {
-    await callPatiently<MountInfo>(place, `DELETE /v1/mounts${id}?${query}`, (error, lost) => {
+    return await callPatiently<MountInfo>(place, `DELETE /v1/mounts${id}?${query}`, (error, lost) => {
       // The one that died had done it.
-      if (lost && isRafterError(error, 'NOT_FOUND')) return;
+      if (lost && isRafterError(error, 'NOT_FOUND')) return undefined;
       throw error;
     });
   } catch (error) {
     if (!(error instanceof DaemonGoneError)) throw error;
     if ('id' in which) throw new RafterError('NOT_FOUND', `no daemon runs, so there is no mount ${which.id}`);
     await unmountLeftover(place.runDir, resolve(which.mountpoint));
+    return undefined;
   }
 }
 
 /** What is mounted; nothing if no daemon runs. */
 export async function listMounts(place: SocketPlace): Promise<MountInfo[]> {
   return (await callIfRunning<MountInfo[]>(place, 'GET /v1/mounts')) ?? [];
+}
+
+/**
+ * What was read of a mount until now, by id or mount point. Throws NOT_FOUND if there is no such mount, or if it was not mounted
+ * to be traced.
+ */
+export async function mountTrace(
+  place: SocketPlace,
+  which: { id: string } | { mountpoint: string },
+): Promise<Trace> {
+  const id = 'id' in which ? which.id : await mountIdAt(place, which.mountpoint);
+  const trace = await callIfRunning<Trace>(place, `GET /v1/mounts/${id}/trace`);
+  if (trace === undefined) throw new RafterError('NOT_FOUND', `no daemon runs for ${place.runDir}`);
+  return trace;
+}
+
+async function mountIdAt(place: SocketPlace, directory: string): Promise<string> {
+  const paths = [resolve(directory), await canonicalMountPoint(resolve(directory))];
+  const found = (await listMounts(place)).findLast(({ mountpoint }) => paths.includes(mountpoint));
+  if (found === undefined) throw new RafterError('NOT_FOUND', `no image is mounted at ${directory}`);
+  return found.id;
 }
 
 /** The daemon's status, or undefined if none runs. */
@@ -191,7 +214,7 @@ export async function upgradeDaemon(
 
 /** The daemon has another working directory. */
 function absolutePaths(request: MountRequest): MountRequest {
-  const { mountpoint, access, writable } = request;
+  const { mountpoint, access, writable, trace } = request;
   const reference = parseReference(request.reference);
   const file = (path: string | undefined) => (path === undefined || isAbsolute(path) ? path : resolve(path));
   return {
@@ -202,6 +225,7 @@ function absolutePaths(request: MountRequest): MountRequest {
       reference.transport === 'registry'
         ? request.reference
         : formatReference({ ...reference, path: resolve(reference.path) }),
+    ...(trace && { trace: { ...trace, ...(trace.file !== undefined && { file: resolve(trace.file) }) } }),
     ...(access && {
       access: {
         ...access,

@@ -109,7 +109,18 @@ async function serve(
   });
   const writable = createWritableTrees({ runDir, dataRoot, log });
   const table = new MountTable(
-    { store, opened: new OpenedImages(), cache, tempDir, log, drivers, supervisor, meters, writable },
+    {
+      store,
+      opened: new OpenedImages(),
+      cache,
+      tempDir,
+      log,
+      drivers,
+      supervisor,
+      meters,
+      writable,
+      traceDir: files.traces,
+    },
     files.state,
   );
   /** The command of the daemon that is to take over. */

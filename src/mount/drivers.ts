@@ -2,7 +2,7 @@ import type { BlobCache } from '../cache/blob-cache.js';
 import { loadNatives } from '../codec/natives.js';
 import { isRafterError, messageOf } from '../errors.js';
 import { DeviceServer } from '../fuse/device-server.js';
-import type { ActiveMount, HandOver } from './active-mount.js';
+import type { ActiveMount, HandOver, Serving } from './active-mount.js';
 import type { MountInfo, MountRequest } from './api.js';
 import type { DaemonLog } from './daemon-log.js';
 import { createErofsDriver } from './erofs-driver.js';
@@ -24,7 +24,7 @@ export interface Drivers {
   mount(
     image: NydusImage,
     blobs: readonly BlobCache[],
-    request: Pick<MountRequest, 'driver' | 'transport' | 'readTimeout'> & { id: string; mountpoint: string },
+    request: Pick<MountRequest, 'driver' | 'transport'> & Serving & { id: string; mountpoint: string },
   ): Promise<{ active: ActiveMount; choice: DriverChoice }>;
   /**
    * Goes on with a mount of another daemon. Its readers wait until `resumed`. Throws FAILED if that cannot be.
@@ -32,7 +32,7 @@ export interface Drivers {
   resume(
     image: NydusImage,
     blobs: readonly BlobCache[],
-    left: Pick<MountRequest, 'readTimeout'> & { id: string; mountpoint: string; handOver: HandOver },
+    left: Serving & { id: string; mountpoint: string; handOver: HandOver },
   ): ActiveMount;
   /** All mounts of the other daemon that can be are back: lets their readers go on. */
   resumed(): Promise<void>;

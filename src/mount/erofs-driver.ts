@@ -6,7 +6,7 @@ import { RafterError } from '../errors.js';
 import { unmount } from '../os/mount.js';
 import { mountErofs } from '../os/mount-erofs.js';
 import { findMount } from '../os/mountinfo.js';
-import type { ActiveMount, HandOver } from './active-mount.js';
+import type { ActiveMount, HandOver, Serving } from './active-mount.js';
 import type { BlobFile } from './blob-directory.js';
 import { type BlobServiceOptions, createBlobService } from './blob-service.js';
 import { checkForKernel } from './kernel-check.js';
@@ -16,23 +16,19 @@ import type { NydusImage } from './nydus-image.js';
 /**
  * The erofs driver: the kernel serves the tree, from the bootstrap itself. It reads blobs in decoded address space: one that
  * is complete on disk from the cache's own file, any other from a file of the one FUSE mount of the node, which this daemon
- * serves.
+ * serves. Where reads are noted in a trace, all blobs are served: what the kernel reads by itself nobody sees.
  */
 export interface ErofsDriver {
   /** Throws UNSUPPORTED if the kernel or the image cannot do it; MALFORMED and others as every mount. */
   mount(
     image: NydusImage,
     blobs: readonly BlobCache[],
-    where: { id: string; mountpoint: string; readTimeout?: number | undefined },
+    where: Serving & { id: string; mountpoint: string },
   ): Promise<ActiveMount>;
   /** Goes on with a mount of another daemon, whose readers wait until `resumed`. */
   resume(
     blobs: readonly BlobCache[],
-    where: {
-      mountpoint: string;
-      handOver: Extract<HandOver, { driver: 'erofs' }>;
-      readTimeout?: number | undefined;
-    },
+    where: Serving & { mountpoint: string; handOver: Extract<HandOver, { driver: 'erofs' }> },
   ): ActiveMount;
   /** All mounts of the other daemon are back: lets their readers go on. */
   resumed(): Promise<void>;
@@ -56,17 +52,20 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
   /** The files that the kernel is to read `blobs` from. Those that have to be served are added to `files`. */
   async function devicesOf(
     blobs: readonly BlobCache[],
-    { id, files, readTimeout }: { id: string; files: OpenedFile[]; readTimeout: number | undefined },
+    { id, files, readTimeout, trace }: Serving & { id: string; files: OpenedFile[] },
   ): Promise<string[]> {
     const devices: string[] = [];
     for (const [index, blob] of blobs.entries()) {
-      const local = blob.lend();
+      const local = trace === undefined ? blob.lend() : undefined;
       if (local !== undefined) {
         devices.push(`/proc/self/fd/${local.fd}`);
         continue;
       }
       await served.start();
-      const file = served.directory.add(`${id}.${index}`, blob, { readTimeout });
+      const file = served.directory.add(`${id}.${index}`, blob, {
+        readTimeout,
+        trace: trace && { memory: trace, blob: index },
+      });
       files.push({ index, file });
       devices.push(join(mountpoint, file.name));
     }
@@ -102,7 +101,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       const files: OpenedFile[] = [];
       const bootstrap = join(tempDir, `${BOOTSTRAP_PREFIX}${process.pid}-${randomBytes(6).toString('hex')}`);
       try {
-        const devices = await devicesOf(blobs, { id: where.id, files, readTimeout: where.readTimeout });
+        const devices = await devicesOf(blobs, { ...where, files });
         await mkdir(tempDir, { recursive: true, mode: 0o700 });
         await writeFile(bootstrap, Buffer.from(image.bootstrapBytes), { mode: 0o600, flag: 'wx' });
         await mountErofs({ bootstrap, devices, target: where.mountpoint });
@@ -116,11 +115,12 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       return watched(where.mountpoint, (await findMount(where.mountpoint))?.device ?? '', files);
     },
 
-    resume(blobs, { mountpoint: target, handOver, readTimeout }) {
+    resume(blobs, { mountpoint: target, handOver, readTimeout, trace: memory }) {
       const files = handOver.files.map(({ index, node, name }): OpenedFile => {
         const blob = blobs[index];
         if (blob === undefined) throw new RafterError('FAILED', `${target}: the image has no blob ${index}`);
-        return { index, file: served.directory.add(name, blob, { open: node, readTimeout }) };
+        const trace = memory && { memory, blob: index };
+        return { index, file: served.directory.add(name, blob, { open: node, readTimeout, trace }) };
       });
       const fromUs = new Set(handOver.files.map(({ index }) => index));
       for (const [index, blob] of blobs.entries()) if (!fromUs.has(index)) blob.noteLent();

@@ -3,8 +3,9 @@ import type { BlobCache } from '../cache/blob-cache.js';
 import { RafterError } from '../errors.js';
 import { type DeviceMount, mountOverDevice, resumeOverDevice } from '../fuse/device-mount.js';
 import type { DeviceServer, ServeOptions } from '../fuse/device-server.js';
+import type { FileSystem } from '../fuse/file-system.js';
 import { mountLibfuse } from '../fuse/libfuse.js';
-import type { ActiveMount, HandOver } from './active-mount.js';
+import type { ActiveMount, HandOver, Serving } from './active-mount.js';
 import type { DaemonLog } from './daemon-log.js';
 import { createFileNames } from './file-names.js';
 import { createImageView } from './image-view.js';
@@ -12,6 +13,7 @@ import type { Meters } from './meters.js';
 import type { NydusImage } from './nydus-image.js';
 import { describeView } from './shared-view.js';
 import type { SupervisorLink } from './supervisor-link.js';
+import { tracedReader } from './trace-reader.js';
 
 /** How the fuse driver speaks to the kernel. */
 export type FuseTransport = 'device' | 'libfuse';
@@ -29,19 +31,17 @@ interface FuseDriverServices {
   meters: Meters;
 }
 
-/** How one mount is served. */
-interface Serving {
+/** Where one mount is, and how it is served. */
+interface FusePlace extends Serving {
   mountpoint: string;
   services: FuseDriverServices;
-  /** See `MountRequest`. */
-  readTimeout?: number | undefined;
 }
 
 /** The fuse driver: the daemon serves the whole tree of `image` at `mountpoint`, from the bootstrap. */
 export async function mountWithFuse(
   image: NydusImage,
   blobs: readonly BlobCache[],
-  where: Serving & { id: string; transport: FuseTransport },
+  where: FusePlace & { id: string; transport: FuseTransport },
 ): Promise<ActiveMount> {
   const { id, mountpoint, transport, services } = where;
   if (transport === 'device') {
@@ -54,8 +54,7 @@ export async function mountWithFuse(
   }
   const onError = (operation: string, path: string, error: unknown) =>
     services.log.error('a reader got EIO', { operation, file: join(mountpoint, path), error });
-  const { readTimeout } = where;
-  const view = createImageView({ bootstrap: image.bootstrap, blobs, readTimeout });
+  const view = viewOf(image, blobs, where);
   const read: typeof view.read = (...what) => services.meters.measureRead(view.read(...what));
   return mountLibfuse({ ...view, read }, mountpoint, { onError });
 }
@@ -64,7 +63,7 @@ export async function mountWithFuse(
 export function resumeWithFuse(
   image: NydusImage,
   blobs: readonly BlobCache[],
-  where: Serving & { id: string; handOver: Extract<HandOver, { driver: 'fuse' }> },
+  where: FusePlace & { id: string; handOver: Extract<HandOver, { driver: 'fuse' }> },
 ): ActiveMount {
   const { id, mountpoint, handOver, services } = where;
   const fd = services.supervisor.inheritance.descriptors[handOver.descriptor];
@@ -74,19 +73,26 @@ export function resumeWithFuse(
   return handedOver(id, mount, services.supervisor);
 }
 
-function deviceOptions(
-  image: NydusImage,
-  blobs: readonly BlobCache[],
-  { mountpoint, services, readTimeout }: Serving,
-): ServeOptions {
+function deviceOptions(image: NydusImage, blobs: readonly BlobCache[], place: FusePlace): ServeOptions {
+  const { mountpoint, trace, services } = place;
   const nameOf = createFileNames(image.bootstrap);
   return {
-    fs: createImageView({ bootstrap: image.bootstrap, blobs, readTimeout }),
-    spec: describeView(image, blobs),
+    fs: viewOf(image, blobs, place),
+    spec: describeView(image, blobs, trace?.shared),
     measure: services.meters.measureRead,
     onError: (operation, node, error) =>
       services.log.error('a reader got EIO', { operation, file: join(mountpoint, nameOf(node)), error }),
   };
+}
+
+/** The tree of `image` as this thread serves it. */
+function viewOf(
+  { bootstrap }: NydusImage,
+  blobs: readonly BlobCache[],
+  { readTimeout, trace: memory }: Serving,
+): FileSystem {
+  const readers = blobs.map((reader, blob) => tracedReader(reader, memory && { memory, blob }));
+  return createImageView({ bootstrap, blobs: readers, readTimeout });
 }
 
 /** Name under which the supervisor keeps the descriptor of mount `id`. */

@@ -4,12 +4,13 @@ import type { Attributes, DirectoryEntry, FileSystem, FileSystemStats, NodeId } 
 import { FsError } from '../fuse/fs-error.js';
 import type { Bootstrap, DiskInode } from '../rafs/bootstrap.js';
 import type { InodeType } from '../rafs/tree.js';
+import type { TouchSource } from '../trace/trace.js';
 import { DEFAULT_READ_TIMEOUT } from './read-timeout.js';
 
 /** Decoded bytes of one blob; a `BlobCache` is one. */
 export interface BlobReader {
-  /** Fills `target` with the verified bytes from decoded offset `offset` on. */
-  read(offset: number, target: Buffer, signal?: AbortSignal): Promise<void>;
+  /** Fills `target` with the verified bytes from decoded offset `offset` on. Returns what had to be waited for. */
+  read(offset: number, target: Buffer, signal?: AbortSignal): Promise<TouchSource>;
   /** The same at once if nothing has to be waited for; otherwise false, and `target` holds anything. */
   readLocal?(offset: number, target: Buffer): boolean;
 }

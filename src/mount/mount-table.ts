@@ -2,12 +2,14 @@ import { closeSync } from 'node:fs';
 import { isRafterError, RafterError } from '../errors.js';
 import { unmountFuse } from '../fuse/unmount.js';
 import { findMount, readMounts } from '../os/mountinfo.js';
+import type { Trace } from '../trace/trace.js';
 import type { MountInfo, MountRequest, MountResult } from './api.js';
 import { descriptorName } from './fuse-driver.js';
 import { canonicalMountPoint, checkMountPoint } from './mount-point.js';
 import { isDriverType, writeMountState } from './mount-state.js';
 import { type MountedImage, type MountServices, mountImage, resumeImage } from './mounted-image.js';
 import type { SavedMount, SavedState } from './saved-mounts.js';
+import { removeOtherJournals } from './trace-journal.js';
 
 /** How long to wait for the last requests of a mount after it was unmounted, in milliseconds. */
 const RELEASE_DEADLINE = 2_000;
@@ -47,6 +49,7 @@ export class MountTable {
     await drivers.resumed();
     await writable.cleanUp(new Set(this.#all().map(({ info }) => info.id)));
     this.#dropUnclaimed();
+    await removeOtherJournals(this.#services.traceDir, new Set(this.#mounts.keys()));
     this.#resuming = false;
     await this.#save();
   }
@@ -136,6 +139,16 @@ export class MountTable {
     return found && resultOf(found);
   }
 
+  /** What was read of mount `id` until now. Throws NOT_FOUND if there is no such mount, or if it records nothing. */
+  async trace(id: string): Promise<Trace> {
+    const { trace, info } = await this.#find({ id });
+    if (trace === undefined)
+      throw new RafterError('NOT_FOUND', `${info.mountpoint} is not traced`, {
+        hint: 'mount it with --trace FILE',
+      });
+    return trace.current();
+  }
+
   /**
    * Unmounts by id or mount point; with `force` also while it is in use. Throws NOT_FOUND, or BUSY while files are open.
    */
@@ -144,7 +157,7 @@ export class MountTable {
     { force = false }: { force?: boolean } = {},
   ): Promise<MountInfo> {
     const mounted = await this.#find(which);
-    const { info, active } = mounted;
+    const { info, active, trace } = mounted;
     try {
       await active.unmount({ detach: force });
     } catch (error) {
@@ -152,6 +165,8 @@ export class MountTable {
       if (!isRafterError(error, 'FAILED')) throw error;
     }
     this.#addLeaving(mounted);
+    // Not later, when the last open file is closed: whoever unmounts wants to see what there is.
+    await trace?.finish();
     await this.#save();
     await withDeadline(mounted.released, RELEASE_DEADLINE);
     this.#services.log.info('unmounted', { id: info.id, mountpoint: info.mountpoint, ...info.stats });
@@ -182,6 +197,7 @@ export class MountTable {
   /** Tells the supervisor for the last time what a successor must know. From here on nothing of it changes. */
   async handOver(): Promise<void> {
     this.#resuming = true;
+    await Promise.all([...this.#mounts.values()].map(({ trace }) => trace?.save()));
     await this.#saveForSuccessor();
     await this.#writing;
   }

@@ -3,6 +3,8 @@ import type { ActiveMount, HandOver } from './active-mount.js';
 import type { MountInfo, MountRequest } from './api.js';
 import type { Drivers } from './drivers.js';
 import type { NydusImage } from './nydus-image.js';
+import { limitReadAhead } from './read-ahead-limit.js';
+import type { TraceMemory } from './trace-memory.js';
 import type { WritableTrees } from './writable-trees.js';
 
 interface Opened {
@@ -11,6 +13,8 @@ interface Opened {
   blobs: readonly BlobCache[];
   info: MountInfo;
   request: MountRequest;
+  /** Where reads are noted, if they are. */
+  trace: TraceMemory | undefined;
 }
 
 interface Ways {
@@ -23,15 +27,21 @@ interface Ways {
  * Throws what the driver or `WritableTrees.mount` throws; nothing is mounted then.
  */
 export async function mountTree(
-  { image, blobs, info, request }: Opened,
+  { image, blobs, info, request, trace }: Opened,
   { drivers, writable }: Ways,
 ): Promise<ActiveMount> {
   const { id, digest, mountpoint } = info;
   const { driver, transport, readTimeout } = request;
   const mountAt = async (at: string) => {
-    const how = { driver, transport, readTimeout, id, mountpoint: at };
+    const how = { driver, transport, readTimeout, trace, id, mountpoint: at };
     const { active, choice } = await drivers.mount(image, blobs, how);
     Object.assign(info, choice);
+    try {
+      await limitReadAhead(at, request, info);
+    } catch (error) {
+      await active.unmount({ detach: true });
+      throw error;
+    }
     return active;
   };
   if (request.writable === undefined) return mountAt(mountpoint);
@@ -43,14 +53,14 @@ export async function mountTree(
 
 /** Goes on with what `mountTree` of another daemon mounted, `device` being the file system at the mount point. */
 export async function resumeTree(
-  { image, blobs, info, request }: Opened,
+  { image, blobs, info, request, trace }: Opened,
   { drivers, writable }: Ways,
   { handOver, device }: { handOver: HandOver; device: string },
 ): Promise<ActiveMount> {
   const { id, mountpoint } = info;
   const { readTimeout } = request;
   const at = info.writable === undefined ? mountpoint : await writable.lowerOf(id);
-  const active = drivers.resume(image, blobs, { id, mountpoint: at, handOver, readTimeout });
+  const active = drivers.resume(image, blobs, { id, mountpoint: at, handOver, readTimeout, trace });
   if (info.writable === undefined) return active;
   return writable.resume({ id, mountpoint, device, ...info.writable }, active);
 }

@@ -17,12 +17,14 @@ import type { DaemonLog } from './daemon-log.js';
 import type { Drivers } from './drivers.js';
 import type { ImageStore } from './image-store.js';
 import type { Meters } from './meters.js';
+import { MountTrace } from './mount-trace.js';
 import { mountTree, resumeTree } from './mount-tree.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
 import type { OpenedImages } from './opened-images.js';
 import type { SavedMount } from './saved-mounts.js';
 import { StartupPack } from './startup-pack.js';
 import type { SupervisorLink } from './supervisor-link.js';
+import { checkTraceFile } from './trace-file.js';
 import type { WritableTrees } from './writable-trees.js';
 
 /** What all mounts of a daemon share. */
@@ -38,6 +40,8 @@ export interface MountServices {
   log: DaemonLog;
   meters: Meters;
   writable: WritableTrees;
+  /** Directory for traces of mounts that are there. */
+  traceDir: string;
 }
 
 /** An image that is mounted. */
@@ -53,6 +57,8 @@ export interface MountedImage {
   readonly blobs: readonly BlobCache[];
   /** What fetches the rest of them in the background, if it was asked for. */
   readonly completion: Completion | undefined;
+  /** What is read, if that was asked for. */
+  readonly trace?: MountTrace | undefined;
   /** Settles when the mount is gone, whoever unmounted it, and caches and connections are given back. */
   readonly released: Promise<void>;
 }
@@ -66,16 +72,22 @@ export function mountImage(
   mountpoint: string,
   { services, signal }: { services: MountServices; signal?: AbortSignal },
 ): Promise<MountedImage> {
+  const startedAt = Date.now();
   return withUndo(services, { request, mountpoint, signal }, async (undo) => {
+    if (request.trace?.file !== undefined) await checkTraceFile(request.trace.file);
     const stats: MountStats = { fetchedBytes: 0, requests: 0 };
     const { source, name, image, pack } = await openImage(request, { services, undo, stats, signal });
     const info = describe(image, { reference: name, mountpoint, stats });
+    const { traceDir, log } = services;
+    const trace = request.trace && new MountTrace({ image, request, traceDir, log }, startedAt);
+    undo.push(() => trace?.finish());
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
     await pack()?.attach(blobs);
     signal?.throwIfAborted();
-    const active = await mountTree({ image, blobs, info, request }, services);
+    const active = await mountTree({ image, blobs, info, request, trace: trace?.memory }, services);
+    trace?.begin(info);
     const completion = complete(blobs, { request, mountpoint, services, undo });
-    return { image, active, blobs, completion, info };
+    return { image, active, blobs, completion, trace, info };
   });
 }
 
@@ -84,18 +96,24 @@ export function mountImage(
  * Its readers wait until `Drivers.resumed`.
  */
 export async function resumeImage(
-  { info, request, manifest, handOver, device }: SavedMount,
+  { info, request, manifest, handOver, device, leaving }: SavedMount,
   services: MountServices,
 ): Promise<MountedImage> {
   const { mountpoint } = info;
   const resumed = await withUndo(services, { request, mountpoint }, async (undo) => {
     const use = { services, undo, stats: info.stats, known: manifest };
     const { source, image, pack } = await openImage(request, use);
+    // The trace of one that was unmounted is finished.
+    const isTraced = request.trace !== undefined && !leaving;
+    const { traceDir, log } = services;
+    const trace = isTraced ? await MountTrace.resume({ image, request, traceDir, log }, info) : undefined;
+    undo.push(() => trace?.finish());
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
     await pack()?.attach(blobs);
-    const active = await resumeTree({ image, blobs, info, request }, services, { handOver, device });
+    const opened = { image, blobs, info, request, trace: trace?.memory };
+    const active = await resumeTree(opened, services, { handOver, device });
     const completion = complete(blobs, { request, mountpoint, services, undo });
-    return { image, info, blobs, completion, active };
+    return { image, info, blobs, completion, trace, active };
   });
   // Something else may be on top of it by now.
   return { ...resumed, device };

@@ -18,6 +18,8 @@ export interface RunFiles {
   log: string;
   /** What is mounted, for the successor of a daemon that crashed. */
   state: string;
+  /** Directory: what was traced of the mounts that are there, for the same. */
+  traces: string;
 }
 
 /** The paths in `runDir`, which must be absolute. USAGE if the socket's path is longer than the kernel takes. */
@@ -33,6 +35,7 @@ export function runFiles(runDir: string): RunFiles {
     supervisorLock: join(runDir, 'supervisor.lock'),
     log: join(runDir, 'daemon.log'),
     state: join(runDir, 'mounts.json'),
+    traces: join(runDir, 'traces'),
   };
 }
 

@@ -8,6 +8,7 @@ export interface Libc {
   umount2(target: string, flags: number): number;
   flock(fd: number, operation: number): number;
   fcntl(fd: number, command: number, value: number): number;
+  ioctl(fd: number, request: number, argument: Buffer): number;
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   memcpy(target: bigint | Buffer, source: bigint | Buffer, size: number): bigint;
   strlen(text: bigint): number | bigint;
@@ -49,6 +50,7 @@ function bind(ffi: Koffi): Libc {
     umount2: library.func('int umount2(const char*, int)'),
     flock: library.func('int flock(int, int)'),
     fcntl: library.func('int fcntl(int, int, int)'),
+    ioctl: library.func('int ioctl(int, unsigned long, void *)'),
     fallocate: library.func('int fallocate(int, int, int64_t, int64_t)'),
     memcpy: library.func('memcpy', 'uintptr_t', ['void *', 'void *', 'size_t']),
     strlen: library.func('strlen', 'size_t', ['void *']),

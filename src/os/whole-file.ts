@@ -10,13 +10,15 @@ export interface WholeFileOptions {
   mode: number;
   /** Also makes the name durable, not only the content: after a crash of the machine the file is there. */
   durable?: boolean;
+  /** Whose the file is; default: this process's. */
+  owner?: { uid: number; gid: number };
 }
 
 /** Writes `content` as `path`, in place of what was there: whole and on the disk when this returns, or not at all. */
 export async function writeWholeFile(
   path: string,
   content: string | Buffer,
-  { mode, durable = false }: WholeFileOptions,
+  { mode, durable = false, owner }: WholeFileOptions,
 ): Promise<void> {
   // A name of its own: of two writers at once each leaves a whole file.
   const unique = `${process.pid}-${randomBytes(4).toString('hex')}`;
@@ -24,6 +26,7 @@ export async function writeWholeFile(
   try {
     const handle = await open(temporary, 'wx', mode);
     try {
+      if (owner !== undefined) await handle.chown(owner.uid, owner.gid);
       await handle.writeFile(content);
       await handle.sync();
     } finally {

@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { isRafterError } from '../errors.js';
 import { parseImageConfig } from '../image/config.js';
 import type { MountRequest, MountResult } from '../mount/api.js';
-import { mountImage, unmountImage } from '../mount/client.js';
+import { mountImage, mountTrace, unmountImage } from '../mount/client.js';
 import type { DaemonPlace } from '../mount/start-daemon.js';
 import { type FileLock, lockFile } from '../os/file-lock.js';
+import { resolveCommand } from './command.js';
 import type { RunOptions } from './options.js';
 import { runImage } from './run-image.js';
 
@@ -15,8 +16,10 @@ export interface RunReferenceRequest {
   /** The daemon that serves the image's tree. */
   daemon: DaemonPlace;
   /** The image and how to reach it. */
-  image: Omit<MountRequest, 'mountpoint'>;
+  image: Omit<MountRequest, 'mountpoint' | 'trace'>;
   options: RunOptions;
+  /** Where the trace of the run is written, an absolute path; default: nothing is recorded. */
+  trace?: string;
   /** Told what was mounted, just before the container starts: from then on signals go to the container. */
   onMounted: (mounted: MountResult) => void;
 }
@@ -26,10 +29,10 @@ const LOCK_SUFFIX = '.lock';
 /**
  * Mounts an image through the daemon, runs it as `runImage` does, and unmounts it again, whatever happens. Mounts of
  * earlier runs whose process was killed are taken away first.
- * Returns the exit code; throws what `mountImage` and `runImage` throw.
+ * Returns the exit code; throws what `mountImage` and `runImage` throw, and FAILED if the trace cannot be written.
  */
 export async function runReference(request: RunReferenceRequest): Promise<number> {
-  const { daemon, image, options, onMounted } = request;
+  const { daemon, image, options, trace, onMounted } = request;
   const place = { runDir: daemon.runDir };
   const parent = join(daemon.runDir, 'images');
   mkdirSync(parent, { recursive: true, mode: 0o700 });
@@ -38,16 +41,27 @@ export async function runReference(request: RunReferenceRequest): Promise<number
   const lock = lockFile(mountpoint + LOCK_SUFFIX);
   try {
     mkdirSync(mountpoint, { mode: 0o755 });
-    const mounted = await mountImage(daemon, { ...image, mountpoint });
+    if (trace !== undefined) await (await import('../mount/trace-file.js')).checkTraceFile(trace);
+    const mounted = await mountImage(daemon, {
+      ...image,
+      mountpoint,
+      ...(trace !== undefined && { trace: {} }),
+    });
     const config = parseImageConfig(Buffer.from(JSON.stringify(mounted.config)), image.reference);
     onMounted(mounted);
-    return await runImage({
+    const exitCode = await runImage({
       lower: mountpoint,
       config,
       options,
       runDir: daemon.runDir,
       dataRoot: daemon.dataRoot,
     });
+    if (trace !== undefined) {
+      const { writeTraceFile } = await import('../mount/trace-file.js');
+      const command = resolveCommand(config.config, options);
+      await writeTraceFile(trace, { ...(await mountTrace(place, { id: mounted.id })), command });
+    }
+    return exitCode;
   } finally {
     await removeMount(mountpoint, lock, place);
   }

@@ -49,8 +49,8 @@ export interface Trace {
 
 /** What a touch is rounded to, in bytes: a page of the kernel, and a block of EROFS. */
 export const TRACE_PAGE_SIZE = 4096;
-/** Most touches of a trace: 1 GiB in pages that lie apart. */
-export const MAX_TOUCHES = 1 << 18;
+/** Most touches of a trace: 512 MiB in pages that lie apart. */
+export const MAX_TOUCHES = 1 << 17;
 /** Most bytes of a trace that is read. */
 export const MAX_TRACE_SIZE = 32 << 20;
 
@@ -138,7 +138,7 @@ export function parseTrace(bytes: Buffer, name: string): Trace {
     const where = `${name}, line ${touches.length + 2}`;
     const value = parseJson(line, MAX_LINE, where);
     if (Array.isArray(value)) {
-      checkTouches(touches.length + 1, name);
+      checkTouches(touches.length + 1, where);
       touches.push(toTouch(value, header.blobs.length, where));
       continue;
     }

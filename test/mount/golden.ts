@@ -46,6 +46,7 @@ export function decodedBlob(blob: RafsBlob): BlobReader & { bytes: Buffer; reads
     async read(from, target) {
       reads.push([from, target.length]);
       bytes.copy(target, 0, from);
+      return 'local';
     },
   };
 }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import {
   accessOptions,
@@ -13,8 +14,9 @@ import { formatBytes } from '../format.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addServingOptions, type ServingCliOptions, servingRequest } from '../serving-options.js';
 import { addCacheSizeOption } from '../size.js';
+import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
 
-interface MountCliOptions extends RegistryCliOptions, ServingCliOptions {
+interface MountCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCliOptions {
   cacheSize?: number;
   platform?: string;
   driver?: 'auto' | 'erofs' | 'fuse';
@@ -53,6 +55,7 @@ The command returns when the tree is there. A daemon in the background serves it
 Example:
   rafter mount registry.example.com/python:3.12-nydus /mnt/python`,
     );
+  addTraceOptions(command, 'when it is unmounted');
   addCacheSizeOption(addServingOptions(addRegistryOptions(addCommonOptions(command)))).action(
     async (image: string, directory: string, options: MountCliOptions) =>
       setExitCode(await withContext(command, (context) => mount(context, image, directory, options))),
@@ -75,6 +78,13 @@ async function mount(
     ...servingRequest(options),
     ...((options.writable || options.upper !== undefined) && {
       writable: { ...(options.upper !== undefined && { directory: options.upper }) },
+    }),
+    ...readAheadOf(options),
+    ...(options.trace !== undefined && {
+      trace: {
+        file: resolve(options.trace),
+        owner: { uid: process.geteuid!(), gid: process.getegid!() },
+      },
     }),
     access: accessOptions(options),
   });

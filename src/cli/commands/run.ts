@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { isRafterError } from '../../errors.js';
 import { EXIT_RUNTIME_FAILED } from '../../run/runc.js';
@@ -12,8 +13,9 @@ import {
 import { daemonPlace } from '../daemon-place.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addServingOptions, type ServingCliOptions, servingRequest } from '../serving-options.js';
+import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
 
-interface RunCliOptions extends RegistryCliOptions, ServingCliOptions {
+interface RunCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCliOptions {
   env: string[];
   workdir?: string;
   user?: string;
@@ -56,6 +58,7 @@ Examples:
   rafter run registry.example.com/python:3.12-nydus -- python3 -c 'print("up")'
   rafter run -it -v "$PWD:/src:ro" registry.example.com/python:3.12-nydus bash`,
     );
+  addTraceOptions(command, 'at the end');
   addServingOptions(addRegistryOptions(addCommonOptions(command))).action(
     async (image: string, args: string[], options: RunCliOptions) =>
       setExitCode(
@@ -86,8 +89,10 @@ async function run(
       reference: image,
       ...(options.platform !== undefined && { platform: options.platform }),
       ...servingRequest(options),
+      ...readAheadOf(options),
       access: accessOptions(options),
     },
+    ...(options.trace !== undefined && { trace: resolve(options.trace) }),
     options: {
       command: args[0] === '--' ? args.slice(1) : args,
       env,

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { RafterError } from '../../errors.js';
 import { addCommonOptions, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 
@@ -19,9 +20,12 @@ Example:
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
         const { unmountImage } = await import('../../mount/client.js');
-        await unmountImage({ runDir, signal }, { mountpoint: directory }, { force: options.lazy });
+        const which = { mountpoint: directory };
+        const unmounted = await unmountImage({ runDir, signal }, which, { force: options.lazy });
         output.done({ unmounted: directory }, `${directory}: unmounted`);
-        return EXIT.ok;
+        if (unmounted?.traceError === undefined) return EXIT.ok;
+        output.error(new RafterError('FAILED', unmounted.traceError));
+        return EXIT.failed;
       }),
     ),
   );
