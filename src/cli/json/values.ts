@@ -2,7 +2,7 @@ import * as v from 'valibot';
 
 /** Bytes. */
 export const bytes = v.pipe(v.number(), v.integer(), v.minValue(0));
-export const count = bytes;
+export const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 export const seconds = v.pipe(v.number(), v.minValue(0));
 export const text = v.string();
 export const digest = v.pipe(text, v.regex(/^sha(256|512):[0-9a-f]+$/));
