@@ -1,27 +1,18 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { TouchSource } from '../trace/trace.js';
 import type { BlobBytes } from './blob-bytes.js';
 import type { BlobPieces } from './blob-pieces.js';
-import type { BlobStorage } from './blob-storage.js';
-import { endOf, fillGaps, localRuns } from './chunk-runs.js';
+import { chunksIn, endOf, fillGaps, localRuns } from './chunk-runs.js';
 import { Extent } from './extent.js';
 import type { FetchClass } from './fetch-class.js';
-import type { Fetcher } from './fetcher.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
 import { type Demand, interrupted } from './pending-unit.js';
+import { ReadAhead } from './read-ahead.js';
+import { recheckSuspects } from './recheck.js';
 import { RunningWork } from './running-work.js';
+import type { SharedFiles } from './shared-files.js';
 import type { SharedBlob, SharedTrust } from './shared-trust.js';
 import type { CacheStats } from './stats.js';
-import { isChunk } from './unit.js';
-
-/** What all views of one blob in this process have in common. */
-export interface SharedFiles {
-  /** Undefined if the cache directory does not take files: everything is then fetched each time. */
-  storage: BlobStorage | undefined;
-  fetcher: Fetcher;
-  stats: CacheStats;
-  /** True if so many bytes can be kept that nobody asked for: without giving back others for them. */
-  fits: (bytes: number) => boolean;
-}
 
 /**
  * One image's view of one blob, in decoded address space. All views of a blob share its files and its fetches, but each
@@ -36,6 +27,7 @@ export class BlobCache {
   readonly #work = new RunningWork();
   #pieces: BlobPieces | undefined;
   readonly #extent: Extent;
+  readonly #ahead: ReadAhead;
   #closing: Promise<void> | undefined;
 
   constructor(shared: SharedFiles, layout: BlobLayout, bytes: BlobBytes) {
@@ -44,6 +36,11 @@ export class BlobCache {
     this.#demand = { layout, bytes };
     this.#trust = shared.storage?.openTrust();
     this.#extent = new Extent(layout);
+    this.#ahead = new ReadAhead(layout, async (indices) => {
+      // What the reader itself needs goes first.
+      await nextTurn();
+      return this.prefetch(indices, { class: 'readahead' });
+    });
   }
 
   /** Counters of the blob, of all its views together. */
@@ -125,6 +122,7 @@ export class BlobCache {
   async read(offset: number, target: Buffer, signal?: AbortSignal): Promise<TouchSource> {
     const chunks = this.#chunksOf(offset, target.length);
     if (signal?.aborted) throw interrupted(this.layout.id, signal);
+    this.#ahead.note(chunks, offset, target.length);
     return this.#work.count(async () => {
       if (await this.#readIfLocal(chunks, offset, target)) return 'local';
       return this.#work.cancellably(signal, (either) =>
@@ -142,11 +140,11 @@ export class BlobCache {
     { class: name, signal }: { class: FetchClass; signal?: AbortSignal | undefined },
   ): Promise<boolean> {
     const { storage, fetcher, fits } = this.#shared;
-    if (!storage) return false;
+    if (!storage || this.#closing) return false;
     const chunks = indices.map((index) => this.layout.chunk(index));
     return this.#work.count(() =>
       this.#work.cancellably(signal, async (either) => {
-        await this.#recheck(chunks);
+        await recheckSuspects(this.#shared.storage, this.layout, chunks);
         this.#throwIfCancelled(either);
         const missing = chunks.filter(
           ({ index }) => !this.has(index) && this.layout.chunkDigest(index) !== undefined,
@@ -174,6 +172,7 @@ export class BlobCache {
     }
     fillGaps(chunks, offset, target);
     this.#noteHit(chunks);
+    this.#ahead.note(chunks, offset, target.length);
     return true;
   }
 
@@ -222,7 +221,7 @@ export class BlobCache {
     { target, signal }: { target: Buffer; signal: AbortSignal },
   ): Promise<TouchSource> {
     const { stats } = this.#shared;
-    await this.#recheck(chunks);
+    await recheckSuspects(this.#shared.storage, this.layout, chunks);
     this.#throwIfCancelled(signal);
     const missing = chunks.filter((chunk) => !this.#isLocal(chunk.index));
     stats.hits += chunks.length - missing.length;
@@ -256,18 +255,6 @@ export class BlobCache {
     if (chunks.length === 0) return;
     const all = await this.#shared.fetcher.obtain(this.#demand, chunks, { class: 'demand', signal });
     for (const [i, chunk] of chunks.entries()) fetched.set(chunk, all[i]!);
-  }
-
-  /** Looks again at chunks whose bytes an unclean stop may have left torn. */
-  async #recheck(chunks: ChunkInfo[]): Promise<void> {
-    const { storage } = this.#shared;
-    const suspects = chunks.filter(({ index }) => storage?.isSuspect(index));
-    await Promise.all(
-      suspects.map(async (chunk) => {
-        const digest = this.layout.chunkDigest(chunk.index);
-        if (digest) await storage?.recheck(chunk, digest, (bytes) => isChunk(this.layout, chunk, bytes));
-      }),
-    );
   }
 
   /**
@@ -307,17 +294,7 @@ export class BlobCache {
 
   /** The chunks that overlap `length` bytes from decoded `offset`. */
   #chunksOf(offset: number, length: number): ChunkInfo[] {
-    const { id, decodedSize, chunkCount } = this.layout;
-    if (this.#closing) throw new Error(`the cache of blob ${id} was released`);
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > decodedSize) {
-      throw new RangeError(`blob ${id}: read of ${length} bytes at ${offset}, but it has ${decodedSize}`);
-    }
-    const chunks: ChunkInfo[] = [];
-    for (let index = this.layout.chunkAtDecoded(offset); index < chunkCount; index++) {
-      const chunk = this.layout.chunk(index);
-      if (chunk.decodedOffset >= offset + length) break;
-      chunks.push(chunk);
-    }
-    return chunks;
+    if (this.#closing) throw new Error(`the cache of blob ${this.layout.id} was released`);
+    return chunksIn(this.layout, offset, length);
   }
 }

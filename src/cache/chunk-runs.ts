@@ -1,4 +1,4 @@
-import type { ChunkInfo } from './layout.js';
+import type { BlobLayout, ChunkInfo } from './layout.js';
 
 /** The first decoded byte behind a chunk. */
 export function endOf({ decodedOffset, size }: ChunkInfo): number {
@@ -27,4 +27,19 @@ export function fillGaps(chunks: readonly ChunkInfo[], offset: number, target: B
     done = Math.max(done, endOf(chunk) - offset);
   }
   if (done < target.length) target.fill(0, done);
+}
+
+/** The chunks of `layout` that overlap `length` bytes from decoded `offset`. A range outside of the blob is a RangeError. */
+export function chunksIn(layout: BlobLayout, offset: number, length: number): ChunkInfo[] {
+  const { id, decodedSize, chunkCount } = layout;
+  if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > decodedSize) {
+    throw new RangeError(`blob ${id}: read of ${length} bytes at ${offset}, but it has ${decodedSize}`);
+  }
+  const chunks: ChunkInfo[] = [];
+  for (let index = layout.chunkAtDecoded(offset); index < chunkCount; index++) {
+    const chunk = layout.chunk(index);
+    if (chunk.decodedOffset >= offset + length) break;
+    chunks.push(chunk);
+  }
+  return chunks;
 }
