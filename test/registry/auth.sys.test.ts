@@ -141,6 +141,21 @@ describe('Bearer', () => {
     expect(given).toHaveLength(2);
   });
 
+  it('is asked for again with a scope that the registry misses in it', async () => {
+    const given = requireTokens();
+    const session = open({ credentials });
+    await getManifest(session, '1');
+    registry.intercept(/manifests/, (_, response) =>
+      challenge(
+        response,
+        `Bearer realm="http://${registry.host}/token",service="fake reg",scope="repository:base/os:pull",error="insufficient_scope"`,
+      ),
+    );
+    await getManifest(session, '1');
+    const scopes = ['repository:team/app:pull', 'repository:base/os:pull'];
+    expect(given.map(({ url }) => url.searchParams.getAll('scope'))).toEqual([scopes.slice(0, 1), scopes]);
+  });
+
   it('that no renewal makes right is DENIED after one try', async () => {
     const given = requireTokens({ accepts: () => false });
     await expect(getManifest(open({ credentials }), '1')).rejects.toMatchObject({ code: 'DENIED' });
