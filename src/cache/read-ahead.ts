@@ -5,7 +5,7 @@ const FIRST_WINDOW = 2 << 20;
 const LARGEST_WINDOW = 16 << 20;
 /** Readers that are told apart. */
 const MAX_STREAMS = 8;
-/** How far behind the start of a chunk a reader may come to it, in bytes: the kernel asks out of order. */
+/** How far behind the start of a chunk a large read may come to it, in bytes: the kernel asks out of order. */
 const SLACK = 128 << 10;
 /** A read of so many bytes is the kernel's own read-ahead: it has seen that its reader goes on. */
 const LARGE_READ = 64 << 10;
@@ -48,7 +48,7 @@ export class ReadAhead {
     const [first] = chunks;
     const last = chunks.at(-1);
     if (first === undefined || last === undefined) return;
-    const at = this.#streams.findIndex((stream) => this.#continues(stream, first, { last, offset }));
+    const at = this.#streams.findIndex((stream) => this.#continues(stream, first, { last, offset, length }));
     const [found] = at < 0 ? [] : this.#streams.splice(at, 1);
     const stream = found ?? { last: last.index, run: last.size, steps: 0, window: 0, ahead: 0 };
     this.#streams.push(stream);
@@ -64,14 +64,14 @@ export class ReadAhead {
   #continues(
     { last: behind, ahead }: Stream,
     first: ChunkInfo,
-    { last, offset }: { last: ChunkInfo; offset: number },
+    { last, offset, length }: { last: ChunkInfo; offset: number; length: number },
   ): boolean {
     if (last.index <= behind) return last.index === behind;
     // What was asked for ahead of it is its own, whatever comes first.
     if (first.decodedOffset < ahead && first.index > behind) return true;
     if (first.index > behind + 1) return false;
     const next = first.index === behind + 1 ? first : this.#layout.chunk(behind + 1);
-    return offset <= next.decodedOffset + SLACK;
+    return offset <= next.decodedOffset + (length >= LARGE_READ ? SLACK : 0);
   }
 
   #extend(stream: Stream, last: ChunkInfo): void {

@@ -59,6 +59,8 @@ it('asks for nothing for random reads, small or large, nor for those that go bac
   // A step through the blob that never goes on where it was.
   for (let i = 0; i < 1000; i++) read(((i * 337) % 1000) * CHUNK + ((i * 4096) % CHUNK), 4096);
   for (let i = 0; i < 1000; i++) read(((i * 611) % 1000) * CHUNK);
+  // Small reads from chunk to chunk, but nowhere where one ends and the next begins.
+  for (let i = 0; i < 1000; i++) read(i * CHUNK + 4096, 4096);
   for (let at = 999; at >= 0; at--) read(at * CHUNK);
   expect(asked).toEqual([]);
 });
