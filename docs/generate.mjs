@@ -1,13 +1,20 @@
-// Writes what is made of the program itself: npm run docs. Tests fail if what is checked in is not what this writes.
-import { writeFileSync } from 'node:fs';
-import { toJsonSchema } from '@valibot/to-json-schema';
+// Writes what is made of the program itself: npm run docs. A test fails if what is checked in is not what this makes.
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { configSchema } from '../dist/cli/config-schema.js';
-import { describeApi } from '../dist/mount/api-document.js';
+import { ERROR_SCHEMA, OUTPUT_SCHEMAS } from '../dist/cli/json/schemas.js';
+import { describeProgram } from '../dist/cli/program.js';
+import { makePages } from './pages.mjs';
 
-const docs = new URL('./', import.meta.url);
-const write = (name, text) => writeFileSync(new URL(name, docs), text);
-
-const schema = { title: 'Configuration of rafter', ...toJsonSchema(configSchema) };
-write('config.schema.json', `${JSON.stringify(schema, null, 2)}\n`);
-
-write('api.json', `${JSON.stringify(describeApi(toJsonSchema), null, 2)}\n`);
+const root = fileURLToPath(new URL('../', import.meta.url));
+const pages = makePages(await describeProgram(), {
+  configSchema,
+  errorSchema: ERROR_SCHEMA,
+  outputSchemas: OUTPUT_SCHEMAS,
+});
+for (const folder of ['docs/commands', 'man']) rmSync(root + folder, { recursive: true, force: true });
+for (const [path, text] of Object.entries(pages)) {
+  mkdirSync(dirname(root + path), { recursive: true });
+  writeFileSync(root + path, text);
+}
