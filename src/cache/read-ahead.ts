@@ -48,7 +48,11 @@ export class ReadAhead {
     const [first] = chunks;
     const last = chunks.at(-1);
     if (first === undefined || last === undefined) return;
-    const at = this.#streams.findIndex((stream) => this.#continues(stream, first, { last, offset, length }));
+    const here = this.#streams.findIndex((stream) => stream.last === last.index);
+    const at =
+      here >= 0
+        ? here
+        : this.#streams.findIndex((stream) => this.#continues(stream, first, { last, offset, length }));
     const [found] = at < 0 ? [] : this.#streams.splice(at, 1);
     const stream = found ?? { last: last.index, run: last.size, steps: 0, window: 0, ahead: 0 };
     this.#streams.push(stream);
@@ -60,13 +64,13 @@ export class ReadAhead {
     if (stream.steps >= 2 && stream.run >= MIN_RUN) this.#extend(stream, last);
   }
 
-  /** True if a read could be the next one of a stream, or another one of where it is. */
+  /** True if a read could be the next one of a stream. */
   #continues(
     { last: behind, ahead }: Stream,
     first: ChunkInfo,
     { last, offset, length }: { last: ChunkInfo; offset: number; length: number },
   ): boolean {
-    if (last.index <= behind) return last.index === behind;
+    if (last.index <= behind) return false;
     // What was asked for ahead of it is its own, whatever comes first.
     if (first.decodedOffset < ahead && first.index > behind) return true;
     if (first.index > behind + 1) return false;
