@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import Tinypool from 'tinypool';
-import { type Compressor, DEFAULT_ZSTD_LEVEL } from './compressor.js';
+import type { Compressor } from './compressor.js';
 import type { PackTask } from './pack-worker.js';
 import { isShared } from './shared-buffer.js';
 import { type UnpackedLayer, UnpackThread } from './unpack-thread.js';
@@ -39,13 +39,14 @@ export class PackPool {
 
   /**
    * Compresses `raw` (at most 16 MiB, a part of a `sharedBuffer`) as one unit, in its place: `stored` is a part of `raw`, whose
-   * bytes are otherwise lost. The result depends on the bytes, the compressor and the level only, never on timing.
+   * bytes are otherwise lost. Without a level it goes by the bytes. The result depends on these, the compressor and the level only,
+   * never on timing.
    */
   async pack(
     raw: Buffer,
-    options: { compressor: Compressor; level?: number; signal?: AbortSignal },
+    options: { compressor: Compressor; level?: number | undefined; signal?: AbortSignal },
   ): Promise<PackedUnit> {
-    const { compressor, level = DEFAULT_ZSTD_LEVEL, signal } = options;
+    const { compressor, level, signal } = options;
     if (compressor === 'none') return { stored: raw, compressed: false };
     if (!isShared(raw)) throw new Error('a unit to pack must be in shared memory');
     const task: PackTask = { raw, compressor, level };

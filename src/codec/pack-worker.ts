@@ -4,7 +4,7 @@ import { type Compressor, compressBriefly } from './compressor.js';
 export interface PackTask {
   raw: Uint8Array;
   compressor: Compressor;
-  level: number;
+  level: number | undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { type Compressor, DEFAULT_ZSTD_LEVEL } from '../codec/compressor.js';
+import type { Compressor } from '../codec/compressor.js';
 import type { DigestAlgorithm } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import { MAX_BATCH_SIZE, MIN_CHUNK_SIZE } from '../rafs/limits.js';
@@ -20,7 +20,7 @@ export interface ConvertOptions {
   batchSize?: number;
   /** Default zstd. */
   compressor?: Compressor;
-  /** For zstd, 1 to 22. Default 3. Beyond 9 conversion gets very slow. */
+  /** For zstd, 1 to 22; beyond 9 conversion gets very slow. Default: 5 for text, 3 for the rest. */
   level?: number;
   /** Absolute paths, most important first, that readers should load ahead of need. Default none. */
   prefetch?: string[];
@@ -37,7 +37,8 @@ export interface CheckedOptions {
   batchSize: number;
   compressor: Compressor;
   digester: DigestAlgorithm;
-  level: number;
+  /** Undefined: by the bytes of each unit. */
+  level: number | undefined;
   prefetch: string[];
   jobs: number;
   lossy: boolean;
@@ -50,7 +51,7 @@ export function checkOptions(options: ConvertOptions): CheckedOptions {
     chunkSize = DEFAULT_CHUNK_SIZE,
     batchSize = DEFAULT_BATCH_SIZE,
     compressor = 'zstd',
-    level = DEFAULT_ZSTD_LEVEL,
+    level,
     prefetch = [],
     jobs = availableParallelism(),
     lossy = false,
@@ -69,7 +70,7 @@ export function checkOptions(options: ConvertOptions): CheckedOptions {
   if (compressor === 'gzip') {
     throw usage('compressor', compressor, 'zstd, lz4_block or none: gzip is only read');
   }
-  if (compressor === 'zstd' && !inRange(level, ZSTD_LEVELS.min, ZSTD_LEVELS.max)) {
+  if (compressor === 'zstd' && level !== undefined && !inRange(level, ZSTD_LEVELS.min, ZSTD_LEVELS.max)) {
     throw usage('level', level, `from ${ZSTD_LEVELS.min} to ${ZSTD_LEVELS.max}`);
   }
   if (!inRange(jobs, 1, 1024)) throw usage('number of jobs', jobs, 'from 1 to 1024');

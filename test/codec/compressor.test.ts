@@ -62,3 +62,21 @@ it('writes zstd frames with the content size in the header and no checksum', () 
   expect(descriptor >> 6).toBeGreaterThan(0);
   expect(descriptor & 0x04).toBe(0);
 });
+
+describe('zstd without a level', () => {
+  const lines = Buffer.from(
+    Array.from({ length: 20_000 }, (_, i) => `line ${i * i} of ${i % 77}\n`).join(''),
+  );
+  /** With so many bytes of NUL behind it that they are a part of all. */
+  const withNuls = (part: number) => Buffer.concat([lines, Buffer.alloc((lines.length * part) / (1 - part))]);
+
+  it.each([
+    ['text is compressed with level 5', lines, 5],
+    ['text with a few NUL bytes, too', withNuls(0.05), 5],
+    ['other data with level 3', withNuls(0.08), 3],
+  ])('%s', (_name, raw, level) => {
+    const packed = compress('zstd', raw);
+    expect(packed.equals(compress('zstd', raw, level))).toBe(true);
+    expect(packed.equals(compress('zstd', raw, 8 - level))).toBe(false);
+  });
+});

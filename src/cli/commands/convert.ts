@@ -41,7 +41,7 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
     .option('--merge-index', 'list the ordinary images too, for clients that do not know Nydus', false)
     .option('--with-referrer', 'name the source manifest as subject, so that it leads to the image', false)
     .option('--compressor <name>', 'zstd, lz4 or none', parseCompressor, 'zstd')
-    .option('--level <n>', 'zstd level', parseNumber)
+    .option('--level <n>', 'zstd level (default: 5 for text, 3 for the rest)', parseNumber)
     .option('--chunk-size <bytes>', 'power of two from 4096 to 8 MiB', parseSize)
     .option('--batch-size <bytes>', 'small files share a unit of about this size; 0: never', parseSize)
     .option('--prefetch <path...>', 'files and directories that readers should load first', [])
