@@ -24,17 +24,12 @@ export interface PackedUnit {
  */
 export class PackPool {
   readonly threads: number;
-  readonly #pool: Tinypool;
+  #packing: Tinypool | undefined;
   readonly #unpacking: UnpackThread[] = [];
 
   constructor(options: PackPoolOptions = {}) {
     this.threads = options.threads ?? availableParallelism();
-    this.#pool = new Tinypool({
-      filename: workerFile('pack-worker'),
-      minThreads: 1,
-      maxThreads: this.threads,
-      idleTimeout: 10_000,
-    });
+    this.#packing = startPacking(this.threads);
   }
 
   /**
@@ -52,7 +47,8 @@ export class PackPool {
     const task: PackTask = { raw, compressor, level };
     // Every unit that waits listens for the abort.
     if (signal) setMaxListeners(0, signal);
-    const size: number = await this.#pool.run(task, signal && { signal });
+    this.#packing ??= startPacking(this.threads);
+    const size: number = await this.#packing.run(task, signal && { signal });
     return size === 0
       ? { stored: raw, compressed: false }
       : { stored: raw.subarray(0, size), compressed: true };
@@ -71,8 +67,22 @@ export class PackPool {
     return thread.unpack(...layer);
   }
 
-  /** Ends the threads. Units still being packed and layers still being unpacked fail. */
+  /**
+   * Ends the threads, which have some 50 MB of memory. Units still being packed and layers still being unpacked fail; later ones
+   * start threads again.
+   */
   async close(): Promise<void> {
-    await Promise.all([this.#pool.destroy(), ...this.#unpacking.map((thread) => thread.close())]);
+    const packing = this.#packing;
+    this.#packing = undefined;
+    await Promise.all([packing?.destroy(), ...this.#unpacking.splice(0).map((thread) => thread.close())]);
   }
+}
+
+function startPacking(threads: number): Tinypool {
+  return new Tinypool({
+    filename: workerFile('pack-worker'),
+    minThreads: 1,
+    maxThreads: threads,
+    idleTimeout: 10_000,
+  });
 }

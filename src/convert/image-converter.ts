@@ -124,6 +124,8 @@ async function convertAndStore(
     ahead.close();
   }
   index.clear();
+  // Making the bootstrap is where the main thread needs most memory, and it needs no other thread.
+  await pool.close();
   clock.lap('layers');
 
   const bootstrap = await storeBootstrap(target, { root, layers: results, dictionary }, options);

@@ -84,6 +84,21 @@ it('unpacks layers beside its other work', async () => {
   expect((await packing).compressed).toBe(false);
 });
 
+it('packs and unpacks again after its threads were ended', async () => {
+  const text = Buffer.from('chunk of text\n'.repeat(1000));
+  await pool.pack(shared(text), { compressor: 'zstd' });
+  await pool.close();
+  expect((await pool.pack(shared(text), { compressor: 'zstd' })).stored.equals(compress('zstd', text))).toBe(
+    true,
+  );
+  await pool.close();
+  const layer = pool.unpack(Readable.from([gzipSync(text)]), { name: 'layer', algorithm: 'sha256' });
+  const pieces: Buffer[] = [];
+  for await (const piece of layer.pieces) pieces.push(Buffer.from(piece));
+  expect(Buffer.concat(pieces).equals(text)).toBe(true);
+  layer.close();
+});
+
 it('lets many units wait for one signal without a warning', async () => {
   const warnings: Error[] = [];
   const note = (warning: Error) => warnings.push(warning);
