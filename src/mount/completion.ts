@@ -88,7 +88,7 @@ export function startCompletion(
 }
 
 /** Resolves when no reader had to have anything fetched for `quietMs`. */
-async function untilQuiet(
+export async function untilQuiet(
   blobs: readonly BlobCache[],
   { quietMs, signal }: { quietMs: number; signal: AbortSignal },
 ): Promise<void> {

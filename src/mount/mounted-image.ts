@@ -23,6 +23,7 @@ import { type NydusImage, openNydusImage } from './nydus-image.js';
 import type { OpenedImages } from './opened-images.js';
 import type { SavedMount } from './saved-mounts.js';
 import { StartupPack } from './startup-pack.js';
+import { limitStartupReadAhead } from './startup-read-ahead.js';
 import type { SupervisorLink } from './supervisor-link.js';
 import { checkTraceFile } from './trace-file.js';
 import type { WritableTrees } from './writable-trees.js';
@@ -82,9 +83,11 @@ export function mountImage(
     const trace = request.trace && new MountTrace({ image, request, traceDir, log }, startedAt);
     undo.push(() => trace?.finish());
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
-    await pack()?.attach(blobs);
+    const isAttached = (await pack()?.attach(blobs)) ?? false;
     signal?.throwIfAborted();
     const active = await mountTree({ image, blobs, info, request, trace: trace?.memory }, services);
+    const ahead = await limitStartupReadAhead({ pack: pack(), isAttached, blobs, request, mountpoint });
+    undo.push(() => ahead.stop());
     trace?.begin(info);
     const completion = complete(blobs, { request, mountpoint, services, undo });
     return { image, active, blobs, completion, trace, info };
@@ -109,9 +112,12 @@ export async function resumeImage(
     const trace = isTraced ? await MountTrace.resume({ image, request, traceDir, log }, info) : undefined;
     undo.push(() => trace?.finish());
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
-    await pack()?.attach(blobs);
+    const isAttached = (await pack()?.attach(blobs)) ?? false;
     const opened = { image, blobs, info, request, trace: trace?.memory };
     const active = await resumeTree(opened, services, { handOver, device });
+    // Nobody may ask the file system for anything before `Drivers.resumed`.
+    const ahead = limitStartupReadAhead({ pack: pack(), isAttached, blobs, request, mountpoint });
+    undo.push(async () => (await ahead).stop());
     const completion = complete(blobs, { request, mountpoint, services, undo });
     return { image, info, blobs, completion, trace, active };
   });

@@ -24,6 +24,8 @@ export interface ContainerRequest {
   /** True: standard input is the container's; false: it reads nothing. */
   stdin: boolean;
   signals: SignalRelay;
+  /** Hears what the container writes to standard output, which goes to this process's as well. */
+  onOutput?: ((bytes: Buffer) => void) | undefined;
 }
 
 /**
@@ -32,7 +34,7 @@ export interface ContainerRequest {
  * command cannot be executed) or 127 (there is no such command). Nothing of the container is left afterwards.
  */
 export async function runContainer(request: ContainerRequest): Promise<number> {
-  const { id, bundle, spec, runc, runcRoot, stdin, signals } = request;
+  const { id, bundle, spec, runc, runcRoot, stdin, signals, onOutput } = request;
   const log = join(bundle, 'runc.log');
   mkdirSync(runcRoot, { recursive: true, mode: 0o700 });
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
@@ -41,11 +43,17 @@ export async function runContainer(request: ContainerRequest): Promise<number> {
   const args = ['--root', runcRoot, '--log', log, '--log-format', 'json', 'run', '--bundle', bundle, id];
   // A session of its own: the terminal's Ctrl-C reaches this process only, so the container gets it once.
   const child = spawn(runc, args, {
-    stdio: [stdin ? 'inherit' : 'ignore', 'inherit', 'inherit'],
+    stdio: [stdin ? 'inherit' : 'ignore', onOutput ? 'pipe' : 'inherit', 'inherit'],
     detached: true,
   });
+  child.stdout?.on('data', (bytes: Buffer) => {
+    process.stdout.write(bytes);
+    onOutput?.(bytes);
+  });
   try {
-    const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+    const exited = once(child, onOutput ? 'close' : 'exit') as Promise<
+      [number | null, NodeJS.Signals | null]
+    >;
     signals.attach({
       send: (signal) => sendWhenReady(child, join(runcRoot, id, 'state.json'), signal),
       kill: () => {

@@ -35,6 +35,8 @@ export interface RunRequest {
   dataRoot: string;
   /** Aborting it acts as SIGTERM to this process: the container has ten seconds to end. */
   signal?: AbortSignal | undefined;
+  /** Hears what the container writes to standard output. Not for one with a terminal. */
+  onOutput?: ((bytes: Buffer) => void) | undefined;
 }
 
 /**
@@ -85,6 +87,7 @@ export async function runImage(request: RunRequest): Promise<number> {
         runcRoot,
         stdin,
         signals,
+        onOutput: request.onOutput,
       });
     } finally {
       await directory.remove();

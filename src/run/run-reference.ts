@@ -20,6 +20,10 @@ export interface RunReferenceRequest {
   options: RunOptions;
   /** Where the trace of the run is written, an absolute path; default: nothing is recorded. */
   trace?: string;
+  /** Aborting it ends the container as SIGTERM does. */
+  signal?: AbortSignal | undefined;
+  /** Hears what the container writes to standard output. Not for one with a terminal. */
+  onOutput?: ((bytes: Buffer) => void) | undefined;
   /** Told what was mounted, just before the container starts: from then on signals go to the container. */
   onMounted: (mounted: MountResult) => void;
 }
@@ -55,6 +59,8 @@ export async function runReference(request: RunReferenceRequest): Promise<number
       options,
       runDir: daemon.runDir,
       dataRoot: daemon.dataRoot,
+      signal: request.signal,
+      onOutput: request.onOutput,
     });
     if (trace !== undefined) {
       const { writeTraceFile } = await import('../mount/trace-file.js');

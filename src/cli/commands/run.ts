@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { isRafterError } from '../../errors.js';
+import { isRafterError, RafterError } from '../../errors.js';
+import type { RunReferenceRequest } from '../../run/run-reference.js';
 import { EXIT_RUNTIME_FAILED } from '../../run/runc.js';
 import {
   accessOptions,
@@ -14,6 +15,7 @@ import { daemonPlace } from '../daemon-place.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addServingOptions, type ServingCliOptions, servingRequest } from '../serving-options.js';
 import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
+import { parseUntil, type Until } from '../until.js';
 
 interface RunCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCliOptions {
   env: string[];
@@ -27,6 +29,8 @@ interface RunCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCliO
   readOnly: boolean;
   hostname?: string;
   platform?: string;
+  learn?: string;
+  until?: Until;
 }
 
 /** `rafter run IMAGE [-- CMD...]` */
@@ -47,6 +51,8 @@ export function defineRun(program: Command, setExitCode: (code: number) => void)
     .option('--read-only', 'the root file system cannot be written', false)
     .option('--hostname <name>', 'host name in the container')
     .option('--platform <os/arch>', 'which image of an index (default: this machine)')
+    .option('--learn <target>', 'write TARGET: the image, made to start from what this run reads')
+    .option('--until <when>', 'with --learn: end at a line with this text, at port:N or after 5s', parseUntil)
     .passThroughOptions()
     .addHelpText(
       'after',
@@ -56,7 +62,8 @@ Nothing is left behind but the cache.
 
 Examples:
   rafter run registry.example.com/python:3.12-nydus -- python3 -c 'print("up")'
-  rafter run -it -v "$PWD:/src:ro" registry.example.com/python:3.12-nydus bash`,
+  rafter run -it -v "$PWD:/src:ro" registry.example.com/python:3.12-nydus bash
+  rafter run --learn registry.example.com/web:fast --until port:8080 registry.example.com/web:nydus`,
     );
   addTraceOptions(command, 'at the end');
   addServingOptions(addRegistryOptions(addCommonOptions(command))).action(
@@ -81,9 +88,12 @@ async function run(
   args: string[],
   options: RunCliOptions,
 ): Promise<number> {
-  const { runReference } = await import('../../run/run-reference.js');
   const { env, workdir, user, volume, tty, interactive, net, entrypoint, readOnly, hostname } = options;
-  return runReference({
+  const { learn: target, until } = options;
+  if (until && target === undefined) throw new RafterError('USAGE', '--until is for --learn');
+  if (until && 'text' in until && tty)
+    throw new RafterError('USAGE', '--until TEXT looks at standard output, which is a terminal with -t');
+  const request: RunReferenceRequest = {
     daemon: daemonPlace(context),
     image: {
       reference: image,
@@ -110,7 +120,10 @@ async function run(
       for (const warning of warnings) context.output.warn(warning);
       context.releaseSignals();
     },
-  });
+  };
+  if (target === undefined) return (await import('../../run/run-reference.js')).runReference(request);
+  const { learn } = await import('../learn.js');
+  return learn(context, { run: request, target, until, options });
 }
 
 function collect(value: string, all: string[]): string[] {
