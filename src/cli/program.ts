@@ -24,6 +24,7 @@ const COMMANDS: Record<string, () => Promise<Define>> = {
   umount: async () => (await import('./commands/umount.js')).defineUmount,
   mounts: async () => (await import('./commands/mounts.js')).defineMounts,
   run: async () => (await import('./commands/run.js')).defineRun,
+  trace: async () => (await import('./commands/trace.js')).defineTrace,
   daemon: async () => (await import('./commands/daemon.js')).defineDaemon,
   cache: async () => (await import('./commands/cache.js')).defineCache,
   login: async () => (await import('./commands/login.js')).defineLogin,

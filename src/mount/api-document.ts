@@ -51,6 +51,13 @@ export const OPERATIONS: readonly Operation[] = [
     response: 'MountInfo',
   },
   {
+    method: 'get',
+    path: '/v1/mounts/{id}/trace',
+    summary: 'What was read until now of a mount that records it',
+    parameters: { id: '`id` of the mount' },
+    response: 'Trace',
+  },
+  {
     method: 'post',
     path: '/v1/upgrade',
     summary: 'Have another program take over all mounts; it does so after the answer',

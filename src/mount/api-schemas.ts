@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import type { CachedBlob } from '../cache/inventory.js';
 import type { CacheStats } from '../cache/stats.js';
+import type { Trace } from '../trace/trace.js';
 import type { ApiError, DaemonStatus, MountInfo, MountResult } from './api.js';
 import type { CacheListing, CachePins, CachePruned, CacheVerification } from './cache-api.js';
 
@@ -24,12 +25,14 @@ const mountInfoSchema = v.object({
   transport: v.exactOptional(v.picklist(['device', 'libfuse'])),
   driverReason: v.exactOptional(v.string()),
   writable: v.exactOptional(v.object({ directory: v.string(), kept: v.boolean() })),
+  readAheadKiB: v.exactOptional(count),
   mountedAt: time,
   imageSize: count,
   metadataBytes: count,
   stats: v.object({ fetchedBytes: count, requests: count }),
   data: v.exactOptional(v.object({ bytes: count, localBytes: count })),
   completion: v.exactOptional(v.picklist(['waiting', 'running', 'paused', 'done'])),
+  traceError: v.exactOptional(v.string()),
   warnings: v.array(v.string()),
 }) satisfies Describes<MountInfo>;
 
@@ -37,6 +40,28 @@ const mountResultSchema = v.object({
   ...mountInfoSchema.entries,
   config: v.record(v.string(), v.unknown()),
 }) satisfies Describes<MountResult>;
+
+const traceSchema = v.object({
+  reference: v.string(),
+  manifest: digest,
+  blobs: v.array(v.string()),
+  driver,
+  transport: v.exactOptional(v.picklist(['device', 'libfuse'])),
+  readAheadKiB: v.exactOptional(count),
+  command: v.exactOptional(v.array(v.string())),
+  startedAt: time,
+  lost: v.exactOptional(count),
+  touches: v.array(
+    v.object({
+      blob: count,
+      offset: count,
+      length: count,
+      atMs: v.number(),
+      waitedMs: v.number(),
+      from: v.picklist(['local', 'fetch', 'startup']),
+    }),
+  ),
+}) satisfies Describes<Trace>;
 
 const cacheStatsSchema = v.object({
   hits: count,
@@ -141,4 +166,5 @@ export const RESPONSES = {
   MountInfo: mountInfoSchema,
   MountList: v.array(mountInfoSchema),
   MountResult: mountResultSchema,
+  Trace: traceSchema,
 };

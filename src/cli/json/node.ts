@@ -10,6 +10,7 @@ export const mount = v.object({
   driver: v.picklist(['erofs', 'fuse']),
   transport: v.optional(v.picklist(['device', 'libfuse'])),
   driverReason: v.optional(text),
+  readAheadKiB: v.optional(count),
   mountedAt: time,
   imageSize: bytes,
   metadataBytes: bytes,

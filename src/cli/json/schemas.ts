@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { check, convert, copy, diff, entry, exported, image, index, optimized } from './images.js';
 import { cacheListing, configuration, daemon, machine, mount, pins, registry } from './node.js';
+import { savedTrace, shownTrace } from './traces.js';
 import { bytes, count, digest, text } from './values.js';
 
 /**
@@ -39,6 +40,9 @@ export const OUTPUT_SCHEMAS = {
   mount,
   mounts: v.object({ mounts: v.array(mount) }),
   optimize: optimized,
+  'trace merge': savedTrace,
+  'trace save': savedTrace,
+  'trace show': shownTrace,
   umount: v.object({ unmounted: text }),
   unpack: v.object({ directory: text, names: count, bytes }),
 } as const;
