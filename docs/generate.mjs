@@ -2,9 +2,11 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { toJsonSchema } from '@valibot/to-json-schema';
 import { configSchema } from '../dist/cli/config-schema.js';
 import { ERROR_SCHEMA, OUTPUT_SCHEMAS } from '../dist/cli/json/schemas.js';
 import { describeProgram } from '../dist/cli/program.js';
+import { describeApi } from '../dist/mount/api-document.js';
 import { makePages } from './pages.mjs';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
@@ -18,3 +20,4 @@ for (const [path, text] of Object.entries(pages)) {
   mkdirSync(dirname(root + path), { recursive: true });
   writeFileSync(root + path, text);
 }
+writeFileSync(`${root}docs/api.json`, `${JSON.stringify(describeApi(toJsonSchema), null, 2)}\n`);

@@ -11,6 +11,12 @@ const IDLE_SECONDS = 60;
  */
 const HEAP_FLAGS = ['--max-semi-space-size=1'];
 
+/** `given` flags of Node.js, and those that a daemon has by default. */
+export function heapFlags(given: readonly string[]): string[] {
+  const isGiven = (flag: string) => given.some((one) => one.startsWith(flag.slice(0, flag.indexOf('=') + 1)));
+  return [...HEAP_FLAGS.filter((flag) => !isGiven(flag)), ...given];
+}
+
 /** Where the daemon of a command is, and how it is started if none runs. */
 export function daemonPlace(
   { options, signal }: CommandContext,

@@ -7,6 +7,8 @@ import type { RunFiles } from './run-dir.js';
 /** How long a daemon that does not answer may hold the lock, and how often to look, in milliseconds. */
 const LOCK_PATIENCE = 10_000;
 const LOCK_POLL = 20;
+/** How long a daemon may take to answer, in milliseconds. A service manager's socket takes requests also while nobody answers. */
+const ANSWER_PATIENCE = 1_000;
 /** How long the lock of the cache may be held after that of the run directory is free, in milliseconds. */
 const CACHE_PATIENCE = 2_000;
 
@@ -20,7 +22,9 @@ export async function takeLock(files: RunFiles, runDir: string): Promise<FileLoc
       return lockFile(files.lock);
     } catch (error) {
       if (!isRafterError(error, 'BUSY')) throw error;
-      const answers = await callDaemon(files.socket, 'GET /v1/status').then(
+      const answers = await callDaemon(files.socket, 'GET /v1/status', {
+        signal: AbortSignal.timeout(ANSWER_PATIENCE),
+      }).then(
         () => true,
         () => false,
       );

@@ -4,6 +4,7 @@ import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { CacheStore } from '../cache/store.js';
 import { RafterError } from '../errors.js';
+import { notifyManager } from '../os/notify.js';
 import type { DaemonStatus } from './api.js';
 import { createApiServer } from './api-server.js';
 import { createCacheService } from './cache-service.js';
@@ -20,6 +21,7 @@ import { MountTable } from './mount-table.js';
 import { OpenedImages } from './opened-images.js';
 import { prepareRunDir, type RunFiles } from './run-dir.js';
 import { parseSavedState, type SavedState } from './saved-mounts.js';
+import { API_SOCKET, takeActivatedSocket } from './service-manager.js';
 import { createStopSignal } from './stop-signal.js';
 import { supervisorCommand } from './supervisor-command.js';
 import { connectSupervisor, type SupervisorLink } from './supervisor-link.js';
@@ -167,18 +169,21 @@ async function serve(
     },
   });
   let metricsServer: Server | undefined;
+  const activated = supervisor.inheritance.descriptors[API_SOCKET] ?? takeActivatedSocket();
   idle.watch(() => table.busy);
   try {
-    await table.resume(left);
     const { reason } = supervisor.inheritance;
     metricsServer = await offerMetrics();
-    await listen(server, files.socket);
+    await table.resume(left);
+    await listen(server, activated === undefined ? files.socket : { fd: activated });
     supervisor.ready();
+    notifyManager({ READY: '1', MAINPID: String(supervisor.supervisorPid ?? process.pid) });
     log.info('listening', { pid: process.pid, version, runDir, dataRoot, idleSeconds, reason });
     await stop.promise;
     if (successor !== undefined) {
       idle.close();
-      await rm(files.socket, { force: true });
+      notifyManager({ RELOADING: '1', MONOTONIC_USEC: String(process.hrtime.bigint() / 1000n) });
+      await removeSocket();
       table.interrupt();
       await Promise.all([closeServer(server), closeServer(metricsServer)]);
       // First no more answers: what readers are told must be part of what the successor is told.
@@ -210,10 +215,16 @@ async function serve(
     }
   }
 
+  /** A service manager's stays: it starts another daemon when somebody asks for one. */
+  async function removeSocket(): Promise<void> {
+    if (activated === undefined) await rm(files.socket, { force: true });
+  }
+
   async function takeDown(): Promise<void> {
     idle.close();
+    notifyManager({ STOPPING: '1' });
     // The socket goes first: from here on clients start another daemon instead of waiting for this one.
-    await rm(files.socket, { force: true });
+    await removeSocket();
     const closed = Promise.all([closeServer(server), closeServer(metricsServer)]);
     table.interrupt();
     await table.unmountAll();
@@ -252,9 +263,9 @@ async function closeServer(server: Server | undefined): Promise<void> {
   await closed;
 }
 
-async function listen(server: Server, socket: string): Promise<void> {
-  await rm(socket, { force: true });
-  server.listen(socket);
+async function listen(server: Server, where: string | { fd: number }): Promise<void> {
+  if (typeof where === 'string') await rm(where, { force: true });
+  server.listen(where);
   await once(server, 'listening');
-  await chmod(socket, 0o600);
+  if (typeof where === 'string') await chmod(where, 0o600);
 }

@@ -7,6 +7,7 @@ import { callDaemon } from './api-client.js';
 import { readLogTail, sizeOf } from './daemon-log.js';
 import { takeAwayDeadMounts } from './dead-mounts.js';
 import { hasSupervisor, prepareRunDir } from './run-dir.js';
+import { environmentForOthers } from './service-manager.js';
 
 export interface DaemonPlace {
   /** Run directory of the daemon; absolute. */
@@ -76,7 +77,12 @@ async function start(
   const logStart = sizeOf(log);
   const output = openSync(log, 'a', 0o600);
   const [program, ...args] = command as [string, ...string[]];
-  const child = spawn(program, args, { detached: true, cwd: '/', stdio: ['ignore', output, output] });
+  const child = spawn(program, args, {
+    detached: true,
+    cwd: '/',
+    stdio: ['ignore', output, output],
+    env: environmentForOthers(),
+  });
   closeSync(output);
   child.unref();
   let gone: string | undefined;

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isRafterError, RafterError } from '../errors.js';
 import { type FileLock, lockFile } from '../os/file-lock.js';
+import { API_SOCKET, takeActivatedSocket } from './service-manager.js';
 import { adoptDaemon, type DaemonEnd, type Estate, startDaemon } from './supervised-daemon.js';
 import type { StartReason } from './supervisor-protocol.js';
 
@@ -56,6 +57,8 @@ async function lockSupervisor({ lockPath, runDir }: SupervisorOptions): Promise<
 
 async function keepRunning({ command, adopt }: SupervisorOptions): Promise<number> {
   const estate: Estate = { held: new Map(), state: undefined };
+  const listening = takeActivatedSocket();
+  if (listening !== undefined) estate.held.set(API_SOCKET, listening);
   const signals = forwardSignals();
   const isWorthGoingOn = limitCrashes();
   let proven = { command, state: estate.state };
@@ -86,7 +89,8 @@ async function keepRunning({ command, adopt }: SupervisorOptions): Promise<numbe
     if (end.wasReady) proven = { ...proven, command: current };
     if (current === proven.command) reason = 'restart';
     // One that was never up has nothing to lose, and its caller waits for the reason.
-    if (estate.held.size === 0 && estate.state === undefined) return code;
+    if (estate.state === undefined && [...estate.held.keys()].every((name) => name === API_SOCKET))
+      return code;
     const delay = isWorthGoingOn(end);
     if (delay === undefined) return code;
     await sleep(delay);

@@ -24,6 +24,15 @@ export interface Libc {
   eventfd(start: number, flags: number): number;
   pthread_tryjoin_np(thread: bigint, result: null): number;
   getsockopt(fd: number, level: number, option: number, value: Buffer, length: Buffer): number;
+  socket(family: number, type: number, protocol: number): number;
+  sendto(
+    fd: number,
+    bytes: Buffer,
+    size: number,
+    flags: number,
+    address: Buffer,
+    addressSize: number,
+  ): number;
   /** errno of the last call that returned -1. Meaningless after any other call. */
   errno(): number;
 }
@@ -66,6 +75,8 @@ function bind(ffi: Koffi): Libc {
     eventfd: library.func('int eventfd(unsigned int, int)'),
     pthread_tryjoin_np: library.func('int pthread_tryjoin_np(uintptr_t, void *)'),
     getsockopt: library.func('int getsockopt(int, int, int, void *, void *)'),
+    socket: library.func('int socket(int, int, int)'),
+    sendto: library.func('int64_t sendto(int, void *, size_t, int, void *, unsigned int)'),
     errno: () => ffi.errno(),
   };
 }

@@ -1,11 +1,11 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { RafterError } from '../../errors.js';
 import type { DaemonStatus } from '../../mount/api.js';
 import type { ListenAddress } from '../../mount/metrics-server.js';
 import { SUPERVISED } from '../../mount/supervisor-protocol.js';
 import { addCommonOptions, withContext } from '../context.js';
-import { daemonCommand } from '../daemon-place.js';
+import { daemonCommand, heapFlags } from '../daemon-place.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatTable } from '../format.js';
 import { parseListenAddress } from '../listen-address.js';
@@ -15,7 +15,7 @@ import { packageVersion } from '../version.js';
 const METRICS_HELP =
   'offer Prometheus metrics also over TCP, at [HOST:]PORT; default: on the socket in the run directory only';
 
-/** `rafter daemon run | status | upgrade | stop` */
+/** `rafter daemon run | status | upgrade | stop | install-units` */
 export function defineDaemon(program: Command, setExitCode: (code: number) => void): void {
   const daemon = program
     .command('daemon')
@@ -24,6 +24,7 @@ export function defineDaemon(program: Command, setExitCode: (code: number) => vo
   defineDaemonStatus(daemon, setExitCode);
   defineDaemonUpgrade(daemon, setExitCode);
   defineDaemonStop(daemon, setExitCode);
+  defineInstallUnits(daemon, setExitCode);
 }
 
 function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): void {
@@ -44,17 +45,21 @@ Examples:
   // The daemon has signal handlers of its own: it unmounts before it ends.
   addCacheSizeOption(addCommonOptions(command)).action(async (options: RunOptions) => {
     const runDir = resolve(options.runDir);
-    const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+    const command = [process.execPath, ...heapFlags(process.execArgv), ...process.argv.slice(1)];
     // Its mounts outlive a daemon of root's: another process keeps their descriptors, and starts the daemon again.
     if (process.geteuid?.() === 0 && process.env[SUPERVISED] === undefined) {
-      const [{ prepareRunDir }, { supervisorCommand }, { replaceProcess }] = await Promise.all([
-        import('../../mount/run-dir.js'),
-        import('../../mount/supervisor-command.js'),
-        import('../../os/exec.js'),
-      ]);
+      const [{ prepareRunDir }, { activatedSocket }, { supervisorCommand }, { replaceProcess }] =
+        await Promise.all([
+          import('../../mount/run-dir.js'),
+          import('../../mount/service-manager.js'),
+          import('../../mount/supervisor-command.js'),
+          import('../../os/exec.js'),
+        ]);
       await prepareRunDir(runDir);
+      if (process.env.NOTIFY_SOCKET && (await reportRunning(runDir))) return setExitCode(EXIT.ok);
       const [program, ...args] = supervisorCommand(runDir, command);
-      replaceProcess(program!, args);
+      const socket = activatedSocket();
+      replaceProcess(program!, args, { keep: socket === undefined ? [] : [socket] });
     }
     const { runDaemon } = await import('../../mount/daemon.js');
     const ended = await runDaemon({
@@ -70,6 +75,52 @@ Examples:
     if (ended === 'upgrade') process.exit(EXIT.ok);
     setExitCode(EXIT.ok);
   });
+}
+
+/**
+ * Tells the service manager which process to watch if a supervisor lives in `runDir`: the one of a daemon whose first supervisor
+ * has died. False if none does.
+ */
+async function reportRunning(runDir: string): Promise<boolean> {
+  const [{ hasSupervisor }, { daemonStatus }, { notifyManager }] = await Promise.all([
+    import('../../mount/run-dir.js'),
+    import('../../mount/client.js'),
+    import('../../os/notify.js'),
+  ]);
+  const status = hasSupervisor(runDir) ? await daemonStatus({ runDir }) : undefined;
+  if (status?.supervisorPid === undefined) return false;
+  notifyManager({ MAINPID: String(status.supervisorPid), READY: '1' });
+  return true;
+}
+
+function defineInstallUnits(daemon: Command, setExitCode: (code: number) => void): void {
+  const command = daemon
+    .command('install-units')
+    .description('write rafter.service and rafter.socket for systemd')
+    .option('--dir <dir>', 'where to', '/etc/systemd/system')
+    .addHelpText(
+      'after',
+      `
+Example:
+  rafter daemon install-units
+  systemctl daemon-reload
+  systemctl enable --now rafter.socket`,
+    );
+  addCommonOptions(command).action(async ({ dir }: { dir: string }) =>
+    setExitCode(
+      await withContext(command, async ({ output, options }) => {
+        const [{ systemdUnits }, { writeWholeFile }] = await Promise.all([
+          import('../systemd-units.js'),
+          import('../../os/whole-file.js'),
+        ]);
+        const units = Object.entries(systemdUnits(options));
+        const files = units.map(([name]) => join(resolve(dir), name));
+        for (const [i, [, text]] of units.entries()) await writeWholeFile(files[i]!, text, { mode: 0o644 });
+        output.result({ files }, `${files.join('\n')}\n`);
+        return EXIT.ok;
+      }),
+    ),
+  );
 }
 
 function defineDaemonStatus(daemon: Command, setExitCode: (code: number) => void): void {

@@ -26,6 +26,7 @@ export const OUTPUT_SCHEMAS = {
   'config show': configuration,
   convert,
   copy,
+  'daemon install-units': v.object({ files: v.array(text) }),
   'daemon status': daemon,
   'daemon stop': v.object({ stopped: v.boolean() }),
   'daemon upgrade': v.object({ before: daemon, status: daemon }),
