@@ -7,7 +7,7 @@ import { stampOf } from './blob-files.js';
 import { decodeMapHeader, MAP_HEADER_SIZE, type MapIdentity, mapPlaces } from './chunk-map.js';
 import { PLACE_SIZE } from './chunk-places.js';
 import { ChunkUses } from './chunk-uses.js';
-import { readFull } from './file-io.js';
+import { readFull, readStart } from './file-io.js';
 import { MapFile } from './map-file.js';
 
 const DATA = '.data';
@@ -22,6 +22,8 @@ export interface StoredMap {
   /** `ChunkPlaces`. */
   places: SharedArrayBuffer;
   uses: ChunkUses;
+  /** Digests of the chunks, if they were asked for and could be read. */
+  records?: Buffer | undefined;
 }
 
 /** File names without `.data` of the blobs in cache directory `dir`. */
@@ -49,7 +51,11 @@ export async function sizeOfBlob(
 }
 
 /** Reads a map file that nobody writes to. Undefined if it is missing, damaged, or of another version. */
-export async function readStoredMap(dir: string, stem: string): Promise<StoredMap | undefined> {
+export async function readStoredMap(
+  dir: string,
+  stem: string,
+  { records = false }: { records?: boolean } = {},
+): Promise<StoredMap | undefined> {
   try {
     const data = await open(join(dir, stem + DATA), constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
@@ -66,7 +72,8 @@ export async function readStoredMap(dir: string, stem: string): Promise<StoredMa
         const places = new SharedArrayBuffer(chunkCount * PLACE_SIZE);
         if (!(await readFull(map, Buffer.from(places), mapPlaces(chunkCount).places))) return undefined;
         const uses = new ChunkUses(ChunkUses.memory(chunkCount, await file.readUses()));
-        return { identity, present: loaded.present, places, uses };
+        const { present } = loaded;
+        return { identity, present, places, uses, records: records ? await file.readRecords() : undefined };
       } finally {
         await map.close();
       }
@@ -75,6 +82,15 @@ export async function readStoredMap(dir: string, stem: string): Promise<StoredMa
     }
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+/** Whose the map file of blob `stem` is; undefined if there is none that can be read. */
+export async function readIdentity(dir: string, stem: string): Promise<MapIdentity | undefined> {
+  try {
+    return decodeMapHeader(await readStart(join(dir, `${stem}.map`), MAP_HEADER_SIZE));
+  } catch {
     return undefined;
   }
 }

@@ -1,5 +1,6 @@
 import { isRafterError, RafterError } from '../errors.js';
 import type { BlobStorage } from './blob-storage.js';
+import type { ChunkCopier } from './chunk-copier.js';
 import type { FetchClass } from './fetch-class.js';
 import { noteDemandWait } from './fetch-stats.js';
 import { endOf, type Flight } from './flight.js';
@@ -27,6 +28,9 @@ export interface FetcherOptions {
   storage: BlobStorage | undefined;
   stats: CacheStats;
   scheduler: FetchScheduler;
+  /** Name of the blob's files, and what finds its chunks in other blobs. */
+  stem: string;
+  copier: ChunkCopier;
   /** True if so many bytes may be written to it. */
   hasRoom: (bytes: number) => boolean;
   /** Called after chunks were written. */
@@ -54,9 +58,12 @@ export class Fetcher {
    */
   async obtain(demand: Demand, chunks: ChunkInfo[], options: ObtainOptions): Promise<Buffer[]> {
     const start = performance.now();
-    const tickets = this.#board(demand, chunks, options);
-    const results = chunks.map((chunk, i) => this.#await(demand, chunk, { ticket: tickets[i]!, options }));
-    const all = await Promise.all(results);
+    const copies = await this.#copyAll(demand, chunks);
+    const missing = chunks.filter((chunk) => !copies?.has(chunk));
+    const tickets = this.#board(demand, missing, options);
+    const results = missing.map((chunk, i) => this.#await(demand, chunk, { ticket: tickets[i]!, options }));
+    const fetched = await Promise.all(results);
+    const all = copies ? chunks.map((chunk) => copies.get(chunk) ?? fetched.shift()!) : fetched;
     if (options.class === 'demand')
       noteDemandWait(this.#options.scheduler.stats, (performance.now() - start) / 1000);
     return all;
@@ -65,6 +72,20 @@ export class Fetcher {
   /** Resolves when nothing is on its way any more. Call when no `obtain` is running. */
   async idle(): Promise<void> {
     await Promise.all(this.#running);
+  }
+
+  /** Those of `chunks` that another blob has; undefined if it is none. */
+  async #copyAll(demand: Demand, chunks: ChunkInfo[]): Promise<Map<ChunkInfo, Buffer> | undefined> {
+    const { copier, stem, stats } = this.#options;
+    const candidates = chunks.filter(
+      (chunk) => copier.mayCopy(stem, demand.layout, chunk) && !this.#pending.has(keyOf(demand, chunk)),
+    );
+    if (candidates.length === 0) return undefined;
+    const copies = await copier.copyAll(stem, demand.layout, candidates);
+    stats.copied += copies.size;
+    const good = new Map([...copies].map(([{ index }, bytes]) => [index, bytes]));
+    await this.#store(demand, [...copies.keys()], good);
+    return copies;
   }
 
   async #await(
@@ -151,7 +172,7 @@ export class Fetcher {
         const { storedOffset } = pending.unit;
         const part = bytes?.subarray(storedOffset - start, endOf(pending.unit) - start);
         const decoded = await this.#decode(flight, pending.unit, { part, whole: bytes });
-        await this.#store(pending, decoded);
+        await this.#store(pending.demand, pending.unit.members, decoded.good);
         pending.resolve(decoded);
       } catch (error) {
         pending.reject(error);
@@ -200,11 +221,15 @@ export class Fetcher {
     return again;
   }
 
-  async #store({ demand, unit }: PendingUnit, { good }: DecodedUnit): Promise<void> {
-    const { storage, stats, hasRoom, onWritten, onWriteError } = this.#options;
-    const chunks = unit.members.flatMap((chunk) => {
+  async #store(
+    { layout }: Demand,
+    members: readonly ChunkInfo[],
+    good: ReadonlyMap<number, Buffer>,
+  ): Promise<void> {
+    const { storage, stats, stem, copier, hasRoom, onWritten, onWriteError } = this.#options;
+    const chunks = members.flatMap((chunk) => {
       const bytes = good.get(chunk.index);
-      return bytes ? [{ chunk, bytes, digest: demand.layout.chunkDigest(chunk.index)! }] : [];
+      return bytes ? [{ chunk, bytes, digest: layout.chunkDigest(chunk.index)! }] : [];
     });
     if (!storage) return;
     if (!hasRoom(chunks.reduce((sum, { bytes }) => sum + bytes.length, 0))) {
@@ -215,6 +240,7 @@ export class Fetcher {
       const before = stats.storedBytes;
       await storage.store(chunks);
       if (stats.storedBytes > before) onWritten();
+      for (const { chunk, digest } of chunks) copier.note(stem, chunk, digest);
     } catch (error) {
       stats.writeErrors++;
       onWriteError(error);

@@ -8,6 +8,8 @@ export interface CacheStats {
   requests: number;
   /** Stored bytes that the source gave. */
   fetchedBytes: number;
+  /** Chunks that were copied from another blob of the cache instead. */
+  copied: number;
   /** Fetched units (a chunk or a batch) that had the wrong length, did not decode or did not match their digests. */
   decodeErrors: number;
   /** Requests made again because of a decode error. */
@@ -31,6 +33,7 @@ export function noStats(): CacheStats {
     misses: 0,
     requests: 0,
     fetchedBytes: 0,
+    copied: 0,
     decodeErrors: 0,
     refetches: 0,
     storedBytes: 0,

@@ -1,17 +1,16 @@
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { messageOf, RafterError } from '../errors.js';
 import type { FileLock } from '../os/file-lock.js';
 import type { BlobBytes } from './blob-bytes.js';
 import { BlobCache } from './blob-cache.js';
 import { BlobStorage } from './blob-storage.js';
-import { blobIdOf, readStoredMap, removeBlobFiles } from './catalog.js';
-import { decodeMapHeader, MAP_HEADER_SIZE, type MapIdentity, sameIdentity } from './chunk-map.js';
+import { blobIdOf, readIdentity, readStoredMap, removeBlobFiles } from './catalog.js';
+import { ChunkCopier } from './chunk-copier.js';
+import { type MapIdentity, sameIdentity } from './chunk-map.js';
 import { ChunkPlaces } from './chunk-places.js';
 import { lockDirectory } from './directory-lock.js';
 import type { FetchStats } from './fetch-stats.js';
 import { Fetcher } from './fetcher.js';
-import { readStart } from './file-io.js';
 import { type BlobLayout, fingerprintOf } from './layout.js';
 import { Quota } from './quota.js';
 import { FetchScheduler } from './scheduler.js';
@@ -54,6 +53,7 @@ export class CacheStore {
   readonly #works = new Set<Promise<void>>();
   readonly #closedStats = noStats();
   readonly #scheduler = new FetchScheduler();
+  readonly #copier: ChunkCopier;
   readonly #quota: Quota | undefined;
   #closed = false;
 
@@ -62,6 +62,7 @@ export class CacheStore {
     this.#lock = lock;
     const { limit, onWarning = () => {} } = options;
     this.#trouble = new WriteTrouble(dir, onWarning);
+    this.#copier = new ChunkCopier(dir);
     const onError = (error: unknown) => this.#trouble.note('', error);
     if (limit !== undefined) this.#quota = new Quota(this, { limit, onError });
   }
@@ -72,6 +73,7 @@ export class CacheStore {
       await mkdir(dir, { recursive: true, mode: DIRECTORY_MODE });
       const store = new CacheStore(dir, lockDirectory(dir), options);
       await store.#quota?.start();
+      store.#copier.start();
       return store;
     } catch (error) {
       if (error instanceof RafterError) throw error;
@@ -160,9 +162,10 @@ export class CacheStore {
     return this.#trouble.problem;
   }
 
-  /** Resolves when no room is being made. */
+  /** Resolves when no room is being made, and what was here from the beginning is known. */
   async settled(): Promise<void> {
     await this.#quota?.idle();
+    await this.#copier.idle();
   }
 
   /** True from the call of `close`: long work should end. */
@@ -208,6 +211,7 @@ export class CacheStore {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#quota?.close();
+    await this.#copier.close();
     await this.#turns.idle();
     await Promise.all(this.#works);
     const views = [...this.#open.values()].flatMap((entry) => [...entry.views]);
@@ -236,7 +240,16 @@ export class CacheStore {
     const hasRoom = (bytes: number) => this.#quota?.take(bytes) ?? true;
     const onWritten = () => this.#trouble.clear();
     const scheduler = this.#scheduler;
-    const fetcher = new Fetcher({ storage, stats, scheduler, hasRoom, onWritten, onWriteError });
+    const fetcher = new Fetcher({
+      storage,
+      stats,
+      scheduler,
+      stem,
+      copier: this.#copier,
+      hasRoom,
+      onWritten,
+      onWriteError,
+    });
     const shared = { storage, stats, fetcher, fits: (bytes: number) => this.#fits(bytes) };
     const entry = { identity, shared, views: new Set<BlobCache>(), places, holds: 0 };
     this.#open.set(stem, entry);
@@ -271,19 +284,10 @@ export class CacheStore {
    */
   async #stemFor(identity: MapIdentity): Promise<string> {
     const { blobId, fingerprint } = identity;
-    const owner = this.#open.get(blobId)?.identity ?? (await this.#readIdentity(blobId));
+    const owner = this.#open.get(blobId)?.identity ?? (await readIdentity(this.dir, blobId));
     return !owner || owner.blobId !== blobId || sameIdentity(owner, identity)
       ? blobId
       : `${blobId}-${fingerprint}`;
-  }
-
-  /** Whose the map file is; undefined if there is none that can be read. */
-  async #readIdentity(stem: string): Promise<MapIdentity | undefined> {
-    try {
-      return decodeMapHeader(await readStart(join(this.dir, `${stem}.map`), MAP_HEADER_SIZE));
-    } catch {
-      return undefined;
-    }
   }
 
   /** A disk that did not take the last write is tried again after a while. */

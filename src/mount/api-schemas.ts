@@ -68,6 +68,7 @@ const cacheStatsSchema = v.object({
   misses: count,
   requests: count,
   fetchedBytes: count,
+  copied: count,
   decodeErrors: count,
   refetches: count,
   storedBytes: count,

@@ -1,0 +1,96 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { DIGEST_SIZE } from '../codec/digest.js';
+import { listStems, readStoredMap } from './catalog.js';
+import { ChunkPlaces } from './chunk-places.js';
+import { Donors } from './donors.js';
+import { readFull } from './file-io.js';
+import type { BlobLayout, ChunkInfo } from './layout.js';
+import { isChunk } from './unit.js';
+
+/** Finds chunks of one blob in the data of the others of a cache directory. */
+export class ChunkCopier {
+  readonly #dir: string;
+  readonly #donors = new Donors();
+  #closed = false;
+  #indexing: Promise<void> = Promise.resolve();
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** Begins to look what is there, in the background. */
+  start(): void {
+    // What cannot be read is no donor.
+    this.#indexing = this.#index().catch(() => {});
+  }
+
+  /** Resolves when it has looked. */
+  idle(): Promise<void> {
+    return this.#indexing;
+  }
+
+  /** Looks no further. */
+  close(): Promise<void> {
+    this.#closed = true;
+    return this.#indexing;
+  }
+
+  /** Blob `stem` has a chunk with `digest` now. */
+  note(stem: string, { decodedOffset }: ChunkInfo, digest: Buffer): void {
+    this.#donors.add(stem, decodedOffset, digest);
+  }
+
+  /** True if a blob other than `stem` is said to have a chunk. */
+  mayCopy(stem: string, layout: BlobLayout, { index }: ChunkInfo): boolean {
+    const digest = layout.chunkDigest(index);
+    return digest !== undefined && this.#donors.find(digest, stem) !== undefined;
+  }
+
+  /** The verified bytes of those of `chunks`, in their order, that another blob than `stem` has. */
+  async copyAll(
+    stem: string,
+    layout: BlobLayout,
+    chunks: readonly ChunkInfo[],
+  ): Promise<Map<ChunkInfo, Buffer>> {
+    const all = await Promise.all(chunks.map((chunk) => this.#copy(stem, layout, chunk)));
+    return new Map(chunks.flatMap((chunk, i) => (all[i] ? [[chunk, all[i]] as const] : [])));
+  }
+
+  async #copy(stem: string, layout: BlobLayout, chunk: ChunkInfo): Promise<Buffer | undefined> {
+    const digest = layout.chunkDigest(chunk.index);
+    const donor = digest && this.#donors.find(digest, stem);
+    if (!donor) return undefined;
+    const bytes = Buffer.allocUnsafe(chunk.size);
+    const isWhole = await this.#read(donor.stem, bytes, donor.offset).catch(() => false);
+    if (isWhole && isChunk(layout, chunk, bytes)) return bytes;
+    this.#donors.forget(digest);
+    return undefined;
+  }
+
+  async #read(stem: string, target: Buffer, offset: number): Promise<boolean> {
+    const file = await open(join(this.#dir, `${stem}.data`), constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      return await readFull(file, target, offset);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #index(): Promise<void> {
+    for (const stem of await listStems(this.#dir)) {
+      await nextTurn();
+      if (this.#closed) return;
+      const map = await readStoredMap(this.#dir, stem, { records: true });
+      if (map?.records === undefined) continue;
+      const places = new ChunkPlaces(map.places);
+      for (let index = 0; index < places.count; index++) {
+        if (!map.present.has(index)) continue;
+        const at = index * DIGEST_SIZE;
+        this.#donors.add(stem, places.offset(index), map.records.subarray(at, at + DIGEST_SIZE));
+      }
+    }
+  }
+}
