@@ -38,6 +38,7 @@ export function daemonCommand(options: {
   idle: number;
   cacheSize?: number | undefined;
   metrics?: { host: string; port: number } | undefined;
+  logLevel?: string | undefined;
 }): string[] {
   const rafter = fileURLToPath(new URL('../../bin/rafter', import.meta.url));
   const directories = ['--run-dir', options.runDir, '--data-root', options.dataRoot];
@@ -45,6 +46,16 @@ export function daemonCommand(options: {
   const { host, port } = options.metrics ?? {};
   const metrics =
     host === undefined ? [] : ['--metrics', `${host.includes(':') ? `[${host}]` : host}:${port}`];
-  const run = ['daemon', 'run', ...directories, '--idle', String(options.idle), ...size, ...metrics];
+  const level = options.logLevel === undefined ? [] : ['--log-level', options.logLevel];
+  const run = [
+    'daemon',
+    'run',
+    ...directories,
+    '--idle',
+    String(options.idle),
+    ...size,
+    ...metrics,
+    ...level,
+  ];
   return [process.execPath, ...HEAP_FLAGS, rafter, ...run];
 }

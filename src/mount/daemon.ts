@@ -9,7 +9,7 @@ import type { DaemonStatus } from './api.js';
 import { createApiServer } from './api-server.js';
 import { createCacheService } from './cache-service.js';
 import { patiently, takeLock } from './daemon-lock.js';
-import { type DaemonLog, openDaemonLog } from './daemon-log.js';
+import { type DaemonLog, type LogLevel, openDaemonLog } from './daemon-log.js';
 import { createDrivers } from './drivers.js';
 import { createIdleTimer } from './idle-timer.js';
 import { openImageStore } from './image-store.js';
@@ -38,6 +38,8 @@ export interface DaemonOptions {
   idleSeconds?: number;
   /** Bytes that the cache may have on the disk; default: as many as there are. */
   cacheSize?: number | undefined;
+  /** The least important lines in the log; default `info`. */
+  logLevel?: LogLevel | undefined;
   /** Where metrics are offered over TCP, besides the socket; default: nowhere. */
   metrics?: ListenAddress | undefined;
   /** Program and arguments that run this daemon, for a supervisor after the death of the one that started it. */
@@ -54,7 +56,7 @@ export async function runDaemon(options: DaemonOptions): Promise<'stop' | 'upgra
   const { runDir, dataRoot } = options;
   const files = await prepareRunDir(runDir);
   const lock = await takeLock(files, runDir);
-  const log = openDaemonLog(files.log);
+  const log = openDaemonLog(files.log, { level: options.logLevel ?? 'info' });
   try {
     const command = supervisorCommand(runDir, options.command ?? []);
     const supervisor = await connectSupervisor({ supervisor: command, log });

@@ -77,3 +77,9 @@ it('shows the last lines behind a position', () => {
   expect(readLogTail(path, { from, lines: 2 })).toBe('two\nthree');
   expect(readLogTail(path, { from })).toBe('one\ntwo\nthree');
 });
+
+it('has no lines below its level', () => {
+  const quiet = openDaemonLog(path, { level: 'warn' });
+  for (const level of ['info', 'warn', 'error'] as const) quiet[level](`said as ${level}`);
+  expect(readFileSync(path, 'utf8').match(/said as \w+/g)).toEqual(['said as warn', 'said as error']);
+});

@@ -1,7 +1,8 @@
 import { join, resolve } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { RafterError } from '../../errors.js';
 import type { DaemonStatus } from '../../mount/api.js';
+import { LOG_LEVELS, type LogLevel } from '../../mount/daemon-log.js';
 import type { ListenAddress } from '../../mount/metrics-server.js';
 import { SUPERVISED } from '../../mount/supervisor-protocol.js';
 import { addCommonOptions, withContext } from '../context.js';
@@ -12,6 +13,7 @@ import { parseListenAddress } from '../listen-address.js';
 import { addCacheSizeOption } from '../size.js';
 import { packageVersion } from '../version.js';
 
+const LOG_LEVEL_HELP = 'the least important lines in daemon.log (default: info)';
 const METRICS_HELP =
   'offer Prometheus metrics also over TCP, at [HOST:]PORT; default: on the socket in the run directory only';
 
@@ -33,6 +35,7 @@ function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): 
     .description('run the daemon in the foreground until SIGTERM')
     .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0)
     .option('--metrics <address>', METRICS_HELP, parseListenAddress)
+    .addOption(new Option('--log-level <level>', LOG_LEVEL_HELP).choices(LOG_LEVELS))
     .addHelpText(
       'after',
       `
@@ -69,6 +72,7 @@ Examples:
       idleSeconds: options.idle,
       cacheSize: options.cacheSize,
       metrics: options.metrics,
+      logLevel: options.logLevel,
       command,
     });
     // Reads that nobody here answers any more would keep the process.
@@ -164,6 +168,7 @@ function defineDaemonUpgrade(daemon: Command, setExitCode: (code: number) => voi
     .description('replace the running daemon by one of this version; mounts stay, readers notice nothing')
     .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0)
     .option('--metrics <address>', METRICS_HELP, parseListenAddress)
+    .addOption(new Option('--log-level <level>', LOG_LEVEL_HELP).choices(LOG_LEVELS))
     .addHelpText(
       'after',
       `
@@ -171,7 +176,7 @@ Example:
   rafter daemon upgrade`,
     );
   addCacheSizeOption(addCommonOptions(command)).action(
-    async ({ idle, cacheSize, metrics }: Omit<RunOptions, 'runDir' | 'dataRoot'>) =>
+    async ({ idle, cacheSize, metrics, logLevel }: Omit<RunOptions, 'runDir' | 'dataRoot'>) =>
       setExitCode(
         await withContext(command, async (context) => {
           const { output, options, signal } = context;
@@ -183,7 +188,7 @@ Example:
           const { dataRoot } = before;
           const status = await upgradeDaemon(
             place,
-            daemonCommand({ ...options, dataRoot, idle, cacheSize, metrics }),
+            daemonCommand({ ...options, dataRoot, idle, cacheSize, metrics, logLevel }),
           );
           const text = `version ${before.version} (process ${before.pid}) -> ${status.version} (process ${status.pid})`;
           output.result({ before, status }, `${text}\n`);
@@ -221,6 +226,7 @@ interface RunOptions {
   idle: number;
   cacheSize?: number;
   metrics?: ListenAddress;
+  logLevel?: LogLevel;
 }
 
 function describeCache({ quota, problem }: DaemonStatus['cache']): string {
