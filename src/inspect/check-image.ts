@@ -7,6 +7,7 @@ import { parseManifest } from '../image/manifest.js';
 import { NYDUS_REF } from '../image/media-types.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
+import { findStartupLayer } from '../image/startup-layer.js';
 import { requireReadable } from '../rafs/blob-forms.js';
 import { type Bootstrap, parseBootstrap } from '../rafs/bootstrap.js';
 import { BootstrapV5 } from '../rafs/v5/bootstrap-v5.js';
@@ -14,6 +15,7 @@ import { checkBlob, checkUnusedBlob } from './check-blob.js';
 import { type ChunkTable, checkChunkTable, openChunkTable } from './check-chunk-table.js';
 import { checkDiffIds, checkFsVersion, checkManifest } from './check-manifest.js';
 import { checkMetaArea } from './check-meta-area.js';
+import { checkStartupPack } from './check-startup.js';
 import { checkTables } from './check-tables.js';
 import { checkTree } from './check-tree.js';
 import { checkInodesV5, chunkTableOfV5 } from './check-v5.js';
@@ -137,6 +139,12 @@ async function checkFound(
       counts.bytes += result.bytes;
     }
     addWithPaths(bootstrap, damaged, faults);
+  }
+  const startup = faults.guard('manifest', () => findStartupLayer(manifest, name));
+  if (startup && bootstrap) {
+    const image = await faults.guard('bootstrap', () => openManifest(source, found, signal));
+    if (image) counts.bytes += await checkStartupPack(image, startup, { faults, signal });
+    used.add(startup.descriptor.digest);
   }
   for (const descriptor of layers) {
     if (used.has(descriptor.digest)) continue;
