@@ -41,7 +41,7 @@ async function call(method: 'get' | 'post' | 'delete', path: string, body?: obje
   const operation = OPERATIONS.find(
     (one) =>
       one.method === method &&
-      (one.path === plain || one.path === plain.replace(/^(\/v1\/mounts\/).+/, '$1{id}')),
+      (one.path === plain || one.path === plain.replace(/^(\/v1\/mounts\/)[0-9a-f]+/, '$1{id}')),
   )!;
   called.add(`${method} ${operation.path}`);
   if (operation.response === undefined) {
@@ -59,8 +59,11 @@ it('answers every route as its document says, and what fails as well', async () 
   await writeGoldenLayout('small', join(place.dir, 'layout'));
   const reference = `oci:${place.dir}/layout:latest`;
   const mountpoint = await place.mountpoint('m');
-  const mounted = (await call('post', '/v1/mounts', { reference, mountpoint })) as { id: string };
+  const traced = { reference, mountpoint, trace: {} };
+  const mounted = (await call('post', '/v1/mounts', traced)) as { id: string };
   await readEverything(mountpoint);
+  const trace = await call('get', `/v1/mounts/${mounted.id}/trace`);
+  expect(trace).toMatchObject({ reference, touches: expect.arrayContaining([expect.anything()]) });
   await call('post', '/v1/mounts', {
     reference,
     mountpoint: await place.mountpoint('other'),
