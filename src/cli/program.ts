@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { isRafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { createOutput } from './output.js';
+import { explainSystemError } from './system-error.js';
 import { packageVersion } from './version.js';
 
 type Define = (program: Command, setExitCode: (code: number) => void) => void;
@@ -43,7 +44,8 @@ export async function runCommandLine(argv: string[]): Promise<number> {
   const setExitCode = (code: number) => {
     exitCode = code;
   };
-  process.stdout.on('error', endOnClosedPipe);
+  if (!process.stdout.listeners('error').includes(endOnClosedPipe))
+    process.stdout.on('error', endOnClosedPipe);
   try {
     const program = createProgram();
     for (const define of await definitionsFor(argv)) define(program, setExitCode);
@@ -51,11 +53,13 @@ export async function runCommandLine(argv: string[]): Promise<number> {
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof CommanderError && error.code.startsWith('commander.help')) return EXIT.usage;
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+    const shown = error instanceof CommanderError ? usageError(error, argv) : explainSystemError(error);
     createOutput({ json: argv.includes('--json'), quiet: false, debug: argv.includes('--debug') }).error(
-      error,
+      shown,
     );
-    return isRafterError(error) ? exitCodeOf(error.code) : EXIT.failed;
+    return isRafterError(shown) ? exitCodeOf(shown.code) : EXIT.failed;
   }
 }
 
@@ -77,6 +81,15 @@ async function configure(program: Command, command: Command): Promise<void> {
   applyConfig(command, configs);
 }
 
+/** What commander has to say about a command line, in the form of all other errors. */
+function usageError({ message }: CommanderError, [name = '']: string[]): RafterError {
+  const [, text = message, suggestion] =
+    /^(?:error: )?(.*?)(?:\s*\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
+  const help = Object.hasOwn(COMMANDS, name) ? `rafter ${name} --help` : 'rafter --help';
+  const hint = suggestion === undefined ? `${help} says what there is` : `did you mean ${suggestion}?`;
+  return new RafterError('USAGE', text, { hint });
+}
+
 /** `rafter ls | head` must end quietly when head has seen enough. */
 function endOnClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(EXIT.ok);
@@ -84,15 +97,19 @@ function endOnClosedPipe(error: NodeJS.ErrnoException): void {
 }
 
 function createProgram(): Command {
-  return new Command('rafter')
-    .description('Containers start before they are downloaded.')
-    .version(packageVersion(), '--version', 'print the version')
-    .option('--config <file>', 'configuration file, instead of those of the system and the user')
-    .showSuggestionAfterError()
-    .helpCommand(true)
-    .enablePositionalOptions()
-    .exitOverride()
-    .configureHelp({ sortSubcommands: false, showGlobalOptions: false });
+  return (
+    new Command('rafter')
+      .description('Containers start before they are downloaded.')
+      .version(packageVersion(), '--version', 'print the version')
+      .option('--config <file>', 'configuration file, instead of those of the system and the user')
+      .showSuggestionAfterError()
+      .helpCommand(true)
+      .enablePositionalOptions()
+      .exitOverride()
+      // Errors are printed where all others are.
+      .configureOutput({ outputError: () => undefined })
+      .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
+  );
 }
 
 function definitionsFor([name = '']: string[]): Promise<Define[]> {

@@ -111,10 +111,21 @@ async function start(
 }
 
 function startError(what: string, { log, logStart }: { log: string; logStart: number }): RafterError {
-  const tail = readLogTail(log, { from: logStart }).replaceAll('\n', ' | ');
+  const tail = reasonIn(readLogTail(log, { from: logStart }));
   return new RafterError('FAILED', `the daemon did not start: ${what}${tail === '' ? '' : `: ${tail}`}`, {
     hint: `its log is ${log}`,
   });
+}
+
+/** What the daemon said last if it is an error of its own; else everything, on one line. */
+function reasonIn(logTail: string): string {
+  try {
+    const { error } = JSON.parse(logTail.slice(logTail.lastIndexOf('\n') + 1)) as { error?: unknown };
+    if (typeof error === 'string' && error !== '') return error;
+  } catch {
+    // What ended it was not the daemon's own.
+  }
+  return logTail.replaceAll('\n', ' | ');
 }
 
 async function statusOf(socket: string, signal: AbortSignal | undefined): Promise<DaemonStatus | undefined> {

@@ -34,7 +34,7 @@ export class RegistryError extends RafterError {
     const errors = parseErrors(answer.body);
     const temporary =
       TEMPORARY_STATUSES.has(answer.status) || errors.some(({ code }) => TEMPORARY_CODES.has(code));
-    const shownHint = hint ?? hintFor(answer.body);
+    const shownHint = hint ?? hintFor(answer.body) ?? missingHint(request, answer.status);
     super(codeFor(answer.status), describe(request, answer, errors), {
       temporary,
       ...(shownHint === undefined ? {} : { hint: shownHint }),
@@ -70,6 +70,12 @@ export function parseErrors(body: string): RegistryErrorEntry[] {
   }));
 }
 
+function missingHint(request: string, status: number): string | undefined {
+  return status === 404 && request.includes('/manifests/')
+    ? 'the registry answers, but has no such image: check repository and tag'
+    : undefined;
+}
+
 /** What went wrong below HTTP (name, connection, TLS, timeout) as a RafterError; RafterErrors pass unchanged. */
 export function networkError(error: unknown, request: string, url: URL): RafterError {
   if (error instanceof RafterError) return error;
@@ -82,6 +88,18 @@ export function networkError(error: unknown, request: string, url: URL): RafterE
       temporary: false,
       hint: 'if it is meant to be reached without encryption, give --plain-http',
     });
+  }
+  if (['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID'].includes(errno)) {
+    const now = new Date().toISOString().slice(0, 16);
+    return new RafterError(
+      'UNAVAILABLE',
+      `${request}: the server's certificate is not valid now (${errno})`,
+      {
+        ...options,
+        temporary: false,
+        hint: `the clock of this machine says ${now} UTC: if that is right, the registry needs a new certificate`,
+      },
+    );
   }
   if (isCertificateError(errno)) {
     return new RafterError('UNAVAILABLE', `${request}: the server's certificate is not trusted (${errno})`, {
@@ -107,6 +125,12 @@ export function networkError(error: unknown, request: string, url: URL): RafterE
   // With TLS 1.3 a server that misses a certificate hangs up, and what it says may be lost.
   const { bytesRead } = (error as { socket?: { bytesRead?: number } } | null)?.socket ?? {};
   const isMute = url.protocol === 'https:' && errno === 'UND_ERR_SOCKET' && bytesRead === 0;
+  if (errno === 'ECONNREFUSED') {
+    const hint = request.includes('(through the proxy')
+      ? 'the proxy does not answer: check HTTPS_PROXY, HTTP_PROXY and NO_PROXY'
+      : `nothing listens there: is the registry running, and is ${url.host} its address?`;
+    return new RafterError('UNAVAILABLE', `${request}: ${what}`, { ...options, hint });
+  }
   const hint = isMute ? { hint: `if this happens always: ${CERTIFICATE_HINT}` } : {};
   return new RafterError('UNAVAILABLE', `${request}: ${what}`, { ...options, ...hint });
 }
