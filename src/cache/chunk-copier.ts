@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DIGEST_SIZE } from '../codec/digest.js';
+import type { BlobStorage } from './blob-storage.js';
 import { listStems, readStoredMap } from './catalog.js';
 import { ChunkPlaces } from './chunk-places.js';
 import { Donors } from './donors.js';
@@ -10,15 +11,24 @@ import { readFull } from './file-io.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
 import { isChunk } from './unit.js';
 
+/** The files of a cache directory, as their owner has them. */
+export interface DonorFiles {
+  readonly dir: string;
+  /** The files of blob `stem`, if they are open. */
+  opened(stem: string): { storage: BlobStorage | undefined; places: SharedArrayBuffer } | undefined;
+  /** Runs `work` while nobody opens or closes the files of blob `stem`: who opens them wants to be alone. */
+  turn<T>(stem: string, work: () => Promise<T>): Promise<T>;
+}
+
 /** Finds chunks of one blob in the data of the others of a cache directory. */
 export class ChunkCopier {
-  readonly #dir: string;
+  readonly #files: DonorFiles;
   readonly #donors = new Donors();
   #closed = false;
   #indexing: Promise<void> = Promise.resolve();
 
-  constructor(dir: string) {
-    this.#dir = dir;
+  constructor(files: DonorFiles) {
+    this.#files = files;
   }
 
   /** Begins to look what is there, in the background. */
@@ -71,26 +81,48 @@ export class ChunkCopier {
   }
 
   async #read(stem: string, target: Buffer, offset: number): Promise<boolean> {
-    const file = await open(join(this.#dir, `${stem}.data`), constants.O_RDONLY | constants.O_NOFOLLOW);
-    try {
-      return await readFull(file, target, offset);
-    } finally {
-      await file.close();
-    }
+    const open = this.#files.opened(stem)?.storage;
+    if (open) return open.read(offset, target);
+    return this.#files.turn(stem, () => readData(join(this.#files.dir, `${stem}.data`), target, offset));
   }
 
   async #index(): Promise<void> {
-    for (const stem of await listStems(this.#dir)) {
+    for (const stem of await listStems(this.#files.dir)) {
       await nextTurn();
       if (this.#closed) return;
-      const map = await readStoredMap(this.#dir, stem, { records: true });
-      if (map?.records === undefined) continue;
-      const places = new ChunkPlaces(map.places);
-      for (let index = 0; index < places.count; index++) {
-        if (!map.present.has(index)) continue;
-        const at = index * DIGEST_SIZE;
-        this.#donors.add(stem, places.offset(index), map.records.subarray(at, at + DIGEST_SIZE));
-      }
+      await this.#files.turn(stem, () => this.#indexOne(stem));
     }
+  }
+
+  async #indexOne(stem: string): Promise<void> {
+    const open = this.#files.opened(stem);
+    if (open?.storage) {
+      const { storage } = open;
+      const recordOf = (index: number) => (storage.has(index) ? storage.recordOf(index) : undefined);
+      this.#add(stem, new ChunkPlaces(open.places), recordOf);
+      return;
+    }
+    const map = await readStoredMap(this.#files.dir, stem, { records: true });
+    const { present, records } = map ?? {};
+    if (map === undefined || present === undefined || records === undefined) return;
+    const recordOf = (index: number) =>
+      present.has(index) ? records.subarray(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE) : undefined;
+    this.#add(stem, new ChunkPlaces(map.places), recordOf);
+  }
+
+  #add(stem: string, places: ChunkPlaces, recordOf: (index: number) => Buffer | undefined): void {
+    for (let index = 0; index < places.count; index++) {
+      const record = recordOf(index);
+      if (record !== undefined) this.#donors.add(stem, places.offset(index), record);
+    }
+  }
+}
+
+async function readData(path: string, target: Buffer, offset: number): Promise<boolean> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    return await readFull(file, target, offset);
+  } finally {
+    await file.close();
   }
 }

@@ -62,9 +62,13 @@ export class CacheStore {
     this.#lock = lock;
     const { limit, onWarning = () => {} } = options;
     this.#trouble = new WriteTrouble(dir, onWarning);
-    this.#copier = new ChunkCopier(dir);
-    const onError = (error: unknown) => this.#trouble.note('', error);
-    if (limit !== undefined) this.#quota = new Quota(this, { limit, onError });
+    this.#copier = new ChunkCopier({
+      dir,
+      opened: (stem) => this.opened(stem),
+      turn: (stem, work) => this.#turns.take(blobIdOf(stem), work),
+    });
+    if (limit !== undefined)
+      this.#quota = new Quota(this, { limit, onError: (error) => this.#trouble.note('', error) });
   }
 
   /** Opens `dir`, created if it is not there. Throws BUSY, with the process id, if another process uses it. */
@@ -202,7 +206,7 @@ export class CacheStore {
     return sum;
   }
 
-  /** What was fetched for which reason, and how long readers waited, since the store was opened. */
+  /** What was fetched for which reason, and how long readers waited, since it was opened. */
   get fetchStats(): FetchStats {
     return this.#scheduler.stats;
   }
@@ -221,21 +225,15 @@ export class CacheStore {
 
   async #openBlob(stem: string, identity: MapIdentity, places: SharedArrayBuffer): Promise<OpenBlob> {
     const stats = noStats();
-    const onWriteError = (error: unknown) => {
+    const onError = (error: unknown) => {
       stats.writeErrors++;
       this.#trouble.note(stem, error);
     };
     let storage: BlobStorage | undefined;
     try {
-      storage = await BlobStorage.open(this.dir, {
-        stem,
-        identity,
-        places,
-        stats,
-        onError: onWriteError,
-      });
+      storage = await BlobStorage.open(this.dir, { stem, identity, places, stats, onError });
     } catch (error) {
-      onWriteError(error);
+      onError(error);
     }
     const hasRoom = (bytes: number) => this.#quota?.take(bytes) ?? true;
     const onWritten = () => this.#trouble.clear();
@@ -248,7 +246,7 @@ export class CacheStore {
       copier: this.#copier,
       hasRoom,
       onWritten,
-      onWriteError,
+      onWriteError: onError,
     });
     const shared = { storage, stats, fetcher, fits: (bytes: number) => this.#fits(bytes) };
     const entry = { identity, shared, views: new Set<BlobCache>(), places, holds: 0 };

@@ -89,8 +89,10 @@ it('a donor whose bytes are others by now costs a fetch, never a wrong byte', as
 });
 
 it('a donor that has gone costs a fetch', async () => {
-  await readAll(await store.acquire(first.layout, new SampleSource(first.stored)));
-  rmSync(join(dir, `${first.layout.id}.data`));
+  const donor = await store.acquire(first.layout, new SampleSource(first.stored));
+  await readAll(donor);
+  await store.release(donor);
+  expect(await store.remove(first.layout.id)).toBe(true);
   const view = await store.acquire(second.layout, new SampleSource(second.stored));
   expect((await readAll(view)).equals(second.truth)).toBe(true);
   expect(view.stats.copied).toBe(0);
