@@ -36,7 +36,10 @@ export function openChunkTable(bytes: Buffer, name: string): ChunkTable {
     *each() {
       for (let row = 0; row < rows; row++) {
         const at = offset + row * CHUNK_TABLE_ENTRY_SIZE;
-        yield { ...decodeChunkTableEntry(bytes, at), offset: at };
+        // Adds to the row itself: a copy would cost more than to read it.
+        const found = decodeChunkTableEntry(bytes, at) as ChunkTableEntry & { offset: number };
+        found.offset = at;
+        yield found;
       }
     },
   };
