@@ -8,6 +8,8 @@ export interface ServingCliOptions {
   complete?: 'off' | 'after-ready' | 'always';
   completeRate?: number;
   readTimeout?: number;
+  /** False for `--no-prefetch`. */
+  prefetch: boolean;
 }
 
 /** Adds the options of `ServingCliOptions`. */
@@ -25,6 +27,7 @@ export function addServingOptions(command: Command): Command {
         'bytes a second that this may take, as in 5M (default: what is left)',
       ).argParser(parseRate),
     )
+    .option('--no-prefetch', 'do not fetch ahead what the image lists as needed at its start')
     .addOption(
       new Option(
         '--read-timeout <seconds>',
@@ -38,11 +41,13 @@ export function servingRequest({
   complete,
   completeRate,
   readTimeout,
-}: ServingCliOptions): Pick<MountRequest, 'complete' | 'completeRate' | 'readTimeout'> {
+  prefetch,
+}: ServingCliOptions): Pick<MountRequest, 'complete' | 'completeRate' | 'readTimeout' | 'prefetch'> {
   return {
     ...(complete !== undefined && { complete }),
     ...(completeRate !== undefined && { completeRate }),
     ...(readTimeout !== undefined && { readTimeout }),
+    ...(!prefetch && { prefetch }),
   };
 }
 

@@ -21,6 +21,7 @@ import { MountTrace } from './mount-trace.js';
 import { mountTree, resumeTree } from './mount-tree.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
 import type { OpenedImages } from './opened-images.js';
+import { startPrefetch } from './prefetch.js';
 import type { SavedMount } from './saved-mounts.js';
 import { StartupPack } from './startup-pack.js';
 import { limitStartupReadAhead } from './startup-read-ahead.js';
@@ -83,7 +84,10 @@ export function mountImage(
     const trace = request.trace && new MountTrace({ image, request, traceDir, log }, startedAt);
     undo.push(() => trace?.finish());
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
-    const isAttached = (await pack()?.attach(blobs)) ?? false;
+    const isAttached = await attachStartup(
+      { image, blobs, pack: pack() },
+      { request, mountpoint, services, undo },
+    );
     signal?.throwIfAborted();
     const active = await mountTree({ image, blobs, info, request, trace: trace?.memory }, services);
     const ahead = await limitStartupReadAhead({ pack: pack(), isAttached, blobs, request, mountpoint });
@@ -112,7 +116,10 @@ export async function resumeImage(
     const trace = isTraced ? await MountTrace.resume({ image, request, traceDir, log }, info) : undefined;
     undo.push(() => trace?.finish());
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
-    const isAttached = (await pack()?.attach(blobs)) ?? false;
+    const isAttached = await attachStartup(
+      { image, blobs, pack: pack() },
+      { request, mountpoint, services, undo },
+    );
     const opened = { image, blobs, info, request, trace: trace?.memory };
     const active = await resumeTree(opened, services, { handOver, device });
     // Nobody may ask the file system for anything before `Drivers.resumed`.
@@ -223,6 +230,23 @@ function describe(
     metadataBytes: image.metadataBytes,
     warnings: image.warnings,
   };
+}
+
+/**
+ * Lets reads be answered from the start-up pack; an image without one has the files fetched ahead that its prefetch table
+ * lists, unless that is not wanted. True if there is a pack that has something to give.
+ */
+async function attachStartup(
+  { image, blobs, pack }: { image: NydusImage; blobs: readonly BlobCache[]; pack: StartupPack | undefined },
+  use: { request: MountRequest; mountpoint: string; services: MountServices; undo: Undo },
+): Promise<boolean> {
+  const { request, mountpoint, services, undo } = use;
+  if (pack !== undefined) return pack.attach(blobs);
+  if (request.prefetch !== false) {
+    const prefetch = startPrefetch(image, blobs, { mountpoint, log: services.log });
+    undo.push(() => prefetch?.stop());
+  }
+  return false;
 }
 
 /** Begins to complete the blobs of a mount, if that was asked for. Ends before they are given back. */
