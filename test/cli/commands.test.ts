@@ -56,10 +56,10 @@ it('every command has a schema of what it prints with --json', () => {
 });
 
 it.each([
-  [['conver'], /Did you mean convert\?/],
-  [['convert', '--comprssor', 'lz4', 'a', 'b'], /Did you mean --compressor\?/],
-  [['cache', 'prun'], /Did you mean prune\?/],
-  [['umount', '--lzy', 'x'], /Did you mean --lazy\?/],
+  [['conver'], /^hint: did you mean convert\?$/m],
+  [['convert', '--comprssor', 'lz4', 'a', 'b'], /^hint: did you mean --compressor\?$/m],
+  [['cache', 'prun'], /^hint: did you mean prune\?$/m],
+  [['umount', '--lzy', 'x'], /^hint: did you mean --lazy\?$/m],
 ])('suggests what was meant by %j, with exit code 2', async (argv, suggestion) => {
   const written: string[] = [];
   const { write } = process.stderr;

@@ -89,12 +89,13 @@ describe('below HTTP', () => {
   const failure = (code: string, message = code) => Object.assign(new Error(message), { code });
 
   it.each([
-    ['ECONNREFUSED', true, undefined],
+    ['ECONNREFUSED', true, 'nothing listens there'],
     ['UND_ERR_SOCKET', true, undefined],
     ['EAI_AGAIN', true, undefined],
     ['ENOTFOUND', false, 'check the name'],
     ['DEPTH_ZERO_SELF_SIGNED_CERT', false, '--ca FILE'],
-    ['CERT_HAS_EXPIRED', false, '--ca FILE'],
+    ['CERT_HAS_EXPIRED', false, 'the clock of this machine'],
+    ['CERT_NOT_YET_VALID', false, 'the clock of this machine'],
     ['ERR_TLS_CERT_ALTNAME_INVALID', false, '--ca FILE'],
     ['ERR_SSL_WRONG_VERSION_NUMBER', false, '--plain-http'],
   ])('%s', (code, temporary, hint) => {
@@ -103,6 +104,11 @@ describe('below HTTP', () => {
     expect(error.message).toMatch(/^GET x: /);
     if (hint === undefined) expect(error.hint).toBeUndefined();
     else expect(error.hint).toContain(hint);
+  });
+
+  it('says of a proxy that refuses which settings name it', () => {
+    const request = 'GET x (through the proxy http://p:1)';
+    expect(networkError(failure('ECONNREFUSED'), request, https).hint).toContain('HTTPS_PROXY');
   });
 
   it('passes errors that are already explained', () => {
