@@ -36,11 +36,7 @@ export class BlobCache {
     this.#demand = { layout, bytes };
     this.#trust = shared.storage?.openTrust();
     this.#extent = new Extent(layout);
-    this.#ahead = new ReadAhead(layout, async (indices) => {
-      // What the reader itself needs goes first.
-      await nextTurn();
-      return this.prefetch(indices, { class: 'readahead' });
-    });
+    this.#ahead = new ReadAhead(layout, (indices) => this.prefetch(indices, { class: 'readahead' }));
   }
 
   /** Counters of the blob, of all its views together. */
@@ -132,8 +128,8 @@ export class BlobCache {
   }
 
   /**
-   * Brings those of the chunks `indices` (ascending) here that are not, before anybody reads them. False, and nothing fetched, if
-   * they do not fit. Throws as `read` does.
+   * Brings those of the chunks `indices` (ascending) here that are not, before anybody reads them; those of the class `startup`
+   * stay longest. False, and nothing fetched, if they do not fit. Throws as `read` does.
    */
   async prefetch(
     indices: readonly number[],
@@ -144,11 +140,14 @@ export class BlobCache {
     const chunks = indices.map((index) => this.layout.chunk(index));
     return this.#work.count(() =>
       this.#work.cancellably(signal, async (either) => {
+        // What a reader needs goes first.
+        await nextTurn();
         await recheckSuspects(this.#shared.storage, this.layout, chunks);
         this.#throwIfCancelled(either);
         const missing = chunks.filter(
           ({ index }) => !this.has(index) && this.layout.chunkDigest(index) !== undefined,
         );
+        if (name === 'startup') for (const { index } of chunks) storage.uses.markStartUp(index);
         if (missing.length === 0) return true;
         if (!fits(missing.reduce((sum, { size }) => sum + size, 0))) return false;
         await fetcher.obtain(this.#demand, missing, { class: name, signal: either });

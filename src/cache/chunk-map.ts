@@ -10,13 +10,14 @@ import { PLACE_SIZE } from './chunk-places.js';
  *            bitmap of those among them that must be verified again before use
  *     align  a digest of 32 bytes per chunk: what its bytes in the data file were verified against
  *            decoded offset (double) of each chunk, then size (32 bits) of each: `ChunkPlaces`
- *            when each chunk was last used (32 bits, seconds since 1970); only a hint, written from time to time
+ *            when each chunk was last used, and if it belongs to a start (32 bits, `ChunkUses`); only a hint, written
+ *            from time to time
  *
  * The digests bind a chunk to what vouched for it. Blob ids are only names until a whole blob was read, so an image
  * that lies about a shared blob could otherwise plant bytes that another image then takes for verified.
  */
 const MAGIC = Buffer.from('RAFTRMAP', 'latin1');
-const VERSION = 2;
+const VERSION = 3;
 /** Bytes of the header. */
 export const MAP_HEADER_SIZE = 4096;
 const RECORD_ALIGNMENT = 4096;

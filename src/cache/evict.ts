@@ -4,7 +4,8 @@ import { ChunkPlaces } from './chunk-places.js';
 import type { ChunkUses } from './chunk-uses.js';
 import type { CacheStore } from './store.js';
 
-/** Above every time of use: chunks of pinned blobs go last. */
+/** Above every time of use: chunks that belong to the start of an image go last, after them those of pinned blobs. */
+const START_UP = 2 ** 32;
 const PINNED = 2 ** 33;
 const BLOCK = 4096;
 
@@ -14,14 +15,14 @@ interface Candidate {
   isOpen: boolean;
   places: ChunkPlaces;
   uses: ChunkUses;
-  /** Added to the time of the last use of each chunk. */
+  /** Added to the rank of each chunk. */
   rank: number;
   has: (index: number) => boolean;
 }
 
 /**
- * Gives back at least `need` bytes of disk space, the least recently used chunks first and those of pinned blobs last; chunks of
- * files that the kernel reads never. Returns how many bytes it were, fewer if there was no more.
+ * Gives back at least `need` bytes of disk space, the least recently used chunks first, those of a start and of pinned blobs
+ * last; chunks of files that the kernel reads never. Returns how many bytes it were, fewer if there was no more.
  */
 export async function evictChunks(store: CacheStore, need: number): Promise<number> {
   const candidates = await findCandidates(store);
@@ -64,13 +65,19 @@ async function findCandidates(store: CacheStore): Promise<Candidate[]> {
   return candidates.sort((a, b) => a.rank - b.rank || Number(a.isOpen) - Number(b.isOpen));
 }
 
-/** The time of use up to which chunks must go, so that they have `need` bytes together. */
+/** The lower, the sooner a chunk goes: when it was last used, in seconds, and what speaks for it besides. */
+function rankOf({ uses, rank }: Candidate, index: number): number {
+  return uses.last(index) + (uses.isStartUp(index) ? START_UP : 0) + rank;
+}
+
+/** The rank up to which chunks must go, so that they have `need` bytes together. */
 function findLimit(candidates: Candidate[], need: number): number {
   const bytesByTime = new Map<number, number>();
-  for (const { places, uses, rank, has } of candidates) {
+  for (const candidate of candidates) {
+    const { places, has } = candidate;
     for (let index = 0; index < places.count; index++) {
       if (!has(index)) continue;
-      const time = uses.last(index) + rank;
+      const time = rankOf(candidate, index);
       bytesByTime.set(time, (bytesByTime.get(time) ?? 0) + places.size(index));
     }
   }
@@ -84,15 +91,16 @@ function findLimit(candidates: Candidate[], need: number): number {
 
 async function evictFrom(
   store: CacheStore,
-  { stem, isOpen, places, uses, rank, has }: Candidate,
+  candidate: Candidate,
   { limit, need }: { limit: number; need: number },
 ): Promise<number> {
+  const { stem, isOpen, places, has } = candidate;
   const due: number[] = [];
   let dueBytes = 0;
   let stays = false;
   for (let index = 0; index < places.count; index++) {
     if (!has(index)) continue;
-    if (uses.last(index) + rank > limit) {
+    if (rankOf(candidate, index) > limit) {
       stays = true;
       continue;
     }
@@ -106,7 +114,7 @@ async function evictFrom(
     if (isGuarded) return 0;
     if (await store.remove(stem)) return bytes;
   }
-  due.sort((a, b) => uses.last(a) - uses.last(b));
+  due.sort((a, b) => rankOf(candidate, a) - rankOf(candidate, b));
   if (due.length === 0) return 0;
   return (await store.withStorage(stem, (storage) => evictAll(storage, { due, places, need }))) ?? 0;
 }

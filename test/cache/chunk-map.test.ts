@@ -21,7 +21,7 @@ it('a clean header has these bytes', () => {
   const bytes = encodeMapHeader(header);
   expect(bytes.length).toBe(MAP_HEADER_SIZE);
   expect(bytes.subarray(0, 32).toString('hex')).toBe(
-    `${Buffer.from('RAFTRMAP').toString('hex')}02000000` +
+    `${Buffer.from('RAFTRMAP').toString('hex')}03000000` +
       '01000000' +
       '04030201' +
       'efbeadde' +

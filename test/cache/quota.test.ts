@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { BlobCache } from '../../src/cache/blob-cache.js';
 import { setPin } from '../../src/cache/catalog.js';
 import { diskUse, evictChunks } from '../../src/cache/evict.js';
@@ -187,3 +187,43 @@ it('any reads, evictions, scrubs and crashes at once give the right bytes', asyn
     { numRuns: 10 },
   );
 }, 60_000);
+
+it('chunks of a start go last, also in a later session, and those of pinned blobs after them', async () => {
+  const [old, young] = [sample('a', 3), sample('b', 3)];
+  const time = vi.spyOn(Date, 'now');
+  const present = (view: BlobCache) => [0, 1, 2].filter((index) => view.has(index));
+  let store = await CacheStore.open(dir);
+  try {
+    time.mockReturnValue(1_700_000_000_000);
+    const first = await store.acquire(old.layout, new SampleSource(old.stored));
+    await read(first, old, 0);
+    await first.prefetch([0, 1], { class: 'startup' });
+    await read(first, old, 2);
+    time.mockReturnValue(1_700_000_100_000);
+    const second = await store.acquire(young.layout, new SampleSource(young.stored));
+    for (const index of [0, 1, 2]) await read(second, young, index);
+    await store.close();
+    store = await CacheStore.open(dir);
+    const [left, right] = [
+      await store.acquire(old.layout, noSource),
+      await store.acquire(young.layout, noSource),
+    ];
+    await evictChunks(store, size);
+    expect([present(left), present(right)]).toEqual([
+      [0, 1],
+      [0, 1, 2],
+    ]);
+    await setPin(dir, young.layout.id, true);
+    await read(left, old, 0);
+    await evictChunks(store, size);
+    expect([present(left), present(right)]).toEqual([[0], [0, 1, 2]]);
+    await setPin(dir, young.layout.id, false);
+    await evictChunks(store, 3 * size);
+    expect([present(left), present(right)]).toEqual([[0], []]);
+    await evictChunks(store, size);
+    expect(present(left)).toEqual([]);
+  } finally {
+    time.mockRestore();
+    await store.close();
+  }
+});
