@@ -8,6 +8,9 @@ import { readMounts } from '../../src/os/mountinfo.js';
 
 const rafter = resolve(import.meta.dirname, '../../bin/rafter');
 
+/** Commands that have commands of their own. */
+const GROUPS = ['daemon', 'cache', 'trace'];
+
 /** What a command did. */
 interface CommandResult {
   code: number | null;
@@ -42,7 +45,7 @@ export function createCommandLine(): CommandLine {
   const start = (...args: string[]) => {
     if (!existsSync(resolve(rafter, '../../dist/cli/main.js'))) throw new Error('not built: npm run build');
     const [name = '', ...rest] = args;
-    const words = name === 'daemon' ? [name, ...rest.splice(0, 1)] : [name];
+    const words = GROUPS.includes(name) ? [name, ...rest.splice(0, 1)] : [name];
     const places = ['--run-dir', runDir, '--data-root', dataRoot];
     return spawn(process.execPath, [rafter, ...words, ...places, ...rest], {
       stdio: ['ignore', 'pipe', 'pipe'],
