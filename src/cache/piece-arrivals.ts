@@ -85,7 +85,11 @@ export class PieceArrivals {
         this.#waiters.delete(done);
         resolve();
       };
-      const timer = setTimeout(done, Math.max(this.#latestAt + STALL_MS - performance.now(), 1));
+      // A process that was kept from running looks first whether something has come meanwhile.
+      const timer = setTimeout(
+        () => setImmediate(done),
+        Math.max(this.#latestAt + STALL_MS - performance.now(), 1),
+      );
       signal.addEventListener('abort', done, { once: true });
       this.#waiters.add(done);
     });

@@ -27,7 +27,12 @@ export const rafterOptimized = {
     const name = await convert({ layout, tag, host, dir });
     const trace = join(dir, 'trace');
     await withDaemon(dir, (places) =>
-      runToEnd([rafter, 'run', '--quiet', ...places, '--plain-http', '--trace', trace, `${host}/${name}`]),
+      // What the kernel reads ahead while it is traced it reads again at the start: as `rafter run --learn` has it.
+      runToEnd([
+        rafter,
+        ...['run', '--quiet', ...places, '--plain-http', '--trace', trace, '--read-ahead', '32'],
+        `${host}/${name}`,
+      ]),
     );
     const optimized = `rafter-optimized:${tag}`;
     await runToEnd([
