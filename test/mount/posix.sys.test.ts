@@ -1,10 +1,13 @@
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { chmod, mkdir, open, rm, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import koffi from 'koffi';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mountImage } from '../../src/mount/client.js';
 import { random } from '../support/mutate.js';
+import { missingPrograms } from '../support/programs.js';
 import { readTree, type Tree } from '../support/tree.js';
 import { createPlace, type TestPlace } from './daemon-process.js';
 import { expectedTree } from './golden-tree.js';
@@ -16,20 +19,40 @@ const DRIVERS = [
   { name: 'fuse, libfuse', driver: 'fuse', transport: 'libfuse' },
 ] as const;
 
+/** From the C library's headers: mmap(2). */
+const PROT_READ = 1;
+const [MAP_SHARED, MAP_PRIVATE] = [1, 2];
+
+/** Maps `size` bytes of a file and copies them. */
+function mappedBytes(): (fd: number, size: number, flags: number) => Buffer {
+  const library = koffi.load('libc.so.6');
+  const [size_t, pointer] = ['size_t', 'uintptr_t'];
+  const mmap = library.func('mmap', pointer, [pointer, size_t, 'int', 'int', 'int', 'int64_t']);
+  const munmap = library.func('munmap', 'int', [pointer, size_t]);
+  const memcpy = library.func('memcpy', pointer, ['void *', pointer, size_t]);
+  return (fd, size, flags) => {
+    const address = mmap(0, size, PROT_READ, flags, fd, 0);
+    const bytes = Buffer.alloc(size);
+    memcpy(bytes, address, size);
+    munmap(address, size);
+    return bytes;
+  };
+}
+
 /** docs/drivers.md says where the drivers differ; this is what they have in common. */
 describe.skipIf(process.geteuid?.() !== 0).each(DRIVERS)(
   'a tree through $name',
   ({ name: _name, ...how }) => {
     let place: TestPlace;
     let root: string;
-    const expected: Tree = expectedTree('small');
+    const expected: Tree = expectedTree('full');
     /** The largest file. */
     let file: string;
     let size: number;
 
     beforeAll(async () => {
       place = createPlace();
-      await writeGoldenLayout('small', join(place.dir, 'image'));
+      await writeGoldenLayout('full', join(place.dir, 'image'));
       root = await place.mountpoint('mnt');
       await mountImage(place, { reference: `oci:${place.dir}/image:latest`, mountpoint: root, ...how });
       const files = [...expected].filter(([, { type }]) => type === 'file');
@@ -75,6 +98,55 @@ describe.skipIf(process.geteuid?.() !== 0).each(DRIVERS)(
             await handle.close();
           }
         }),
+      );
+    });
+
+    it('lets another user read what the mode bits let him read', async (ctx) => {
+      const missing = missingPrograms('setpriv');
+      if (missing) ctx.skip(missing);
+      await chmod(place.dir, 0o711);
+      const asNobody = (path: string) => {
+        const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
+        return spawnSync('setpriv', [...user, 'cat', join(root, path)], { encoding: 'latin1' });
+      };
+      expect(expected.get('/ov/replaced-file')).toMatchObject({ mode: '0600', owner: '1000:1000' });
+      for (const path of ['/ov/replaced-file', '/modes/none', '/ov/merged/from1']) {
+        const { status, stdout, stderr } = asNobody(path);
+        expect([status, stdout]).toEqual([1, '']);
+        expect(stderr).toContain('Permission denied');
+      }
+      const { status, stdout } = asNobody('/links/hard1');
+      expect([status, stdout.length]).toEqual([0, 19]);
+    });
+
+    it('can be mapped into memory, private and shared', () => {
+      const read = mappedBytes();
+      const fd = openSync(file, 'r');
+      try {
+        for (const flags of [MAP_SHARED, MAP_PRIVATE]) {
+          const hash = createHash('sha256')
+            .update(read(fd, size, flags))
+            .digest('hex');
+          expect(hash).toBe(expected.get(file.slice(root.length))!.sha256);
+        }
+      } finally {
+        closeSync(fd);
+      }
+    });
+
+    it('reads with O_DIRECT where docs/drivers.md says so', () => {
+      const open = () => openSync(file, constants.O_RDONLY | constants.O_DIRECT);
+      if (how.driver === 'erofs') {
+        expect(open).toThrow('EINVAL');
+        return;
+      }
+      const bytes = Buffer.alloc(size);
+      const fd = open();
+      for (let done = 0; done < size; )
+        done += readSync(fd, bytes, done, Math.min(size - done, 300_000), done);
+      closeSync(fd);
+      expect(createHash('sha256').update(bytes).digest('hex')).toBe(
+        expected.get(file.slice(root.length))!.sha256,
       );
     });
 
