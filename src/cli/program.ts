@@ -53,8 +53,8 @@ export async function runCommandLine(argv: string[]): Promise<number> {
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError && error.code.startsWith('commander.help')) return EXIT.usage;
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+    if (error instanceof CommanderError && error.code === 'commander.help') return EXIT.usage;
     const shown = error instanceof CommanderError ? usageError(error, argv) : explainSystemError(error);
     createOutput({ json: argv.includes('--json'), quiet: false, debug: argv.includes('--debug') }).error(
       shown,
