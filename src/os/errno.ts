@@ -1,9 +1,13 @@
 import { constants } from 'node:os';
 import { type ErrorCode, RafterError } from '../errors.js';
 
-const nameByNumber = new Map<number, string>(
-  Object.entries(constants.errno).map(([name, value]) => [value, name]),
-);
+/** Linux' number of an error that Node.js does not name: a file where a block device is wanted. */
+const ENOTBLK = 15;
+
+const nameByNumber = new Map<number, string>([
+  [ENOTBLK, 'ENOTBLK'],
+  ...Object.entries(constants.errno).map(([name, value]) => [value, name] as const),
+]);
 
 /** What a failed system call means to a user. Everything that is not here is FAILED. */
 const codeByName: Partial<Record<string, ErrorCode>> = {
@@ -15,6 +19,7 @@ const codeByName: Partial<Record<string, ErrorCode>> = {
   ENOENT: 'NOT_FOUND',
   ENODEV: 'UNSUPPORTED',
   ENOSYS: 'UNSUPPORTED',
+  ENOTBLK: 'UNSUPPORTED',
   EOPNOTSUPP: 'UNSUPPORTED',
   ENOSPC: 'NO_SPACE',
   EDQUOT: 'NO_SPACE',

@@ -85,7 +85,8 @@ function failure(what: string, fs?: number, errno = libc().errno()) {
   const said = fs === undefined ? '' : drainMessages(fs);
   return systemError(errno, said === '' ? what : `${what} (${said}: ${errnoName(errno)})`, {
     ENODEV: "the kernel has no EROFS: try 'modprobe erofs'",
-    ENOTBLK: 'the kernel takes EROFS only from block devices: this needs Linux 6.12',
+    ENOTBLK:
+      'the kernel takes EROFS only from block devices: this needs Linux 6.12, and a data root that is not on a tmpfs',
   });
 }
 

@@ -4,6 +4,10 @@ import { errnoName, systemError } from '../../src/os/errno.js';
 it('names errno numbers, and says the number when there is no name', () => {
   expect(errnoName(16)).toBe('EBUSY');
   expect(errnoName(98765)).toBe('errno 98765');
+  expect(systemError(15, 'mount x')).toMatchObject({
+    code: 'UNSUPPORTED',
+    message: 'cannot mount x: ENOTBLK',
+  });
 });
 
 it.each([
