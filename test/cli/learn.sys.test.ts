@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   if (!missing) expect(await cli.remove()).toEqual([]);
-});
+}, 120_000);
 
 const packOf = async (tag: string) =>
   (await openImage(new LayoutSource({ transport: 'oci', path: layout, tag }))).manifest.layers.find(
