@@ -7,6 +7,7 @@ import { NYDUS_SOURCE_DIGEST, NYDUS_SOURCE_REFERENCE } from '../image/media-type
 import { isNydusManifest } from '../image/nydus-manifest.js';
 import { formatPlatform } from '../image/platform.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
+import { isStartupLayer } from '../image/startup-layer.js';
 import { BlobFeature } from '../rafs/blob-features.js';
 import { decodeFlags } from '../rafs/flags.js';
 import type { InodeType } from '../rafs/tree.js';
@@ -61,6 +62,8 @@ interface NydusDescription {
   blobs?: BlobDescription[];
   /** Files and directories whose data a reader should fetch first. */
   prefetch?: string[];
+  /** Data of the start in order of first use: a layer that `rafter optimize` added. Bytes as stored. */
+  startupPack?: { digest: Digest; size: number };
   source?: { reference: string | undefined; digest: string | undefined };
 }
 
@@ -235,6 +238,7 @@ function describeRafs(image: OpenImage): NydusDescription {
   }
   const flags = decodeFlags(bootstrap.flags);
   const { annotations } = manifest;
+  const pack = manifest.layers.find(isStartupLayer);
   return {
     fsVersion: bootstrap.version,
     chunkSize: bootstrap.chunkSize,
@@ -255,6 +259,7 @@ function describeRafs(image: OpenImage): NydusDescription {
         .map(([name]) => name.toLowerCase().replaceAll('_', '-')),
     })),
     prefetch: prefetch.filter((path) => path !== undefined),
+    ...(pack && { startupPack: { digest: pack.digest, size: pack.size } }),
     source: {
       reference: annotations?.[NYDUS_SOURCE_REFERENCE],
       digest: annotations?.[NYDUS_SOURCE_DIGEST],

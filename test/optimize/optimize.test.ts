@@ -12,6 +12,7 @@ import { type Index, type Manifest, parseManifest } from '../../src/image/manife
 import { NYDUS_BLOB, NYDUS_BLOB_LAYER } from '../../src/image/media-types.js';
 import { findStartupLayer } from '../../src/image/startup-layer.js';
 import { checkImage } from '../../src/inspect/check-image.js';
+import { describe as describeImage, type ImageDescription } from '../../src/inspect/describe.js';
 import { openImage } from '../../src/inspect/open-image.js';
 import { type OptimizeRequest, optimizeImage } from '../../src/optimize/optimize.js';
 import { openPack } from '../../src/startup/read-pack.js';
@@ -108,6 +109,8 @@ describe('one image', () => {
     const after = (await readParsed('fast')) as Manifest;
     const pack = after.layers.at(-2)!;
     expect(pack).toMatchObject({ mediaType: NYDUS_BLOB_LAYER, annotations: { [NYDUS_BLOB]: 'true' } });
+    const { nydus } = (await describeImage(from('fast'), { platform })) as ImageDescription;
+    expect(nydus?.startupPack).toEqual({ digest: pack.digest, size: pack.size });
     expect(after.layers.toSpliced(-2, 1)).toEqual(before.layers);
     expect(after.annotations).toEqual(before.annotations);
     const configOf = async ({ config }: Manifest) =>

@@ -143,6 +143,7 @@ function nydusText(nydus: NonNullable<ImageDescription['nydus']>): string {
       ['metadata', formatBytes(nydus.bootstrapSize ?? 0)],
       ['names', names.join(', ')],
       ['content', `${formatBytes(nydus.contentSize ?? 0)} in files, ${nydus.chunks} chunks`],
+      ['start-up pack', nydus.startupPack && formatBytes(nydus.startupPack.size)],
       ['prefetch', prefetch.slice(0, SHOWN_PREFETCH).join(' ') + more],
       ['made of', nydus.source?.reference ?? nydus.source?.digest],
     ]),

@@ -153,6 +153,8 @@ export const image = v.object({
         ),
       ),
       prefetch: v.optional(v.array(text)),
+      startupPack: v.optional(v.object({ digest, size: bytes })),
+      source: v.optional(v.object({ reference: v.optional(text), digest: v.optional(text) })),
     }),
   ),
 });
