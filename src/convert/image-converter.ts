@@ -21,6 +21,9 @@ import { collectLosses } from './losses.js';
 import type { CheckedOptions } from './options.js';
 import { emptyTree } from './overlay.js';
 import type { SourceImage } from './source-image.js';
+import { ContentWatch, interpretersOf } from './startup/content-watch.js';
+import { findStartup } from './startup/find-startup.js';
+import { ImageFiles } from './startup/image-files.js';
 import {
   type Clock,
   type ImageSummary,
@@ -94,7 +97,8 @@ async function convertAndStore(
   const dictionary = await ChunkDictionary.read(context.dictionaries, { ...options, platform });
   const index = new ChunkIndex(dictionary);
   const buffers = packBuffers(options);
-  const shared = { source, target, root, index, buffers, storing, pool, options, losses };
+  const contents = options.findStartup ? new ContentWatch(interpretersOf(image.config.config)) : undefined;
+  const shared = { source, target, root, index, buffers, storing, pool, options, losses, contents };
   const convertLayer = createLayerConverter(shared, { cache: context.cache, dictionary });
   const results: LayerResult[] = [];
   const layers: LayerSummary[] = [];
@@ -128,7 +132,14 @@ async function convertAndStore(
   await pool.close();
   clock.lap('layers');
 
-  const bootstrap = await storeBootstrap(target, { root, layers: results, dictionary }, options);
+  const startup = contents
+    ? findStartup(new ImageFiles(root, contents.facts), image.config.config)
+    : { paths: [], bytes: 0 };
+  const bootstrap = await storeBootstrap(
+    target,
+    { root, layers: results, dictionary, startup: startup.paths },
+    options,
+  );
   clock.lap('bootstrap');
   await storing.finish();
   const copied = await copyDictionaryBlobs(context, bootstrap.dictionaryBlobs, place);
@@ -159,6 +170,7 @@ async function convertAndStore(
     reusedLayers: layers.filter(({ reused }) => reused).length,
     dictionary: shares,
     bootstrapBytes: bootstrap.rawSize,
+    startup: { files: startup.paths.length, bytes: startup.bytes },
     warnings: [...dictionary.warnings, ...losses.warnings()],
   };
   return { manifest, summary };
@@ -166,7 +178,12 @@ async function convertAndStore(
 
 async function storeBootstrap(
   target: ImageTarget,
-  { root, layers, dictionary }: { root: TreeNode; layers: LayerResult[]; dictionary: ChunkDictionary },
+  {
+    root,
+    layers,
+    dictionary,
+    startup,
+  }: { root: TreeNode; layers: LayerResult[]; dictionary: ChunkDictionary; startup: string[] },
   { chunkSize, compressor, digester, prefetch, signal }: CheckedOptions,
 ) {
   const blobs = layers.flatMap(({ blob }) => (blob ? [blob] : []));
@@ -176,7 +193,10 @@ async function storeBootstrap(
     chunkSize,
     compressor,
     digester,
-    prefetch: prefetch.map((path) => Buffer.from(path)),
+    prefetch: [
+      ...prefetch.map((path) => Buffer.from(path)),
+      ...startup.map((path) => Buffer.from(path, 'latin1')),
+    ],
   });
   const dictionaryBlobs = dictionary.withIds(bootstrap.blobIds);
   const blobMetas = [

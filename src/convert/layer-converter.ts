@@ -13,6 +13,7 @@ import type { LayerTar, SourceLayer } from './layer-tar.js';
 import type { Losses } from './losses.js';
 import type { CheckedOptions } from './options.js';
 import { LayerOverlay } from './overlay.js';
+import type { ContentWatch } from './startup/content-watch.js';
 import type { TarEntryHead } from './tar-entry.js';
 import { scanTar } from './tar-scan.js';
 
@@ -29,6 +30,8 @@ export interface ImageUnderConstruction {
   pool: PackPool;
   options: CheckedOptions;
   losses: Losses;
+  /** Looks at the files on their way; undefined: nobody does. */
+  contents?: ContentWatch | undefined;
 }
 
 export interface LayerInput extends SourceLayer {
@@ -84,7 +87,7 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
       entries++;
       const file = overlay.apply(entry);
       layer.onEntry?.(entry, file);
-      const waiting = file && packer.addFile(file, entry);
+      const waiting = file && packer.addFile(file, image.contents?.watch(file, entry) ?? entry);
       if (waiting) await waiting;
     }
     tar.verify();

@@ -4,6 +4,7 @@ import type { Digest } from '../image/descriptor.js';
 import type { BlobEntryFields } from '../rafs/blob-entry.js';
 import type { BlobRef, Chunk, FileInode } from '../rafs/tree.js';
 import type { PackStats } from './blob-packer.js';
+import type { FileFacts } from './startup/file-facts.js';
 import type { TarEntryHead, TarEntryType } from './tar-entry.js';
 
 const TYPES: TarEntryType[] = ['file', 'dir', 'symlink', 'hardlink', 'char', 'block', 'fifo'];
@@ -16,6 +17,8 @@ export interface LayerFacts {
   entries: number;
   tarBytes: number;
   stats: PackStats;
+  /** What is known of the contents of files, by their number among the files of the layer. */
+  contents: [file: number, facts: FileFacts][];
 }
 
 /**
@@ -46,9 +49,14 @@ export class LayerRecorder {
   }
 
   /** The record, when the layer's blob is finished and every file has its chunks. */
-  finish(facts: LayerFacts): Buffer {
+  finish(layer: Omit<LayerFacts, 'contents'>, known?: ReadonlyMap<FileInode, FileFacts>): Buffer {
     const out = new DefaultSerializer();
     out.writeHeader();
+    const contents: LayerFacts['contents'] = this.#files.flatMap((file, i) => {
+      const facts = known?.get(file);
+      return facts ? [[i, facts]] : [];
+    });
+    const facts: LayerFacts = { ...layer, contents };
     out.writeValue(facts);
     const numbers = new Map<Chunk, number>();
     const blobs = new Map<BlobRef, number>();

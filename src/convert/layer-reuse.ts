@@ -16,7 +16,7 @@ import { LayerOverlay } from './overlay.js';
 import type { TarEntryHead } from './tar-entry.js';
 
 /** Raise it when the same layer and options come to give other bytes, or when records get another form. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 /**
  * Converts the layers of one image, lowest first, and leaves out those whose records are in the cache and whose blobs the
@@ -47,7 +47,7 @@ export function createLayerConverter(
       result = await convertLayer(image, { ...layer, onEntry, onStored });
       const { blob, ...facts } = result;
       const kept = blob && { digest: blob.digest, size: blob.size, fields: blob.ref.fields, meta: blob.meta };
-      await cache!.write(key, recorder.finish({ ...facts, blob: kept }));
+      await cache!.write(key, recorder.finish({ ...facts, blob: kept }, image.contents?.facts));
     }
     if (result.blob) blobs.set(result.blob.ref.id!, result.blob.ref);
     return { ...result, reused };
@@ -55,12 +55,12 @@ export function createLayerConverter(
 }
 
 function keyOf(
-  { options }: ImageUnderConstruction,
+  { options, contents }: ImageUnderConstruction,
   { manifests }: ChunkDictionary,
   layers: Digest[],
 ): string {
   const { chunkSize, batchSize, compressor, digester, level, lossy } = options;
-  const shape = { chunkSize, batchSize, compressor, digester, level, lossy };
+  const shape = { chunkSize, batchSize, compressor, digester, level, lossy, watched: contents?.interpreters };
   return sha256(
     Buffer.from(JSON.stringify([FORMAT, process.versions.v8, shape, manifests, layers])),
   ).toString('hex');
@@ -94,10 +94,14 @@ function replay(
     if (chunk.blob === ref || shared.has(chunk.blob.id!)) image.index.add(chunk);
   }
   const overlay = new LayerOverlay(image.root, { layer: name, losses: image.losses });
+  const contents = new Map(record.contents);
   let next = 0;
   for (const head of record.heads()) {
     const file = overlay.apply(head);
-    if (file) file.chunks = chunks.files[next++]!;
+    if (!file) continue;
+    const facts = contents.get(next);
+    if (facts) image.contents?.facts.set(file, facts);
+    file.chunks = chunks.files[next++]!;
   }
   overlay.finish();
   const found = blob && ref && { ref, digest: blob.digest, size: blob.size, meta: blob.meta };

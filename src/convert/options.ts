@@ -24,6 +24,8 @@ export interface ConvertOptions {
   level?: number;
   /** Absolute paths, most important first, that readers should load ahead of need. Default none. */
   prefetch?: string[];
+  /** Lists, behind those, what a container of the image will read first, as its configuration and files tell. Default true. */
+  findStartup?: boolean;
   /** Threads that compress. Default one per core. The result does not depend on it. */
   jobs?: number;
   /** Leaves out, with a warning, what the format cannot hold, instead of failing. Default false. */
@@ -40,6 +42,7 @@ export interface CheckedOptions {
   /** Undefined: by the bytes of each unit. */
   level: number | undefined;
   prefetch: string[];
+  findStartup: boolean;
   jobs: number;
   lossy: boolean;
   signal: AbortSignal | undefined;
@@ -53,6 +56,7 @@ export function checkOptions(options: ConvertOptions): CheckedOptions {
     compressor = 'zstd',
     level,
     prefetch = [],
+    findStartup = true,
     jobs = availableParallelism(),
     lossy = false,
     signal,
@@ -76,7 +80,18 @@ export function checkOptions(options: ConvertOptions): CheckedOptions {
   if (!inRange(jobs, 1, 1024)) throw usage('number of jobs', jobs, 'from 1 to 1024');
   const relative = prefetch.find((path) => !path.startsWith('/'));
   if (relative !== undefined) throw usage('prefetch path', JSON.stringify(relative), 'absolute');
-  return { chunkSize, batchSize, compressor, digester: 'blake3', level, prefetch, jobs, lossy, signal };
+  return {
+    chunkSize,
+    batchSize,
+    compressor,
+    digester: 'blake3',
+    level,
+    prefetch,
+    findStartup,
+    jobs,
+    lossy,
+    signal,
+  };
 }
 
 function inRange(value: number, min: number, max: number): boolean {

@@ -39,6 +39,8 @@ export interface ImageSummary {
   reusedLayers: number;
   dictionary: DictionarySummary;
   bootstrapBytes: number;
+  /** Files that a container of the image was found to read first, and their bytes. */
+  startup: { files: number; bytes: number };
   /** What was left out. */
   warnings: string[];
 }
@@ -102,6 +104,10 @@ export function sumUp(images: ImageSummary[], digests: { source: Digest; target:
       blobs: total(({ dictionary }) => dictionary.blobs),
       blobBytes: total(({ dictionary }) => dictionary.blobBytes),
       copiedBytes: total(({ dictionary }) => dictionary.copiedBytes),
+    },
+    startup: {
+      files: total(({ startup }) => startup.files),
+      bytes: total(({ startup }) => startup.bytes),
     },
     bootstrapBytes: total(({ bootstrapBytes }) => bootstrapBytes),
     warnings: images.flatMap(({ warnings }) => warnings),

@@ -19,6 +19,7 @@ const facts: LayerFacts = {
     batchedChunks: 5,
     batches: 6,
   },
+  contents: [],
 };
 const head = (more: Partial<TarEntryHead> = {}): TarEntryHead => ({
   path: Buffer.from('f'),

@@ -19,7 +19,7 @@ interface ConvertCliOptions extends TwoSidedOptions {
   level?: number;
   chunkSize?: number;
   batchSize?: number;
-  prefetch: string[];
+  prefetch: string[] | false;
   chunkDict: string[];
   jobs?: number;
   lossy: boolean;
@@ -45,6 +45,7 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
     .option('--chunk-size <bytes>', 'power of two from 4096 to 8 MiB', parseSize)
     .option('--batch-size <bytes>', 'small files share a unit of about this size; 0: never', parseSize)
     .option('--prefetch <path...>', 'files and directories that readers should load first', [])
+    .option('--no-prefetch', 'do not find out either what a container of the image reads first')
     .option(
       '--chunk-dict <image>',
       'Nydus image to share chunks with instead of storing them again, may be repeated',
@@ -110,7 +111,8 @@ async function convert(
         ...(options.chunkSize !== undefined && { chunkSize: options.chunkSize }),
         ...(options.batchSize !== undefined && { batchSize: options.batchSize }),
         ...(options.jobs !== undefined && { jobs: options.jobs }),
-        prefetch: options.prefetch,
+        prefetch: options.prefetch || [],
+        findStartup: options.prefetch !== false,
         lossy: options.lossy,
         signal,
       },
@@ -129,6 +131,9 @@ async function convert(
         `${summary.images.length > 1 ? `${summary.images.length} images ` : ''}converted in ${seconds}: ${formatBytes(summary.source.bytes)} became ${formatBytes(ownBytes)} ` +
         `(${(ownBytes / summary.source.bytes).toFixed(2)} of the source)` +
         (dictionaries.length > 0 ? `, ${sharedText(summary.dictionary)}` : '') +
+        (summary.startup.files > 0
+          ? `, ${summary.startup.files} files of its start (${formatBytes(summary.startup.bytes)}) listed`
+          : '') +
         (summary.reusedLayers > 0 ? `, ${summary.reusedLayers} layers reused` : ''),
     );
     return EXIT.ok;

@@ -20,6 +20,7 @@ const convertedImage = v.object({
   reusedLayers: count,
   dictionary: v.object({ chunks: count, bytes, blobs: count, blobBytes: bytes, copiedBytes: bytes }),
   bootstrapBytes: bytes,
+  startup: v.object({ files: count, bytes }),
   warnings,
 });
 
