@@ -11,7 +11,12 @@ const MAX_PROGRAMS = 8;
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** Read before the program by what starts it, and by most programs. */
 const FIRST_FILES = ['/etc/passwd', '/etc/group'];
-const LOCALE_FILES = ['/usr/lib/locale/locale-archive', '/usr/lib/locale/C.utf8/LC_CTYPE'];
+const LOCALE_FILES = [
+  ...['/usr/lib/locale/locale-archive', '/usr/lib/locale/C.utf8/LC_CTYPE'],
+  ...['lib/x86_64-linux-gnu', 'lib/aarch64-linux-gnu', 'lib64'].map(
+    (directory) => `/usr/${directory}/gconv/gconv-modules.cache`,
+  ),
+];
 const SHELLS = /^(ba|da|a|k|z)?sh$|^busybox$/;
 /** Programs that start the one in their arguments, and how many arguments of their own stand in front of it. */
 const WRAPPERS = new Map([
@@ -148,7 +153,7 @@ class StartupFinder {
   }
 
   #node(args: string[]): void {
-    this.#addPath('/etc/ssl/openssl.cnf');
+    for (const path of ['/etc/ssl/openssl.cnf', '/etc/nsswitch.conf']) this.#addPath(path);
     const main = args.find((arg) => !arg.startsWith('-'));
     if (main === undefined) return;
     const path = join(this.#workingDir, main);

@@ -39,7 +39,7 @@ const FROZEN = new Set(
     'site',
   ].concat([
     'stat',
-    'importlib',
+    'importlib._bootstrap_external',
     'importlib.util',
     'importlib.machinery',
     'importlib._bootstrap',
