@@ -1,6 +1,7 @@
-import { pipeline, type Readable, Transform } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { RafterError } from '../errors.js';
 import { checkHex, type Descriptor, hasherFor } from './descriptor.js';
+import { Relay } from './relay.js';
 import type { OpenBlobOptions } from './source.js';
 
 /**
@@ -17,35 +18,31 @@ export function verifiedStream(
 ): Readable {
   const hash = isDigestCheckedLater ? undefined : hasherFor(expected.digest);
   let seen = 0;
-  const check = new Transform({
-    highWaterMark: 1 << 20,
-    transform(bytes: Buffer, _encoding, done) {
-      seen += bytes.length;
-      if (seen > expected.size) {
-        done(
-          new RafterError('DIGEST_MISMATCH', `${name}: more than the ${expected.size} bytes it should have`),
-        );
-        return;
-      }
-      hash?.update(bytes);
-      done(null, bytes);
-    },
-    flush(done) {
-      if (seen < expected.size) {
-        done(new RafterError('TRUNCATED', `${name}: ends after ${seen} of ${expected.size} bytes`));
-        return;
-      }
-      try {
-        if (hash !== undefined) checkHex(hash.digest('hex'), expected.digest, name);
-      } catch (error) {
-        return done(error as RafterError);
-      }
-      done();
-    },
+  const look = (bytes: Buffer) => {
+    seen += bytes.length;
+    if (seen > expected.size) {
+      throw new RafterError(
+        'DIGEST_MISMATCH',
+        `${name}: more than the ${expected.size} bytes it should have`,
+      );
+    }
+    hash?.update(bytes);
+  };
+  const check = new Relay(async (relay) => {
+    await relay.passOn(source, look);
+    if (seen < expected.size) {
+      throw new RafterError('TRUNCATED', `${name}: ends after ${seen} of ${expected.size} bytes`);
+    }
+    if (hash !== undefined) checkHex(hash.digest('hex'), expected.digest, name);
   });
   const stop = () => check.destroy(interrupted(name));
-  // pipeline() hands errors of either side to the reader of `check`; a stream that has ended already it does not take (Node.js 24).
-  pipeline(source, check, () => signal?.removeEventListener('abort', stop));
+  source.once('error', (error) => check.destroy(error));
+  // Whoever reads it gets its errors; if nobody does any more, they must not end the program.
+  check.on('error', () => {});
+  check.once('close', () => {
+    source.destroy();
+    signal?.removeEventListener('abort', stop);
+  });
   if (signal?.aborted) stop();
   else signal?.addEventListener('abort', stop, { once: true });
   return check;

@@ -1,6 +1,7 @@
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { isRafterError, RafterError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
+import { Relay } from '../image/relay.js';
 import type { OpenBlobOptions } from '../image/source.js';
 import { verifiedStream } from '../image/verified-stream.js';
 import { forgetRedirect, requestBlob } from './blob-request.js';
@@ -80,11 +81,8 @@ export async function openBlob(
   const onAnswer = (response: SessionResponse) => {
     latest = response;
   };
-  const bytes = Readable.from(resumingBytes(session, blob, { first, onAnswer, signal }), {
-    objectMode: false,
-    highWaterMark: 1 << 20,
-  });
-  // A generator that was never begun does not run its finally.
+  const bytes = new Relay((relay) => passOnResuming(relay, session, blob, { first, onAnswer, signal }));
+  // A relay that nobody reads does not know it.
   bytes.once('close', () => first.body.destroy());
   const verified = verifiedStream(bytes, blob, name, options);
   // What has been passed on cannot be taken back; whoever asks again is to get it from another server.
@@ -156,7 +154,8 @@ export function distrustRange(bytes: Buffer): void {
   onDistrust.get(bytes)?.();
 }
 
-async function* resumingBytes(
+async function passOnResuming(
+  relay: Relay,
   session: Session,
   { digest, size }: Blob,
   {
@@ -168,7 +167,7 @@ async function* resumingBytes(
     onAnswer: (response: SessionResponse) => void;
     signal: AbortSignal | undefined;
   },
-): AsyncGenerator<Buffer> {
+): Promise<void> {
   const name = `${session.name}@${digest}`;
   let response: SessionResponse | undefined = first;
   let done = 0;
@@ -178,12 +177,13 @@ async function* resumingBytes(
     try {
       response ??= await requestBlob(session, { digest, size }, { start: done, signal });
       onAnswer(response);
-      for await (const piece of response.body as AsyncIterable<Buffer>) {
+      await relay.passOn(response.body, (piece) => {
         done += piece.length;
-        yield piece;
-      }
+      });
       return;
     } catch (error) {
+      // Nobody reads any more.
+      if (relay.destroyed) throw error;
       const failure =
         response === undefined ? error : response.fault(networkError(error, name, response.url));
       forgetRedirect(session, digest);

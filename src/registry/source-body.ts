@@ -1,5 +1,5 @@
-import { Readable } from 'node:stream';
 import type { Descriptor } from '../image/descriptor.js';
+import { Relay } from '../image/relay.js';
 import type { ImageSource } from '../image/source.js';
 import type { RequestBody } from './transport.js';
 
@@ -24,41 +24,32 @@ export function sourceBodies(
   let counted = 0;
   return (start, end = blob.size) => {
     let failure: unknown;
-    async function* bytes(): AsyncGenerator<Buffer> {
+    async function feed(relay: Relay): Promise<void> {
       let at = start;
+      const count = ({ length }: Buffer) => {
+        at += length;
+        if (at > counted) onBytes?.(Math.min(length, at - counted));
+        counted = Math.max(counted, at);
+      };
       try {
-        for await (const piece of start === 0 && end === blob.size ? whole() : part(start, end)) {
-          at += piece.length;
-          if (at > counted) onBytes?.(Math.min(piece.length, at - counted));
-          counted = Math.max(counted, at);
-          yield piece;
+        if (start === 0 && end === blob.size) {
+          const checks = { isDigestCheckedLater: true };
+          await relay.passOn(await source.openBlob(blob, signal, checks), count);
+          return;
+        }
+        while (at < end) {
+          const piece = await source.readBlobRange(blob, at, Math.min(READ_SIZE, end - at), signal);
+          count(piece);
+          await relay.give(piece);
         }
       } catch (error) {
-        failure = error;
+        // If nobody reads any more, that is not the source's fault.
+        if (!relay.destroyed) failure = error;
         throw error;
       }
     }
-    return {
-      size: end - start,
-      open: () => Readable.from(bytes(), { objectMode: false, highWaterMark: 256 << 10 }),
-      failure: () => failure,
-    };
+    return { size: end - start, open: () => new Relay(feed), failure: () => failure };
   };
-
-  async function* whole(): AsyncGenerator<Buffer> {
-    const stream = await source.openBlob(blob, signal, { isDigestCheckedLater: true });
-    try {
-      yield* stream as AsyncIterable<Buffer>;
-    } finally {
-      stream.destroy();
-    }
-  }
-
-  async function* part(start: number, end: number): AsyncGenerator<Buffer> {
-    for (let at = start; at < end; at += READ_SIZE) {
-      yield await source.readBlobRange(blob, at, Math.min(READ_SIZE, end - at), signal);
-    }
-  }
 }
 
 /** Reads the whole blob, verified: to be called when a registry found its digest wrong. Throws if it is the source's fault. */

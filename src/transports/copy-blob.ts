@@ -1,5 +1,7 @@
+import type { Readable } from 'node:stream';
 import type { HashThread } from '../codec/hash-thread.js';
 import { algorithmOf, checkHex, type Descriptor } from '../image/descriptor.js';
+import { takeAll } from '../image/relay.js';
 import type { ImageSource } from '../image/source.js';
 import type { BlobWriter, ImageTarget } from '../image/target.js';
 
@@ -24,15 +26,16 @@ export async function copyBlob(
   blob: Descriptor,
   options: CopyBlobOptions,
 ): Promise<boolean> {
-  const { signal, onBytes } = options;
+  const { signal, onBytes, hashThread } = options;
   if (target.putBlob !== undefined) return target.putBlob(blob, source, { signal, onBytes });
-  const isLarge = blob.size >= THREAD_FROM;
-  const stream = await source.openBlob(blob, signal, { isDigestCheckedLater: isLarge });
+  // It starts while the source is asked.
+  const thread = blob.size >= THREAD_FROM ? hashThread() : undefined;
+  const stream = await source.openBlob(blob, signal, { isDigestCheckedLater: thread !== undefined });
   try {
     // Whoever writes here verifies the bytes, so the target need not hash them again.
     const writer = await target.createBlob(signal, { digestGiven: true });
     try {
-      if (isLarge) await writeHashed(stream, { writer, blob, name: source.name, options });
+      if (thread) await writeHashed(stream, { writer, blob, thread, name: source.name, onBytes });
       else await writeAll(stream, writer, options);
       await writer.commit(blob.digest);
       return true;
@@ -58,16 +61,14 @@ async function writeAll(
 interface Hashed {
   writer: BlobWriter;
   blob: Descriptor;
+  thread: HashThread;
   name: string;
-  options: CopyBlobOptions;
+  onBytes(count: number): void;
 }
 
 /** Writes in large pieces, while the thread hashes them and the next ones come. DIGEST_MISMATCH if it is another blob. */
-async function writeHashed(
-  stream: AsyncIterable<Buffer>,
-  { writer, blob, name, options: { onBytes, hashThread } }: Hashed,
-): Promise<void> {
-  const hash = hashThread().begin(algorithmOf(blob.digest));
+async function writeHashed(stream: Readable, { writer, blob, thread, name, onBytes }: Hashed): Promise<void> {
+  const hash = thread.begin(algorithmOf(blob.digest));
   let writing: Promise<void> = Promise.resolve();
   let room = await hash.room();
   let used = 0;
@@ -81,15 +82,19 @@ async function writeHashed(
     used = 0;
     room = await hash.room();
   };
+  const gather = (piece: Buffer) => {
+    const copied = piece.copy(room, used);
+    used += copied;
+    return copied;
+  };
+  const flushAnd = async (rest: Buffer) => {
+    for (let left = rest; used === room.length; left = left.subarray(gather(left))) await flush();
+  };
   try {
-    for await (const piece of stream) {
-      for (let at = 0; at < piece.length; ) {
-        const copied = piece.copy(room, used, at);
-        at += copied;
-        used += copied;
-        if (used === room.length) await flush();
-      }
-    }
+    await takeAll(stream, (piece) => {
+      const copied = gather(piece);
+      return used < room.length ? undefined : flushAnd(piece.subarray(copied));
+    });
     if (used > 0) await flush();
     await writing;
     checkHex(await hash.digest(), blob.digest, `${name}@${blob.digest}`);
