@@ -5,7 +5,8 @@ import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as v from 'valibot';
-import { algorithmOf, type Descriptor, descriptorSchema, hexOf } from '../image/descriptor.js';
+import { algorithmOf, type Descriptor, type Digest, descriptorSchema, hexOf } from '../image/descriptor.js';
+import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import { verifiedStream } from '../image/verified-stream.js';
 
 /**
@@ -21,6 +22,8 @@ import { verifiedStream } from '../image/verified-stream.js';
 export interface ImageStore {
   /** The content that `descriptor` names, or undefined if it is not here. At most some megabytes: read whole. */
   readBlob(descriptor: Descriptor): Promise<Buffer | undefined>;
+  /** As `readBlob` where no descriptor tells the size: a manifest or index, so undefined, too, for more than MAX_MANIFEST_SIZE bytes. */
+  readNamed(digest: Digest): Promise<Buffer | undefined>;
   /** As `readBlob`, as a stream that ends with DIGEST_MISMATCH or TRUNCATED if the file is damaged. */
   openBlob(descriptor: Descriptor): Promise<Readable | undefined>;
   /** Keeps `content`, whose bytes must be what `descriptor` names: otherwise DIGEST_MISMATCH or TRUNCATED. */
@@ -62,8 +65,8 @@ export interface ImageUse {
 
 /** Opens the store in `dir`, which is created when something is first kept. */
 export function openImageStore(dir: string): ImageStore {
-  const blobPath = (descriptor: Descriptor) =>
-    join(dir, 'blobs', algorithmOf(descriptor.digest), hexOf(descriptor.digest));
+  const blobPath = ({ digest }: Pick<Descriptor, 'digest'>) =>
+    join(dir, 'blobs', algorithmOf(digest), hexOf(digest));
   const mapPath = (name: string) => join(dir, 'maps', name);
   const refPath = (reference: string) =>
     join(dir, 'refs', `${createHash('sha256').update(reference).digest('hex')}.json`);
@@ -96,6 +99,12 @@ export function openImageStore(dir: string): ImageStore {
       if (bytes?.length !== descriptor.size) return undefined;
       const hex = createHash(algorithmOf(descriptor.digest)).update(bytes).digest('hex');
       return hex === hexOf(descriptor.digest) ? bytes : undefined;
+    },
+
+    async readNamed(digest) {
+      const found = await stat(blobPath({ digest })).catch(ignoreMissing);
+      if (found === undefined || found.size > MAX_MANIFEST_SIZE) return undefined;
+      return this.readBlob({ digest, size: found.size, mediaType: '' });
     },
 
     async openBlob(descriptor) {

@@ -5,7 +5,7 @@ import { isRafterError, messageOf } from '../errors.js';
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
 import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
 import { type ImageConfig, parseImageConfig } from '../image/config.js';
-import type { Descriptor } from '../image/descriptor.js';
+import { type Descriptor, isDigest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
 import { type Manifest, parseManifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
@@ -153,7 +153,7 @@ function sizeOfAll(descriptors: Descriptor[]): number {
  */
 async function resolveReference(options: OpenOptions, fetcher: Fetcher): Promise<Descriptor> {
   const { source, store, reference, signal } = options;
-  const known = await store.recallReference(reference);
+  const known = (await store.recallReference(reference)) ?? (await contentNamedBy(reference, store));
   const patience = known && AbortSignal.timeout(RESOLVE_PATIENCE);
   try {
     const descriptor = await source.resolve(joinSignals(signal, patience));
@@ -167,6 +167,23 @@ async function resolveReference(options: OpenOptions, fetcher: Fetcher): Promise
       : messageOf(error);
     fetcher.warnings.push(`${reason}; using ${known.digest}, which ${reference} meant last`);
     return known;
+  }
+}
+
+/**
+ * The manifest or index that a reference with a digest names, if the store has it, as from another reference: whatever is asked, a
+ * digest means the same bytes.
+ */
+async function contentNamedBy(reference: string, store: ImageStore): Promise<Descriptor | undefined> {
+  const digest = reference.slice(reference.lastIndexOf('@') + 1);
+  const bytes = isDigest(digest) ? await store.readNamed(digest) : undefined;
+  if (bytes === undefined) return undefined;
+  try {
+    return { digest, mediaType: parseManifest(bytes, reference).mediaType, size: bytes.length };
+  } catch (error) {
+    // The digest of a layer, say: it is for the source to answer.
+    if (!isRafterError(error)) throw error;
+    return undefined;
   }
 }
 

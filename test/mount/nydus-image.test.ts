@@ -114,6 +114,30 @@ describe('opening an image', () => {
     }
   });
 
+  it('opens by digest what it opened by tag, without the source', async () => {
+    const first = await open(goldenLayout('tiny-nydus'));
+    const { source, state, asked } = watched(goldenLayout('tiny-nydus'));
+    state.failure = new RafterError('UNAVAILABLE', 'connection refused');
+    const { digest, mediaType, size } = first.manifest;
+    for (const reference of [`example.com/tiny@${digest}`, `example.com/other:2@${digest}`]) {
+      const image = await open(source, { reference });
+      expect(image.manifest).toEqual({ digest, mediaType, size });
+      expect(image.warnings).toEqual([expect.stringContaining('connection refused')]);
+    }
+    expect(asked).toEqual(['resolve', 'resolve']);
+    const other = `example.com/tiny@sha256:${'0'.repeat(64)}`;
+    await expect(open(source, { reference: other })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    // What is kept of the image besides is no image.
+    for (const name of await readdir(join(dir, 'images/blobs/sha256'))) {
+      if (`sha256:${name}` === digest) continue;
+      const reference = `example.com/tiny@sha256:${name}`;
+      await expect(open(source, { reference })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    }
+    await writeFile(join(dir, 'images/blobs/sha256', hexOf(digest)), 'damaged');
+    const damaged = open(source, { reference: `example.com/third@${digest}` });
+    await expect(damaged).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
   it('picks the Nydus manifest of an index that has ordinary ones too', async () => {
     const image = await open(goldenLayout('tiny-both'));
     expect(image.bootstrap.blobs.length).toBeGreaterThan(0);
