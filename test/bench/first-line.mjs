@@ -1,13 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
+/** Without the certificates of the machine: Node.js would read all of them at every start, plain HTTP or not. */
+const { NODE_EXTRA_CA_CERTS: _, ...plain } = process.env;
+
 /**
  * Runs a program to its end and calls `ready` at the first line of its standard output. An error with what it printed if it fails.
  * @param {string[]} command
  * @param {{ ready?: () => void, env?: NodeJS.ProcessEnv, cwd?: string }} [options]
  * @returns {Promise<string>} its standard output
  */
-export async function runToEnd([program, ...args], { ready = () => {}, env = process.env, cwd } = {}) {
+export async function runToEnd([program, ...args], { ready = () => {}, env = plain, cwd } = {}) {
   const child = spawn(program, args, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let errors = '';
