@@ -1,6 +1,7 @@
 import { isRafterError, RafterError } from '../errors.js';
 import type { BlobStorage } from './blob-storage.js';
 import type { ChunkCopier } from './chunk-copier.js';
+import { companionsOf } from './companions.js';
 import type { FetchClass } from './fetch-class.js';
 import { noteDemandWait } from './fetch-stats.js';
 import { endOf, type Flight } from './flight.js';
@@ -8,7 +9,7 @@ import type { ChunkInfo } from './layout.js';
 import { type Demand, PendingUnit } from './pending-unit.js';
 import type { FetchScheduler } from './scheduler.js';
 import type { CacheStats } from './stats.js';
-import { type DecodedUnit, decodeUnit, type Unit, unitOf } from './unit.js';
+import { type DecodedUnit, decodeUnit, type Unit, unitsOf } from './unit.js';
 
 /** A unit that somebody waits for. */
 interface Ticket {
@@ -33,6 +34,8 @@ export interface FetcherOptions {
   copier: ChunkCopier;
   /** True if so many bytes may be written to it. */
   hasRoom: (bytes: number) => boolean;
+  /** True if so many bytes can be kept that nobody asked for: without giving back others for them. */
+  fits: (bytes: number) => boolean;
   /** Called after chunks were written. */
   onWritten: () => void;
   /** Called after a failed write. The read that caused it succeeds. */
@@ -69,8 +72,9 @@ export class Fetcher {
     return all;
   }
 
-  /** Resolves when nothing is on its way any more. Call when no `obtain` is running. */
+  /** Resolves when nothing is on its way any more; what was to be read along is given up. Call when no `obtain` is running. */
   async idle(): Promise<void> {
+    for (const pending of new Set(this.#pending.values())) this.#leave(pending);
     await Promise.all(this.#running);
   }
 
@@ -118,10 +122,25 @@ export class Fetcher {
     const keys = chunks.map((chunk) => keyOf(demand, chunk));
     const isUnderWay = keys.map((key) => join && this.#pending.has(key));
     const missing = chunks.filter((_, i) => !isUnderWay[i]);
-    const begun = unitsOf(demand, missing).map((unit) => this.#create(demand, unit, name));
+    const begun = unitsOf(demand.layout, missing).map((unit) => this.#create(demand, unit, name));
     const tickets = keys.map((key, i) => ({ pending: this.#pending.get(key)!, joined: isUnderWay[i]! }));
-    this.#options.scheduler.add(begun, this);
+    const along = this.#readAlong(demand, missing).map((unit) => this.#create(demand, unit, name));
+    this.#options.scheduler.add([...begun, ...along], this);
     return tickets;
+  }
+
+  /** Units that are not here and that cost nothing more when those of `missing` are read; none if they could not be kept. */
+  #readAlong(demand: Demand, missing: readonly ChunkInfo[]): Unit[] {
+    const { layout, bytes } = demand;
+    const { pieceBytes } = bytes;
+    const { storage, copier, stem, fits } = this.#options;
+    if (pieceBytes === undefined || storage === undefined || missing.length === 0) return [];
+    const chunks = companionsOf(layout, missing, pieceBytes).filter((chunk) => {
+      const digest = layout.chunkDigest(chunk.index);
+      if (digest === undefined || storage.holds(chunk.index, digest)) return false;
+      return !this.#pending.has(keyOf(demand, chunk)) && !copier.mayCopy(stem, layout, chunk);
+    });
+    return fits(chunks.reduce((sum, { size }) => sum + size, 0)) ? unitsOf(layout, chunks) : [];
   }
 
   #create(demand: Demand, unit: Unit, name: FetchClass): PendingUnit {
@@ -166,7 +185,10 @@ export class Fetcher {
   async #run(flight: Flight, landed: () => void): Promise<void> {
     const { start, end } = flight.range;
     const whole = this.#fetch(flight, start, end - start).finally(landed);
-    for (const pending of flight.units) {
+    await whole.catch(() => {});
+    // What was read along waits for what somebody waits for.
+    const units = [...flight.units].sort((a, b) => Number(b.isWanted) - Number(a.isWanted));
+    for (const pending of units) {
       try {
         const bytes = await whole;
         const { storedOffset } = pending.unit;
@@ -265,17 +287,4 @@ function keyOf({ layout }: Demand, { index }: ChunkInfo): string {
   if (!digest)
     throw new RafterError('MALFORMED', `blob ${layout.id}: the image has no digest of chunk ${index}`);
   return `${index}:${digest.toString('latin1')}`;
-}
-
-/** The units that hold `chunks` (ascending), each once. */
-function unitsOf({ layout }: Demand, chunks: ChunkInfo[]): Unit[] {
-  const units: Unit[] = [];
-  const covered = new Set<number>();
-  for (const chunk of chunks) {
-    if (covered.has(chunk.index)) continue;
-    const unit = unitOf(layout, chunk);
-    for (const member of unit.members) covered.add(member.index);
-    units.push(unit);
-  }
-  return units.sort((a, b) => a.storedOffset - b.storedOffset);
 }

@@ -38,7 +38,7 @@ export class Flight {
     this.#reading = true;
     try {
       this.#abort.signal.throwIfAborted();
-      return await this.demand.bytes.read(offset, length, this.#abort.signal);
+      return await this.demand.bytes.read(offset, length, this.#abort.signal, this.urgency);
     } finally {
       this.#reading = false;
     }

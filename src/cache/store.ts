@@ -236,6 +236,7 @@ export class CacheStore {
       onError(error);
     }
     const hasRoom = (bytes: number) => this.#quota?.take(bytes) ?? true;
+    const fits = (bytes: number) => this.#fits(bytes);
     const onWritten = () => this.#trouble.clear();
     const scheduler = this.#scheduler;
     const fetcher = new Fetcher({
@@ -245,10 +246,11 @@ export class CacheStore {
       stem,
       copier: this.#copier,
       hasRoom,
+      fits,
       onWritten,
       onWriteError: onError,
     });
-    const shared = { storage, stats, fetcher, fits: (bytes: number) => this.#fits(bytes) };
+    const shared = { storage, stats, fetcher, fits };
     const entry = { identity, shared, views: new Set<BlobCache>(), places, holds: 0 };
     this.#open.set(stem, entry);
     return entry;

@@ -47,6 +47,19 @@ export function unitOf(layout: BlobLayout, chunk: ChunkInfo): Unit {
   };
 }
 
+/** The units that hold `chunks` (ascending), each once, in order of their place. */
+export function unitsOf(layout: BlobLayout, chunks: readonly ChunkInfo[]): Unit[] {
+  const units: Unit[] = [];
+  const covered = new Set<number>();
+  for (const chunk of chunks) {
+    if (covered.has(chunk.index)) continue;
+    const unit = unitOf(layout, chunk);
+    for (const member of unit.members) covered.add(member.index);
+    units.push(unit);
+  }
+  return units.sort((a, b) => a.storedOffset - b.storedOffset);
+}
+
 /** Neighbours on both sides, at most as many bytes as the batch has: members that overlap must not multiply the work. */
 function batchMembers(
   layout: BlobLayout,

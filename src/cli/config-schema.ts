@@ -35,6 +35,10 @@ export const configSchema = v.strictObject({
     v.pipe(v.number(), v.minValue(1)),
     'seconds after which a read whose data cannot be had ends with an error',
   ),
+  p2p: described(
+    v.pipe(v.string(), v.regex(/^https?:\/\/[^\s/?#@]+\/?$/, 'It must be http://HOST:PORT.')),
+    'the Dragonfly peer (proxy port of dfdaemon) that mounts read blobs through, as http://127.0.0.1:4001',
+  ),
   'plain-http': described(v.array(host), 'registries that are spoken to without TLS, as HOST or HOST:PORT'),
   convert: described(
     v.strictObject({
@@ -72,6 +76,7 @@ export const SETTINGS: readonly Setting[] = [
   { path: ['complete'], option: 'complete', initial: 'off' },
   { path: ['complete-rate'], option: 'complete-rate' },
   { path: ['read-timeout'], option: 'read-timeout', initial: '120' },
+  { path: ['p2p'], option: 'p2p', env: 'RAFTER_P2P' },
   { path: ['plain-http'], option: 'plain-http' },
   { path: ['convert', 'compressor'], command: 'convert', option: 'compressor', initial: 'zstd' },
   { path: ['convert', 'level'], command: 'convert', option: 'level' },

@@ -8,6 +8,7 @@ export interface ServingCliOptions {
   complete?: 'off' | 'after-ready' | 'always';
   completeRate?: number;
   readTimeout?: number;
+  p2p?: string;
   /** False for `--no-prefetch`. */
   prefetch: boolean;
 }
@@ -33,6 +34,14 @@ export function addServingOptions(command: Command): Command {
         '--read-timeout <seconds>',
         'when a read whose data cannot be had ends with an error (default: 120)',
       ).argParser(parseTimeout),
+    )
+    .addOption(
+      new Option(
+        '--p2p <url>',
+        'read blobs through the Dragonfly peer of this node, as in http://127.0.0.1:4001',
+      )
+        .env('RAFTER_P2P')
+        .argParser(parsePeer),
     );
 }
 
@@ -49,6 +58,20 @@ export function servingRequest({
     ...(readTimeout !== undefined && { readTimeout }),
     ...(!prefetch && { prefetch }),
   };
+}
+
+/** How the daemon reaches the image: as `access` says, and through peers if that was asked for. */
+export function servingAccess(
+  access: NonNullable<MountRequest['access']>,
+  { p2p }: ServingCliOptions,
+): NonNullable<MountRequest['access']> {
+  return p2p === undefined ? access : { ...access, p2p };
+}
+
+function parsePeer(text: string): string {
+  if (!/^https?:\/\/[^\s/?#@]+\/?$/i.test(text) || !URL.canParse(text))
+    throw new InvalidArgumentError('It must be http://HOST:PORT, the proxy port of dfdaemon.');
+  return text;
 }
 
 function parseRate(text: string): number {

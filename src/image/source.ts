@@ -17,6 +17,9 @@ export interface OpenBlobOptions extends BlobChecks {
   signal?: AbortSignal | undefined;
 }
 
+/** Why bytes are read, the most urgent first. A server that spares another one may be told. */
+export type ReadUrgency = 'demand' | 'startup' | 'readahead' | 'completion';
+
 /** Where an image is read from. Every transport implements it; nothing above knows which one it is. */
 export interface ImageSource {
   /** The reference, for messages. */
@@ -34,14 +37,20 @@ export interface ImageSource {
   openBlob(descriptor: Descriptor, signal?: AbortSignal, options?: BlobChecks): Promise<Readable>;
   /**
    * Exactly the bytes [offset, offset + length) of a blob; TRUNCATED if it is shorter. They cannot be verified here:
-   * the caller checks the digests of the chunks in them.
+   * the caller checks the digests of the chunks in them. Without `urgency` somebody waits for them.
    */
   readBlobRange(
     descriptor: Descriptor,
     offset: number,
     length: number,
     signal?: AbortSignal,
+    urgency?: ReadUrgency,
   ): Promise<Buffer>;
+  /**
+   * Where ranges are had in pieces only, just now: stored bytes of an aligned window in which a read costs as much as all of it.
+   * Undefined or absent: a range costs what it has.
+   */
+  readonly pieceBytes?: number | undefined;
   /**
    * Says that `bytes`, the very buffer that `readBlobRange` returned, were not the blob's: the next read asks another server, if there
    * is one that has not given wrong bytes. Absent: there is only one place to read from.

@@ -29,7 +29,7 @@ const mountInfoSchema = v.object({
   mountedAt: time,
   imageSize: count,
   metadataBytes: count,
-  stats: v.object({ fetchedBytes: count, requests: count }),
+  stats: v.object({ fetchedBytes: count, requests: count, peerBytes: count, registryBytes: count }),
   data: v.exactOptional(v.object({ bytes: count, localBytes: count })),
   completion: v.exactOptional(v.picklist(['waiting', 'running', 'paused', 'done'])),
   traceError: v.exactOptional(v.string()),

@@ -82,6 +82,8 @@ export const mountRequestSchema = v.strictObject({
       keyFile: v.optional(path),
       credentials: v.optional(v.strictObject({ username: v.string(), password: v.string() })),
       dockerConfig: v.optional(path),
+      /** URL of the Dragonfly peer that blobs are read through: dfdaemon's proxy port. */
+      p2p: v.optional(text(512)),
     }),
   ),
 });
@@ -99,6 +101,10 @@ export interface MountStats {
   fetchedBytes: number;
   /** Requests that fetched them. */
   requests: number;
+  /** Bytes of all that is no manifest, bootstrap and configuration included: those that came through the Dragonfly peer. */
+  peerBytes: number;
+  /** And those that came from the registry or a mirror of it. */
+  registryBytes: number;
 }
 
 /** What completing a mount's data does: not begun yet, at work, waiting to try again, everything is here. */

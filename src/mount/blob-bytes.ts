@@ -30,12 +30,17 @@ export function blobBytesOf(
   return {
     name: `${source.name}: ${descriptor.digest}`,
     host: source.place?.registry,
-    async read(offset, length, signal) {
+    get pieceBytes() {
+      return source.pieceBytes;
+    },
+    async read(offset, length, signal, urgency) {
       const end = performance.now() + readTimeout * 1000;
       for (;;) {
         stats.requests++;
         try {
-          const bytes = await meters.measureFetch(source.readBlobRange(descriptor, offset, length, signal));
+          const bytes = await meters.measureFetch(
+            source.readBlobRange(descriptor, offset, length, signal, urgency),
+          );
           stats.fetchedBytes += bytes.length;
           return bytes;
         } catch (error) {

@@ -18,6 +18,12 @@ interface ErrorCounter {
   samples(): Sample[];
 }
 
+/** A sum for each value of one label. */
+interface LabelledSum {
+  add(value: string, count?: number): void;
+  samples(): Sample[];
+}
+
 /** What the daemon counts while it works, and that nothing else counts. */
 export interface Meters {
   fetches: Histogram;
@@ -27,6 +33,10 @@ export interface Meters {
   /** Reads that wait now. */
   waitingReads(): number;
   requestErrors: ErrorCounter;
+  /** Bytes of blobs, by where they came from. */
+  sourceBytes: LabelledSum;
+  /** How often a Dragonfly peer was set aside, by the reason. */
+  peerFailures: LabelledSum;
   /** Passes on a fetch, and counts it. */
   measureFetch<T>(work: Promise<T>): Promise<T>;
   /** Passes on a read that could not be answered at once, and counts it. */
@@ -44,6 +54,8 @@ export function createMeters(): Meters {
     readErrors,
     waitingReads: () => waiting,
     requestErrors,
+    sourceBytes: createSum('from', ['peers', 'registry']),
+    peerFailures: createSum('reason'),
     measureFetch: (work) => measure(work, fetches, fetchErrors),
     async measureRead(work) {
       waiting++;
@@ -92,13 +104,16 @@ function createHistogram(): Histogram {
 }
 
 function createCounter(): ErrorCounter {
-  const counts = new Map<string, number>();
+  const counts = createSum('code');
+  return { note: (error) => counts.add(codeOf(error)), samples: counts.samples };
+}
+
+/** Sums of `values` are shown from the beginning, those of others when they have something. */
+function createSum(label: string, values: readonly string[] = []): LabelledSum {
+  const sums = new Map<string, number>(values.map((value) => [value, 0]));
   return {
-    note(error) {
-      const code = codeOf(error);
-      counts.set(code, (counts.get(code) ?? 0) + 1);
-    },
-    samples: () => [...counts].map(([code, value]) => ({ labels: { code }, value })),
+    add: (value, count = 1) => void sums.set(value, (sums.get(value) ?? 0) + count),
+    samples: () => [...sums].map(([value, sum]) => ({ labels: { [label]: value }, value: sum })),
   };
 }
 

@@ -128,6 +128,20 @@ export const METRICS: readonly Metric[] = [
     take: ({ fetches }) => byClass(fetches, ({ fetchedBytes }) => fetchedBytes),
   },
   {
+    name: 'rafter_source_bytes_total',
+    type: 'counter',
+    help: 'Bytes of blobs that came through a Dragonfly peer, and from registries and their mirrors, bootstraps included.',
+    labels: ['from'],
+    take: ({ meters }) => meters.sourceBytes.samples(),
+  },
+  {
+    name: 'rafter_p2p_failures_total',
+    type: 'counter',
+    help: 'How often a Dragonfly peer was set aside and blobs were read from the registry, by the reason.',
+    labels: ['reason'],
+    take: ({ meters }) => meters.peerFailures.samples(),
+  },
+  {
     name: 'rafter_fetch_duration_seconds',
     type: 'histogram',
     help: 'How long the range requests that succeeded took, attempts that failed included.',

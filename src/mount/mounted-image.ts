@@ -27,6 +27,7 @@ import { StartupPack } from './startup-pack.js';
 import { limitStartupReadAhead } from './startup-read-ahead.js';
 import type { SupervisorLink } from './supervisor-link.js';
 import { checkTraceFile } from './trace-file.js';
+import { noStats, noteTraffic } from './traffic.js';
 import type { WritableTrees } from './writable-trees.js';
 
 /** What all mounts of a daemon share. */
@@ -77,7 +78,7 @@ export function mountImage(
   const startedAt = Date.now();
   return withUndo(services, { request, mountpoint, signal }, async (undo) => {
     if (request.trace?.file !== undefined) await checkTraceFile(request.trace.file);
-    const stats: MountStats = { fetchedBytes: 0, requests: 0 };
+    const stats = noStats();
     const { source, name, image, pack } = await openImage(request, { services, undo, stats, signal });
     const info = describe(image, { reference: name, mountpoint, stats });
     const { traceDir, log } = services;
@@ -108,6 +109,8 @@ export async function resumeImage(
 ): Promise<MountedImage> {
   const { mountpoint } = info;
   const resumed = await withUndo(services, { request, mountpoint }, async (undo) => {
+    // Another version may have counted less.
+    info.stats = { ...noStats(), ...info.stats };
     const use = { services, undo, stats: info.stats, known: manifest };
     const { source, image, pack } = await openImage(request, use);
     // The trace of one that was unmounted is finished.
@@ -180,7 +183,8 @@ async function openImage(
   const { services, undo, stats, known, signal } = use;
   const reference = parseReference(request.reference);
   const name = formatReference(reference);
-  const source = openSource(reference, { ...request.access, retry: PATIENT_RETRY });
+  const onTraffic = noteTraffic(stats, services);
+  const source = openSource(reference, { ...request.access, retry: PATIENT_RETRY, onTraffic });
   undo.push(() => source.close());
   const { store, opened } = services;
   const { platform } = request;

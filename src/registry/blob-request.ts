@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { isRafterError, RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
+import type { ReadUrgency } from '../image/source.js';
 import { createRedirects, type Redirects } from './redirects.js';
 import type { Session, SessionResponse } from './session.js';
 import { describeRequest } from './transport.js';
@@ -13,16 +14,19 @@ export interface BlobRange {
   /** Default: the end of the blob. */
   end?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** Default: somebody waits for it. */
+  urgency?: ReadUrgency | undefined;
 }
 
 /**
  * The answer to a GET of the bytes from `start` to before `end`, with a body that really begins at `start`, whether the server knows
- * ranges or not. If the registry redirects, further requests go where it did, until that fails: then it is asked anew.
+ * ranges or not. If the registry redirects, further requests go where it did, until that fails: then it is asked anew. What may be read
+ * through peers is asked of them each time.
  */
 export async function requestBlob(
   session: Session,
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
-  { start, end = size, signal }: BlobRange,
+  { start, end = size, signal, urgency }: BlobRange,
 ): Promise<SessionResponse> {
   const isRange = start > 0 || end < size;
   const headers: Record<string, string> = isRange ? { range: `bytes=${start}-${end - 1}` } : {};
@@ -32,12 +36,13 @@ export async function requestBlob(
     access: 'pull' as const,
     expect: isRange ? [200, 206] : [200],
     signal,
+    urgency,
   };
   const accept = (response: SessionResponse) =>
     fromStart(response, { start, end }, `${session.name}@${digest}`);
   const redirects = redirectsOf.get(session) ?? createRedirects();
   redirectsOf.set(session, redirects);
-  const known = redirects.get(digest);
+  const known = session.hasPeers ? undefined : redirects.get(digest);
   if (known !== undefined) {
     try {
       return accept(await session.send({ ...request, url: known }));

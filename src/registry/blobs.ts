@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { isRafterError, RafterError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { Relay } from '../image/relay.js';
-import type { OpenBlobOptions } from '../image/source.js';
+import type { OpenBlobOptions, ReadUrgency } from '../image/source.js';
 import { verifiedStream } from '../image/verified-stream.js';
 import { forgetRedirect, requestBlob } from './blob-request.js';
 import type { Access } from './endpoint-client.js';
@@ -13,6 +13,8 @@ import { discardBody } from './transport.js';
 
 /** Most answers that one range may come in. */
 const MAX_PIECES = 64;
+/** Whole blobs are what an image is opened with, and its start-up pack. */
+const WHOLE_BLOB: ReadUrgency = 'startup';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
 
@@ -76,7 +78,10 @@ export async function openBlob(
 ): Promise<Readable> {
   const { signal } = options;
   const name = `${session.name}@${blob.digest}`;
-  const first = await session.retry(() => requestBlob(session, blob, { start: 0, signal }), signal);
+  const first = await session.retry(
+    () => requestBlob(session, blob, { start: 0, signal, urgency: WHOLE_BLOB }),
+    signal,
+  );
   let latest = first;
   const onAnswer = (response: SessionResponse) => {
     latest = response;
@@ -98,10 +103,10 @@ export async function openBlob(
 export async function readBlobRange(
   session: Session,
   blob: Blob,
-  range: { offset: number; length: number },
+  range: { offset: number; length: number; urgency?: ReadUrgency | undefined },
   signal?: AbortSignal,
 ): Promise<Buffer> {
-  const { offset, length } = range;
+  const { offset, length, urgency } = range;
   if (length === 0) return Buffer.alloc(0);
   const name = `${session.name}@${blob.digest}`;
   if (offset + length > blob.size) {
@@ -124,10 +129,12 @@ export async function readBlobRange(
         start: offset + done,
         end: offset + length,
         signal,
+        urgency,
       });
       faults.push(response.fault);
       try {
         for await (const piece of response.body as AsyncIterable<Buffer>) {
+          response.arrived(piece.length);
           done += piece.copy(target, done, 0, Math.min(piece.length, length - done));
           if (done === length) break;
         }
@@ -175,9 +182,11 @@ async function passOnResuming(
   const failures = countFailures({ policy, signal, name, progress: () => done });
   for (;;) {
     try {
-      response ??= await requestBlob(session, { digest, size }, { start: done, signal });
+      response ??= await requestBlob(session, { digest, size }, { start: done, signal, urgency: WHOLE_BLOB });
       onAnswer(response);
-      await relay.passOn(response.body, (piece) => {
+      const { arrived, body } = response;
+      await relay.passOn(body, (piece) => {
+        arrived(piece.length);
         done += piece.length;
       });
       return;

@@ -1,3 +1,4 @@
+import type { ReadUrgency } from '../image/source.js';
 import { createAuthenticator } from './auth.js';
 import { type CredentialLookup, credentialLookup } from './credentials.js';
 import type { Endpoint } from './hosts/endpoint.js';
@@ -14,6 +15,8 @@ export type RepositoryRequest = Omit<HttpRequest, 'url'> & {
   access: Access;
   /** Other repositories of the registry that the request reads, as a cross-repository mount does: the token covers them. */
   reads?: string[];
+  /** For reads of blobs: why. Default: somebody waits for it. */
+  urgency?: ReadUrgency | undefined;
 } & /** Below `/v2/<repository>/`, already encoded, with its query; or where the registry said, as an upload's Location. */ (
     | { path: string; url?: undefined }
     | { url: URL; path?: undefined }
@@ -23,8 +26,11 @@ export type RepositoryRequest = Omit<HttpRequest, 'url'> & {
 export interface EndpointClient {
   readonly endpoint: Endpoint;
   url(request: RepositoryRequest): URL;
-  /** One request, repeated at most once: with a new token after a 401. Any status is an answer. */
-  send(request: RepositoryRequest): Promise<HttpResponse>;
+  /**
+   * One request, repeated at most once: with a new token after a 401. Any status is an answer. `carry` sends it instead of the
+   * client's own transport; tokens are asked for directly.
+   */
+  send(request: RepositoryRequest, carry?: Transport['send']): Promise<HttpResponse>;
   lookup: CredentialLookup;
 }
 
@@ -53,12 +59,12 @@ export function createEndpointClient(
     endpoint,
     url,
     lookup,
-    async send(request) {
+    async send(request, carry = transport.send) {
       const target = url(request);
       // Upload locations may be elsewhere; credentials are for this server alone.
       const isHome = target.origin === api.origin;
       const attempt = (authorization: string | undefined) =>
-        transport.send({
+        carry({
           ...request,
           url: target,
           privateHeaders: {

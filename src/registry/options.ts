@@ -1,4 +1,5 @@
 import type { HostPlaces } from './hosts/places.js';
+import type { PeerFailure } from './peers.js';
 import type { RetryPolicy } from './retry.js';
 
 /** A user name and password, as Basic authentication and token servers take them. */
@@ -26,6 +27,13 @@ export interface RegistryOptions {
   /** How temporary failures are repeated; members left out have the defaults of DEFAULT_RETRY. */
   retry?: Partial<RetryPolicy> | undefined;
   timeouts?: Partial<Timeouts> | undefined;
+  /**
+   * URL of a Dragonfly peer (dfdaemon's proxy port) that blobs are read through, `http://127.0.0.1:4001`. It is done without where it
+   * does not serve.
+   */
+  p2p?: string | undefined;
+  /** Hears what came of reading blobs. */
+  onTraffic?: ((event: Traffic) => void) | undefined;
   /** Hears what a registry wants its users to know, as one line. */
   onWarning?: ((text: string) => void) | undefined;
   /** Where this machine's configuration of hosts is; members left out have their usual places. */
@@ -33,6 +41,11 @@ export interface RegistryOptions {
   /** Environment with proxies, places and log-ins. Default: this process'. */
   env?: NodeJS.ProcessEnv | undefined;
 }
+
+/** Bytes of blobs as they arrive, and from where: through the Dragonfly peer, or from the registry or its mirrors. Or the peer failed. */
+export type Traffic =
+  | { kind: 'bytes'; from: 'peers' | 'registry'; count: number }
+  | { kind: 'peer failed'; reason: PeerFailure };
 
 /** Milliseconds. */
 export interface Timeouts {

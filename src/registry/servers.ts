@@ -1,10 +1,11 @@
-import type { Readable } from 'node:stream';
 import { isRafterError, RafterError } from '../errors.js';
 import { createEndpointClient, type EndpointClient, type RepositoryRequest } from './endpoint-client.js';
 import { RegistryError } from './error.js';
 import type { Endpoint } from './hosts/endpoint.js';
 import { withKnownScheme } from './known-scheme.js';
 import type { RegistryOptions } from './options.js';
+import type { Peers } from './peers.js';
+import { asTemporary, watchBody } from './server-faults.js';
 import { describeRequest, discardBody, type HttpResponse, type Transport } from './transport.js';
 
 /** How long a mirror that failed is asked only after everybody else, in milliseconds. */
@@ -20,12 +21,14 @@ export interface ServerAnswer {
    * the next attempt asks another server. For an answer of the registry itself it is `error`.
    */
   fault(error: unknown): unknown;
+  /** To be told of the bytes of a blob's body as they come. */
+  arrived(count: number): void;
 }
 
 /** The servers of one repository. */
 export interface Servers {
   /**
-   * The answer with one of the statuses `expect`. Reads go to the mirrors first, in order, and to the registry last; everything
+   * The answer with one of the statuses `expect`. Reads of blobs go to the peers first, if they serve. Reads go to the mirrors first, in order, and to the registry last; everything
    * else to the registry. Only an answer of success is taken from a mirror. Errors are the registry's.
    */
   ask(request: RepositoryRequest, expect: number[]): Promise<ServerAnswer>;
@@ -36,6 +39,8 @@ export interface ServersOptions {
   endpoints: Endpoint[];
   transport: Transport;
   options: RegistryOptions;
+  /** Who is asked for blobs before all servers. */
+  peers?: Peers | undefined;
   /** Makes the error of an answer that was not expected, whose body nobody has read. */
   refusal(request: string, response: HttpResponse, client: EndpointClient): Promise<RegistryError>;
 }
@@ -47,9 +52,11 @@ interface Server {
   asideUntil: number;
 }
 
-export function createServers({ endpoints, transport, options, refusal }: ServersOptions): Servers {
+export function createServers({ endpoints, transport, options, refusal, peers }: ServersOptions): Servers {
   const servers = endpoints.map((endpoint): Server => ({ endpoint, client: undefined, asideUntil: 0 }));
   const registry = servers.at(-1)!;
+
+  const arrived = (count: number) => options.onTraffic?.({ kind: 'bytes', from: 'registry', count });
 
   function clientOf(server: Server, signal: AbortSignal | undefined): Promise<EndpointClient> {
     if (server.client === undefined) {
@@ -80,11 +87,13 @@ export function createServers({ endpoints, transport, options, refusal }: Server
       setAside(server);
       return asTemporary(error, what);
     };
-    return { response, request: what, fault };
+    return { response, request: what, fault, arrived };
   }
 
   return {
     async ask(request, expect) {
+      const carried = await peers?.ask(request, expect, () => clientOf(registry, request.signal));
+      if (carried !== undefined) return carried;
       const failures: unknown[] = [];
       for (const server of serversFor(request, servers)) {
         try {
@@ -126,22 +135,6 @@ function serversFor(request: RepositoryRequest, servers: Server[]): Server[] {
 
 function setAside(server: Server): void {
   server.asideUntil = Date.now() + SET_ASIDE_MS;
-}
-
-/** The body's errors belong to whoever reads it; here they are only noticed. */
-function watchBody(body: Readable, failed: () => void): void {
-  body.once('error', (error: NodeJS.ErrnoException) => {
-    // Letting go of a body is no failure of the server.
-    if (error.name !== 'AbortError' && error.code !== 'UND_ERR_ABORTED') failed();
-  });
-}
-
-function asTemporary(error: unknown, what: string): RafterError {
-  if (isRafterError(error)) {
-    if (error.temporary) return error;
-    return new RafterError(error.code, error.message, { cause: error, temporary: true });
-  }
-  return new RafterError('UNAVAILABLE', `${what}: the mirror's answer was wrong`, { cause: error });
 }
 
 /** The error of the registry, which comes first; what its mirrors did is in the hint unless the answer has its own. */

@@ -6,6 +6,7 @@ import { findEndpoints } from './hosts/find-endpoints.js';
 import { originApi } from './hosts/origin.js';
 import { familiarHost } from './hosts/server-name.js';
 import type { RegistryOptions } from './options.js';
+import { createPeers, PIECE_BYTES } from './peers.js';
 import { profileByHost, profileHint, refineProfile } from './profiles/index.js';
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.js';
 import { createServers, type ServerAnswer, type Servers } from './servers.js';
@@ -28,8 +29,13 @@ export interface Session {
   /** `host/repository`, for messages. */
   readonly name: string;
   readonly policy: RetryPolicy;
+  /** Blobs may be read through peers. */
+  readonly hasPeers: boolean;
+  /** See ImageSource.pieceBytes. */
+  readonly pieceBytes: number | undefined;
   /**
-   * One request, repeated at most once with a new token after a 401, and at each mirror that is asked before the registry.
+   * One request, repeated at most once with a new token after a 401, and at the peers and at each mirror that are asked before
+   * the registry.
    * Errors: RegistryError, UNAVAILABLE, INTERRUPTED.
    */
   send(request: SessionRequest): Promise<SessionResponse>;
@@ -45,17 +51,22 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
   const name = `${registry}/${repository}`;
   const policy = { ...DEFAULT_RETRY, ...options.retry };
   const tellWarnings = warningTeller(registry, options.onWarning);
+  const peers = options.p2p === undefined ? undefined : createPeers(options.p2p, options);
   let parts: Promise<{ transport: Transport; servers: Servers }> | undefined;
 
   async function open() {
     const endpoints = await findEndpoints(reference, options);
     const transport = await createTransport(options, endpoints);
-    return { transport, servers: createServers({ endpoints, transport, options, refusal }) };
+    return { transport, servers: createServers({ endpoints, transport, options, refusal, peers }) };
   }
 
   return {
     name,
     policy,
+    hasPeers: peers !== undefined,
+    get pieceBytes() {
+      return peers?.isUp() ? PIECE_BYTES : undefined;
+    },
     async send({ expect, ...request }) {
       parts ??= open().catch((error) => {
         // A file may be mended until the next request.
@@ -70,6 +81,7 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
     retry: (work, signal) => withRetry(work, { policy, signal, name }),
     async close() {
       await (await parts?.catch(() => undefined))?.transport.close();
+      await peers?.close();
     },
   };
 }

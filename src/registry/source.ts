@@ -4,7 +4,7 @@ import { type Descriptor, verifyBytes } from '../image/descriptor.js';
 import { embeddedData } from '../image/embedded-data.js';
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
-import type { BlobChecks, ImageSource } from '../image/source.js';
+import type { BlobChecks, ImageSource, ReadUrgency } from '../image/source.js';
 import { distrustRange, openBlob, readBlobRange } from './blobs.js';
 import { getManifest, type StoredManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
@@ -59,8 +59,13 @@ export class RegistrySource implements ImageSource {
     offset: number,
     length: number,
     signal?: AbortSignal,
+    urgency?: ReadUrgency,
   ): Promise<Buffer> {
-    return readBlobRange(this.#session, descriptor, { offset, length }, signal);
+    return readBlobRange(this.#session, descriptor, { offset, length, urgency }, signal);
+  }
+
+  get pieceBytes(): number | undefined {
+    return this.#session.pieceBytes;
   }
 
   distrust(bytes: Buffer): void {

@@ -33,6 +33,7 @@ driver: fuse
 complete: after-ready
 complete-rate: 5M
 read-timeout: 30
+p2p: http://127.0.0.1:4001
 plain-http: [registry.local:5000, other]
 convert:
   compressor: lz4

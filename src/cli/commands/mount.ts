@@ -12,7 +12,12 @@ import { daemonPlace } from '../daemon-place.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes } from '../format.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
-import { addServingOptions, type ServingCliOptions, servingRequest } from '../serving-options.js';
+import {
+  addServingOptions,
+  type ServingCliOptions,
+  servingAccess,
+  servingRequest,
+} from '../serving-options.js';
 import { addCacheSizeOption } from '../size.js';
 import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
 
@@ -86,7 +91,7 @@ async function mount(
         owner: { uid: process.geteuid!(), gid: process.getegid!() },
       },
     }),
-    access: accessOptions(options),
+    access: servingAccess(accessOptions(options), options),
   });
   for (const warning of mounted.warnings) context.output.warn(warning);
   const { mountpoint, imageSize, metadataBytes, driver, driverReason } = mounted;

@@ -13,7 +13,12 @@ import {
 } from '../context.js';
 import { daemonPlace } from '../daemon-place.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
-import { addServingOptions, type ServingCliOptions, servingRequest } from '../serving-options.js';
+import {
+  addServingOptions,
+  type ServingCliOptions,
+  servingAccess,
+  servingRequest,
+} from '../serving-options.js';
 import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
 import { parseUntil, type Until } from '../until.js';
 
@@ -100,7 +105,7 @@ async function run(
       ...(options.platform !== undefined && { platform: options.platform }),
       ...servingRequest(options),
       ...readAheadOf(options),
-      access: accessOptions(options),
+      access: servingAccess(accessOptions(options), options),
     },
     ...(options.trace !== undefined && { trace: resolve(options.trace) }),
     options: {

@@ -14,7 +14,7 @@ export const mount = v.object({
   mountedAt: time,
   imageSize: bytes,
   metadataBytes: bytes,
-  stats: v.object({ fetchedBytes: bytes, requests: count }),
+  stats: v.object({ fetchedBytes: bytes, requests: count, peerBytes: bytes, registryBytes: bytes }),
   warnings,
 });
 

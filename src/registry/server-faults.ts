@@ -1,0 +1,19 @@
+import type { Readable } from 'node:stream';
+import { isRafterError, RafterError } from '../errors.js';
+
+/** Calls `failed` when a body breaks. Its errors belong to whoever reads it; here they are only noticed. */
+export function watchBody(body: Readable, failed: () => void): void {
+  body.once('error', (error: NodeJS.ErrnoException) => {
+    // Letting go of a body is no failure of the server.
+    if (error.name !== 'AbortError' && error.code !== 'UND_ERR_ABORTED') failed();
+  });
+}
+
+/** `error` of an answer that is no better from the same server: the next attempt may ask another one. */
+export function asTemporary(error: unknown, what: string): RafterError {
+  if (isRafterError(error)) {
+    if (error.temporary) return error;
+    return new RafterError(error.code, error.message, { cause: error, temporary: true });
+  }
+  return new RafterError('UNAVAILABLE', `${what}: the mirror's answer was wrong`, { cause: error });
+}
