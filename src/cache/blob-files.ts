@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Bitmap } from './bitmap.js';
@@ -41,9 +41,8 @@ export async function openBlobFiles(
   return { data, map, loaded: { present: new Bitmap(chunkCount), suspect: new Bitmap(chunkCount) } };
 }
 
-/** What the map of a blob is closed with. */
-export async function stampOf(file: FileHandle): Promise<DataStamp> {
-  const { ino, mtimeNs } = await file.stat({ bigint: true });
+/** What the map of a blob is closed with, by what stat(2) says of the data file. */
+export function stampOf({ ino, mtimeNs }: BigIntStats): DataStamp {
   return { inode: ino, mtime: mtimeNs };
 }
 
@@ -58,8 +57,9 @@ async function openFiles(
   try {
     handle = await open(mapPath, flags, FILE_MODE);
     const map = new MapFile(handle, identity);
-    const whole = (await data.stat()).size === identity.decodedSize;
-    const loaded = whole ? await map.load(await stampOf(data)) : undefined;
+    const found = await data.stat({ bigint: true });
+    const whole = found.size === BigInt(identity.decodedSize);
+    const loaded = whole ? await map.load(stampOf(found)) : undefined;
     return { data, map, loaded, uses: loaded && (await map.readUses()) };
   } catch (error) {
     await handle?.close();

@@ -235,7 +235,7 @@ export class BlobStorage {
       if (!this.#changed && !this.#map.isDirty) return;
       await this.#flush();
       await this.#data.sync();
-      await this.#map.markClean(this.#bits(), await stampOf(this.#data));
+      await this.#map.markClean(this.#bits(), stampOf(await this.#data.stat({ bigint: true })));
     } finally {
       await this.#map.close();
       await this.#data.close();

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { open, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { Bitmap } from './bitmap.js';
@@ -50,35 +50,34 @@ export async function sizeOfBlob(
   return { size: data.size, diskBytes, changedAt: Math.max(data.mtimeMs, map?.mtimeMs ?? 0) };
 }
 
-/** Reads a map file that nobody writes to. Undefined if it is missing, damaged, or of another version. */
+/**
+ * Reads a map file that nobody writes to. Undefined if it is missing, damaged, or of another version. The data file is not opened:
+ * somebody who begins to use it meanwhile would take that for a reader of its bytes.
+ */
 export async function readStoredMap(
   dir: string,
   stem: string,
   { records = false }: { records?: boolean } = {},
 ): Promise<StoredMap | undefined> {
   try {
-    const data = await open(join(dir, stem + DATA), constants.O_RDONLY | constants.O_NOFOLLOW);
+    const data = await lstat(join(dir, stem + DATA), { bigint: true });
+    const map = await open(join(dir, `${stem}.map`), constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
-      const map = await open(join(dir, `${stem}.map`), constants.O_RDONLY | constants.O_NOFOLLOW);
-      try {
-        const header = Buffer.alloc(MAP_HEADER_SIZE);
-        if (!(await readFull(map, header, 0))) return undefined;
-        const identity = decodeMapHeader(header);
-        if (identity === undefined) return undefined;
-        const file = new MapFile(map, identity);
-        const loaded = await file.load(await stampOf(data));
-        if (loaded === undefined) return undefined;
-        const { chunkCount } = identity;
-        const places = new SharedArrayBuffer(chunkCount * PLACE_SIZE);
-        if (!(await readFull(map, Buffer.from(places), mapPlaces(chunkCount).places))) return undefined;
-        const uses = new ChunkUses(ChunkUses.memory(chunkCount, await file.readUses()));
-        const { present } = loaded;
-        return { identity, present, places, uses, records: records ? await file.readRecords() : undefined };
-      } finally {
-        await map.close();
-      }
+      const header = Buffer.alloc(MAP_HEADER_SIZE);
+      if (!(await readFull(map, header, 0))) return undefined;
+      const identity = decodeMapHeader(header);
+      if (identity === undefined) return undefined;
+      const file = new MapFile(map, identity);
+      const loaded = await file.load(stampOf(data));
+      if (loaded === undefined) return undefined;
+      const { chunkCount } = identity;
+      const places = new SharedArrayBuffer(chunkCount * PLACE_SIZE);
+      if (!(await readFull(map, Buffer.from(places), mapPlaces(chunkCount).places))) return undefined;
+      const uses = new ChunkUses(ChunkUses.memory(chunkCount, await file.readUses()));
+      const { present } = loaded;
+      return { identity, present, places, uses, records: records ? await file.readRecords() : undefined };
     } finally {
-      await data.close();
+      await map.close();
     }
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;

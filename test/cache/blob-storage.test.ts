@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BlobStorage } from '../../src/cache/blob-storage.js';
+import { readStoredMap } from '../../src/cache/catalog.js';
 import { decodeMapHeader } from '../../src/cache/chunk-map.js';
 import { ChunkPlaces } from '../../src/cache/chunk-places.js';
 import { fingerprintOf } from '../../src/cache/layout.js';
@@ -144,4 +145,14 @@ it('a record outlives the session, a dropped chunk does not', async () => {
   storage = await open();
   const held = blob.digests.map((digest, index) => storage.holds(index, digest));
   expect(held).toEqual([true, false, false, true]);
+});
+
+it('does not take those who list the cache for a kernel that reads the file', async () => {
+  for (let i = 0; i < 20; i++) {
+    await storage.close();
+    const listing = Array.from({ length: 8 }, () => readStoredMap(dir, blob.layout.id));
+    storage = await open();
+    expect(storage.isGuarded).toBe(false);
+    await Promise.all(listing);
+  }
 });
