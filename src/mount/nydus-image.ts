@@ -231,7 +231,8 @@ function createFetcher({ source, store, signal }: OpenOptions) {
     try {
       return await use(await openBlob(descriptor));
     } catch (error) {
-      if (!isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED')) throw error;
+      // Damage may show in what it decompresses to before its digest is known.
+      if (!isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED', 'MALFORMED')) throw error;
       await store.removeBlob(descriptor);
       return await use(await openBlob(descriptor));
     }
