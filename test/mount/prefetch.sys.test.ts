@@ -58,7 +58,7 @@ const mount = async (more: Partial<MountRequest> = {}) =>
     ...more,
   });
 const localBytes = async () => (await listMounts(place))[0]!.data!.localBytes;
-/** Sizes of the blobs whose bytes were asked for, each once, in the order of the first request. */
+/** Sizes in MiB of the blobs whose bytes were asked for, each once. */
 const asked = () => {
   const ranged = registry.requests.filter(({ headers }) => headers.range !== undefined);
   const digests = new Set(ranged.map(({ url }) => decodeURIComponent(url.split('/').at(-1)!)));
@@ -66,11 +66,12 @@ const asked = () => {
 };
 
 describe.each(['erofs', 'fuse'] as const)('driver %s', (driver) => {
-  it('what the table lists comes without being read, in its order, and nothing else', async () => {
+  it('what the table lists comes without being read, and nothing else', async () => {
     place = createPlace();
     const { id } = await mount({ driver });
     await vi.waitFor(async () => expect(await localBytes()).toBe(LISTED), WAIT);
-    expect(asked()).toEqual([3, 2, 4]);
+    // Several at a time: which of them the registry hears of first is open.
+    expect(asked().toSorted()).toEqual([2, 3, 4]);
     await unmountImage(place, { id });
     registry.requests.length = 0;
     const { mountpoint } = await mount({ driver });
