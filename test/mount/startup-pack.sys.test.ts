@@ -125,7 +125,7 @@ it.each<[string, (good: Buffer) => Buffer | undefined, RegExp]>([
   [
     'damaged',
     (good) => Buffer.from(good).fill(1, good.length - 10),
-    /without all of its start-up pack.*digest/,
+    /without all of its start-up pack.*is damaged/,
   ],
   ['cut', (good) => good.subarray(0, -100), /without all of its start-up pack.*bytes/],
   ['gone', () => undefined, /without all of its start-up pack.*missing/],
