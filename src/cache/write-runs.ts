@@ -10,16 +10,20 @@ export interface VerifiedChunk {
 /** Bytes between two chunks that may be written along: what aligning chunks to 4096 leaves. */
 const MAX_GAP = 4095;
 
-/** Chunks that lie side by side in decoded space, so that the members of a batch are one write. */
+/**
+ * Chunks that lie side by side in decoded space, so that the members of a batch are one write. There is never another chunk
+ * between them, whose bytes the zeros of a gap would destroy: in RAFS v5 chunks of a few bytes stand close together.
+ */
 export function inRuns(chunks: VerifiedChunk[]): VerifiedChunk[][] {
   const runs: VerifiedChunk[][] = [];
-  let end = Number.NEGATIVE_INFINITY;
+  let previous: ChunkInfo | undefined;
   for (const item of chunks) {
-    const { decodedOffset, size } = item.chunk;
-    const gap = decodedOffset - end;
-    if (gap >= 0 && gap <= MAX_GAP) runs.at(-1)!.push(item);
+    const { chunk } = item;
+    const gap = previous && chunk.decodedOffset - (previous.decodedOffset + previous.size);
+    const isNext = chunk.index - 1 === previous?.index;
+    if (isNext && gap !== undefined && gap >= 0 && gap <= MAX_GAP) runs.at(-1)!.push(item);
     else runs.push([item]);
-    end = decodedOffset + size;
+    previous = chunk;
   }
   return runs;
 }
