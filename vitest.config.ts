@@ -44,7 +44,7 @@ const retry = 1;
 
 /**
  * `unit`: fast, no mounts, no servers, files in parallel.
- * `system` (`*.sys.test.ts`): mounts, servers, containers; two files at a time, since they wait more than they work, so each has
+ * `system` (`*.sys.test.ts`): mounts, servers, containers; three files at a time, since they wait more than they work, so each has
  * directories and ports of its own. In forks: fuse-native ends the process when it is loaded in a worker thread.
  */
 export default defineConfig({
@@ -71,7 +71,7 @@ export default defineConfig({
           retry,
           include: ['test/**/*.sys.test.ts'],
           pool: 'forks',
-          maxWorkers: 2,
+          maxWorkers: 3,
           testTimeout: 120_000,
           hookTimeout: 300_000,
         },
