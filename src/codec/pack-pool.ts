@@ -26,6 +26,7 @@ export class PackPool {
   readonly threads: number;
   #packing: Tinypool | undefined;
   readonly #unpacking: UnpackThread[] = [];
+  #isClosed = false;
 
   constructor(options: PackPoolOptions = {}) {
     this.threads = options.threads ?? availableParallelism();
@@ -47,6 +48,7 @@ export class PackPool {
     const task: PackTask = { raw, compressor, level };
     // Every unit that waits listens for the abort.
     if (signal) setMaxListeners(0, signal);
+    this.#throwIfClosed();
     this.#packing ??= startPacking(this.threads);
     const size: number = await this.#packing.run(task, signal && { signal });
     return size === 0
@@ -59,6 +61,7 @@ export class PackPool {
    * compress, which is the harder work.
    */
   unpack(...layer: Parameters<UnpackThread['unpack']>): UnpackedLayer {
+    this.#throwIfClosed();
     let thread = this.#unpacking.toSorted((a, b) => a.load - b.load)[0];
     if (thread === undefined || (thread.load > 0 && this.#unpacking.length < this.threads / 2)) {
       thread = new UnpackThread();
@@ -71,10 +74,20 @@ export class PackPool {
    * Ends the threads, which have some 50 MB of memory. Units still being packed and layers still being unpacked fail; later ones
    * start threads again.
    */
-  async close(): Promise<void> {
+  async rest(): Promise<void> {
     const packing = this.#packing;
     this.#packing = undefined;
     await Promise.all([packing?.destroy(), ...this.#unpacking.splice(0).map((thread) => thread.close())]);
+  }
+
+  /** As `rest`, for good: later units and layers are refused, so that no thread keeps the process alive. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.rest();
+  }
+
+  #throwIfClosed(): void {
+    if (this.#isClosed) throw new Error('the threads of the conversion have ended');
   }
 }
 

@@ -129,7 +129,7 @@ async function convertAndStore(
   }
   index.clear();
   // Making the bootstrap is where the main thread needs most memory, and it needs no other thread.
-  await pool.close();
+  await pool.rest();
   clock.lap('layers');
 
   const startup = contents

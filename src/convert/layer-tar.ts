@@ -39,7 +39,7 @@ export async function openLayerTar(
 ): Promise<LayerTar> {
   const algorithm = algorithmOf(diffId);
   const compressed = await source.openBlob(descriptor, signal);
-  const unpacked = pool.unpack(compressed, { name, algorithm });
+  const unpacked = beginUnpacking(pool, compressed, { name, algorithm });
   const limit = Math.max(MIN_DECODED_LIMIT, descriptor.size * MAX_DECODED_RATIO);
   let size = 0;
   async function* counted(): AsyncGenerator<Buffer> {
@@ -68,4 +68,18 @@ export async function openLayerTar(
     received: unpacked.received,
     close: unpacked.close,
   };
+}
+
+/** Nobody else would end the stream of a layer that comes too late, when the conversion has failed already. */
+function beginUnpacking(
+  pool: PackPool,
+  compressed: Awaited<ReturnType<ImageSource['openBlob']>>,
+  layer: { name: string; algorithm: ReturnType<typeof algorithmOf> },
+) {
+  try {
+    return pool.unpack(compressed, layer);
+  } catch (error) {
+    compressed.destroy();
+    throw error;
+  }
 }

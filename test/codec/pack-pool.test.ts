@@ -87,16 +87,25 @@ it('unpacks layers beside its other work', async () => {
 it('packs and unpacks again after its threads were ended', async () => {
   const text = Buffer.from('chunk of text\n'.repeat(1000));
   await pool.pack(shared(text), { compressor: 'zstd' });
-  await pool.close();
+  await pool.rest();
   expect((await pool.pack(shared(text), { compressor: 'zstd' })).stored.equals(compress('zstd', text))).toBe(
     true,
   );
-  await pool.close();
+  await pool.rest();
   const layer = pool.unpack(Readable.from([gzipSync(text)]), { name: 'layer', algorithm: 'sha256' });
   const pieces: Buffer[] = [];
   for await (const piece of layer.pieces) pieces.push(Buffer.from(piece));
   expect(Buffer.concat(pieces).equals(text)).toBe(true);
   layer.close();
+});
+
+it('starts no thread any more when it is closed: it would keep the process alive', async () => {
+  const closed = new PackPool({ threads: 1 });
+  await closed.close();
+  const raw = shared('some text');
+  await expect(closed.pack(raw, { compressor: 'zstd' })).rejects.toThrow('have ended');
+  const layer = Readable.from([gzipSync(raw)]);
+  expect(() => closed.unpack(layer, { name: 'layer', algorithm: 'sha256' })).toThrow('have ended');
 });
 
 it('lets many units wait for one signal without a warning', async () => {
