@@ -40,10 +40,10 @@ export const rafterOptimized = {
       'optimize',
       '--quiet',
       '--plain-http',
-      '--trace',
-      trace,
       `${host}/${name}`,
       `${host}/${optimized}`,
+      '--trace',
+      trace,
     ]);
     return optimized;
   },
