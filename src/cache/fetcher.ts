@@ -3,8 +3,8 @@ import type { BlobStorage } from './blob-storage.js';
 import type { ChunkCopier } from './chunk-copier.js';
 import { companionsOf } from './companions.js';
 import type { FetchClass } from './fetch-class.js';
-import { noteDemandWait } from './fetch-stats.js';
 import { endOf, type Flight } from './flight.js';
+import { observe } from './histogram.js';
 import type { ChunkInfo } from './layout.js';
 import { type Demand, PendingUnit } from './pending-unit.js';
 import type { FetchScheduler } from './scheduler.js';
@@ -68,7 +68,7 @@ export class Fetcher {
     const fetched = await Promise.all(results);
     const all = copies ? chunks.map((chunk) => copies.get(chunk) ?? fetched.shift()!) : fetched;
     if (options.class === 'demand')
-      noteDemandWait(this.#options.scheduler.stats, (performance.now() - start) / 1000);
+      observe(this.#options.scheduler.stats.demandWait, (performance.now() - start) / 1000);
     return all;
   }
 

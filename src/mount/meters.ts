@@ -1,16 +1,7 @@
+import { type Histogram, newHistogram, observe } from '../cache/histogram.js';
 import { isRafterError } from '../errors.js';
 import { FsError } from '../fuse/fs-error.js';
-import { histogramSamples, type Sample } from './metrics-text.js';
-
-/** Upper bounds of the buckets of latencies, in seconds: from a local disk to a registry that is nearly given up. */
-const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-
-/** How often something took how long. */
-interface Histogram {
-  observe(seconds: number): void;
-  /** Buckets (each counts what the ones before it count, too), sum and count. */
-  samples(): Sample[];
-}
+import type { Sample } from './metrics-text.js';
 
 /** How often what failed, by the `code` of the error. */
 interface ErrorCounter {
@@ -44,7 +35,7 @@ export interface Meters {
 }
 
 export function createMeters(): Meters {
-  const [fetches, reads] = [createHistogram(), createHistogram()];
+  const [fetches, reads] = [newHistogram(), newHistogram()];
   const [fetchErrors, readErrors, requestErrors] = [createCounter(), createCounter(), createCounter()];
   let waiting = 0;
   return {
@@ -73,7 +64,7 @@ async function measure<T>(work: Promise<T>, times: Histogram, errors: ErrorCount
   const start = performance.now();
   try {
     const result = await work;
-    times.observe((performance.now() - start) / 1000);
+    observe(times, (performance.now() - start) / 1000);
     return result;
   } catch (error) {
     if (!wasCalledOff(error)) errors.note(error);
@@ -83,24 +74,6 @@ async function measure<T>(work: Promise<T>, times: Histogram, errors: ErrorCount
 
 function wasCalledOff(error: unknown): boolean {
   return error instanceof FsError ? error.errno === 'EINTR' : isRafterError(error, 'INTERRUPTED');
-}
-
-function createHistogram(): Histogram {
-  const histogram = {
-    bounds: BOUNDS,
-    buckets: new Array<number>(BOUNDS.length + 1).fill(0),
-    sumSeconds: 0,
-    count: 0,
-  };
-  return {
-    observe(seconds) {
-      const bucket = BOUNDS.findIndex((bound) => seconds <= bound);
-      histogram.buckets[bucket < 0 ? BOUNDS.length : bucket]!++;
-      histogram.sumSeconds += seconds;
-      histogram.count++;
-    },
-    samples: () => histogramSamples(histogram),
-  };
 }
 
 function createCounter(): ErrorCounter {

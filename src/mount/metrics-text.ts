@@ -1,3 +1,5 @@
+import type { Histogram } from '../cache/histogram.js';
+
 /** A metric as Prometheus describes it: every sample of it carries the same name. */
 export interface MetricFamily {
   /** `rafter_..._total`, `..._bytes`, `..._seconds`: base units, as Prometheus' naming practices say. */
@@ -43,14 +45,8 @@ function escapeText(text: string): string {
   return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
 }
 
-/** The samples of a histogram whose `buckets` each count what is above the bound before; the last is above all bounds. */
-export function histogramSamples(histogram: {
-  bounds: readonly number[];
-  buckets: readonly number[];
-  sumSeconds: number;
-  count: number;
-}): Sample[] {
-  const { bounds, buckets, sumSeconds, count } = histogram;
+/** The samples of a histogram, in which each bucket counts what the ones before it count, too. */
+export function histogramSamples({ bounds, buckets, sumSeconds, count }: Histogram): Sample[] {
   let below = 0;
   const samples = buckets.map((inBucket, i): Sample => {
     below += inBucket;

@@ -145,7 +145,7 @@ export const METRICS: readonly Metric[] = [
     name: 'rafter_fetch_duration_seconds',
     type: 'histogram',
     help: 'How long the range requests that succeeded took, attempts that failed included.',
-    take: ({ meters }) => meters.fetches.samples(),
+    take: ({ meters }) => histogramSamples(meters.fetches),
   },
   {
     name: 'rafter_fetch_errors_total',
@@ -170,7 +170,7 @@ export const METRICS: readonly Metric[] = [
     name: 'rafter_read_wait_seconds',
     type: 'histogram',
     help: 'How long reads of mounted files waited that could not be answered at once.',
-    take: ({ meters }) => meters.reads.samples(),
+    take: ({ meters }) => histogramSamples(meters.reads),
   },
   {
     name: 'rafter_reads_waiting',

@@ -2,13 +2,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
-import { noFetchStats, noteDemandWait } from '../../src/cache/fetch-stats.js';
+import { noFetchStats } from '../../src/cache/fetch-stats.js';
+import { newHistogram, observe } from '../../src/cache/histogram.js';
 import { noStats } from '../../src/cache/stats.js';
 import { RafterError } from '../../src/errors.js';
 import { FsError } from '../../src/fuse/fs-error.js';
 import { createMeters } from '../../src/mount/meters.js';
 import { collectMetrics, METRICS } from '../../src/mount/metrics.js';
-import { formatMetric } from '../../src/mount/metrics-text.js';
+import { formatMetric, histogramSamples } from '../../src/mount/metrics-text.js';
 import { parseMetrics } from '../support/prometheus.js';
 
 const NAMES = [
@@ -57,7 +58,7 @@ it('show limit and trouble of the cache, fetches by class, and mounts by driver'
   const stats = noStats();
   const fetchStats = noFetchStats();
   fetchStats.classes.readahead.fetchedBytes = 4096;
-  noteDemandWait(fetchStats, 0.2);
+  observe(fetchStats.demandWait, 0.2);
   const cache = { dir: '/', stats, fetchStats, quota: { limit: 9, used: 5 }, problem: 'no room' };
   const mounts = () => [
     { driver: 'erofs' as const },
@@ -105,12 +106,14 @@ it('count latencies, errors by the code of their reason, and what waits', async 
 });
 
 it('put an observation into the first bucket that holds it', () => {
-  const { fetches } = createMeters();
-  for (const seconds of [0.001, 0.0011, 60, 61]) fetches.observe(seconds);
+  const fetches = newHistogram();
+  for (const seconds of [0.001, 0.0011, 120, 121]) observe(fetches, seconds);
   const family = { name: 'x_seconds', type: 'histogram', help: 'x' } as const;
-  const samples = parseMetrics(formatMetric(family, fetches.samples())).get('x_seconds')!.samples;
+  const samples = parseMetrics(formatMetric(family, histogramSamples(fetches))).get('x_seconds')!.samples;
   const below = (le: string) => samples.find(({ labels }) => labels.le === le)!.value;
-  expect([below('0.001'), below('0.0025'), below('30'), below('60'), below('+Inf')]).toEqual([1, 2, 2, 3, 4]);
+  expect([below('0.001'), below('0.0025'), below('60'), below('120'), below('+Inf')]).toEqual([
+    1, 2, 2, 3, 4,
+  ]);
 });
 
 it('are in docs/metrics.md, each with its type, labels and text', () => {
