@@ -13,7 +13,7 @@ type Describes<T> = v.GenericSchema<unknown, T>;
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const time = v.pipe(v.string(), v.isoTimestamp());
-const digest = v.pipe(v.string(), v.regex(/^[a-z0-9]+:[0-9a-f]+$/));
+const digest = v.pipe(v.string(), v.regex(/^sha(256|512):[0-9a-f]+$/));
 const driver = v.picklist(['erofs', 'fuse']);
 
 const mountInfoSchema = v.object({

@@ -1,35 +1,33 @@
 import * as v from 'valibot';
+import { RESPONSES } from '../../mount/api-schemas.js';
 import { check, convert, copy, diff, entry, exported, image, index, optimized } from './images.js';
-import { cacheListing, configuration, daemon, machine, mount, pins, registry } from './node.js';
+import { configuration, machine, registry } from './node.js';
 import { savedTrace, shownTrace } from './traces.js';
 import { bytes, count, digest, text } from './values.js';
 
+const { CacheListing, CachePins, CachePruned, CacheVerification, DaemonStatus, MountList, MountInfo } =
+  RESPONSES;
+
 /**
  * What commands print with `--json`: one object on one line (`ls`: one per entry). Scripts may rely on every member here;
- * later versions add members and take none away. `docs/json.md` is made of these.
+ * later versions add members and take none away. `docs/json.md` is made of these. Answers of the daemon are printed as they are.
  */
 
 /** What each command prints with `--json`, by its words. */
 export const OUTPUT_SCHEMAS = {
-  'cache ls': cacheListing,
-  'cache pin': pins,
-  'cache prune': v.object({ blobs: v.array(text), images: v.array(text), files: count, bytes }),
-  'cache unpin': pins,
-  'cache verify': v.object({
-    chunks: count,
-    bytes,
-    damaged: count,
-    unfinished: count,
-    damagedBlobs: v.array(text),
-  }),
+  'cache ls': CacheListing,
+  'cache pin': CachePins,
+  'cache prune': CachePruned,
+  'cache unpin': CachePins,
+  'cache verify': CacheVerification,
   check,
   'config show': configuration,
   convert,
   copy,
   'daemon install-units': v.object({ files: v.array(text) }),
-  'daemon status': daemon,
+  'daemon status': DaemonStatus,
   'daemon stop': v.object({ stopped: v.boolean() }),
-  'daemon upgrade': v.object({ before: daemon, status: daemon }),
+  'daemon upgrade': v.object({ before: DaemonStatus, status: DaemonStatus }),
   delete: v.object({ name: text, digest }),
   diff,
   doctor: v.union([machine, registry]),
@@ -38,8 +36,8 @@ export const OUTPUT_SCHEMAS = {
   login: v.object({ registry: text, username: text, stored: text }),
   logout: v.object({ registry: text, wasLoggedIn: v.boolean() }),
   ls: entry,
-  mount,
-  mounts: v.object({ mounts: v.array(mount) }),
+  mount: MountInfo,
+  mounts: v.object({ mounts: MountList }),
   optimize: optimized,
   'trace merge': savedTrace,
   'trace save': savedTrace,
