@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { decompressLayer, detectLayerCompression } from '../codec/decompress-stream.js';
 import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { openNameless } from '../os/nameless-file.js';
 import { type FileRange, readExactly, streamRange } from './file-range.js';
 import { indexTar } from './tar-index.js';
 
@@ -91,7 +90,7 @@ async function plainFile(handle: FileHandle, path: string, tempDir: string): Pro
     }
     if (detectLayerCompression(head) === 'none') return handle;
   }
-  const copy = await unnamedFile(tempDir);
+  const copy = await openNameless(tempDir);
   try {
     const { tar } = await decompressLayer(Readable.from(readOn(handle), { objectMode: false }), path);
     for await (const piece of tar as AsyncIterable<Buffer>) await copy.writeFile(piece);
@@ -105,13 +104,6 @@ async function plainFile(handle: FileHandle, path: string, tempDir: string): Pro
   }
   await handle.close();
   return copy;
-}
-
-async function unnamedFile(tempDir: string): Promise<FileHandle> {
-  const path = join(tempDir, `rafter-archive-${process.pid}-${randomBytes(8).toString('hex')}`);
-  const handle = await open(path, 'wx+', 0o600);
-  await rm(path);
-  return handle;
 }
 
 /** What a file or pipe holds from its current position on. */

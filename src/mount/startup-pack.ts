@@ -1,4 +1,4 @@
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, mkdir } from 'node:fs/promises';
 import type { BlobCache } from '../cache/blob-cache.js';
 import { BlobPieces } from '../cache/blob-pieces.js';
 import { writeFull } from '../cache/file-io.js';
@@ -6,9 +6,9 @@ import { PieceArrivals } from '../cache/piece-arrivals.js';
 import { RafterError } from '../errors.js';
 import type { ImageSource } from '../image/source.js';
 import type { StartupLayer } from '../image/startup-layer.js';
+import { openNameless } from '../os/nameless-file.js';
 import { type OpenPack, openPack } from '../startup/read-pack.js';
 import type { ImageStore } from './image-store.js';
-import { openNameless } from './startup-file.js';
 import { isAllLocal, placesOf } from './startup-places.js';
 import { openKeptPack, openRemotePack, type PackStream } from './startup-stream.js';
 
@@ -174,6 +174,7 @@ export class StartupPack {
   /** Begins to write what arrives to a file, if it has not begun. */
   #receive(opened: Opened): Promise<Received> {
     this.#received ??= (async () => {
+      await mkdir(this.#options.tempDir, { recursive: true, mode: 0o700 });
       const file = await openNameless(this.#options.tempDir);
       const ends = opened.pack.table.units.map((unit) => unit.storedOffset + unit.storedSize);
       const arrivals = new PieceArrivals({ ends, askedAt: this.#askedAt });

@@ -1,11 +1,11 @@
-import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { errnoOf, RafterError } from '../errors.js';
 import { blobDigest } from '../image/blob-digest.js';
 import type { Digest } from '../image/descriptor.js';
 import type { CreateBlobOptions } from '../image/target.js';
+import { openNameless } from '../os/nameless-file.js';
 import type { RequestBody } from './transport.js';
 
 /** A blob up to this many bytes is kept in memory and never becomes a file. */
@@ -122,13 +122,11 @@ export function createSpool({
   };
 }
 
-/** A file whose name is gone as soon as it is open, so that nothing stays behind, however the program ends. */
-async function createFile(tempDir: string): Promise<File> {
-  const directory = await mkdtemp(join(tempDir, 'rafter-upload-'));
+async function createFile(directory: string): Promise<File> {
   try {
-    return { handle: await open(join(directory, 'blob'), 'wx+', 0o600), directory: tempDir };
-  } finally {
-    await rm(directory, { recursive: true, force: true });
+    return { handle: await openNameless(directory), directory };
+  } catch (error) {
+    throw cannotKeep(directory, error);
   }
 }
 
@@ -136,10 +134,14 @@ async function append({ handle, directory }: File, bytes: Buffer): Promise<void>
   try {
     await handle.writeFile(bytes);
   } catch (error) {
-    const code = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '') ? 'NO_SPACE' : 'FAILED';
-    throw new RafterError(code, `${directory}: a blob cannot be kept there (${errnoOf(error)})`, {
-      cause: error,
-      hint: 'name a directory with more space in TMPDIR',
-    });
+    throw cannotKeep(directory, error);
   }
+}
+
+function cannotKeep(directory: string, error: unknown): RafterError {
+  const code = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '') ? 'NO_SPACE' : 'FAILED';
+  return new RafterError(code, `${directory}: a blob cannot be kept there (${errnoOf(error)})`, {
+    cause: error,
+    hint: 'name a directory that can be written and has space in TMPDIR',
+  });
 }
