@@ -35,7 +35,7 @@ export function unitPlaceOf({ storedOffset, storedSize, batch }: ChunkInfo): {
 
 /** The unit that holds `chunk`, with the neighbours that share it. */
 export function unitOf(layout: BlobLayout, chunk: ChunkInfo): Unit {
-  const { storedOffset, storedSize, size, compressed, encrypted = false, batch, inflate } = chunk;
+  const { storedOffset, storedSize, size, compressed, encrypted, batch, inflate } = chunk;
   return {
     storedOffset,
     storedSize: batch ? batch.storedSize : storedSize,

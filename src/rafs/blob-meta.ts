@@ -15,7 +15,10 @@ import { CONTEXT_HEADER_SIZE } from './context-header.js';
 import { alignUp, BLOCK_SIZE, MAX_CHUNK_COUNT } from './limits.js';
 import { ZranTable } from './zran-table.js';
 
-/** One chunk of a blob. */
+/**
+ * One chunk of a blob. All are objects of one shape, with every member and in this order: they are made by the ten thousand when
+ * an image is mounted.
+ */
 export interface BlobChunk {
   index: number;
   /** A multiple of 4096 in the decoded address space. */
@@ -29,13 +32,13 @@ export interface BlobChunk {
   /** Whether the stored unit (chunk or batch) is compressed with the blob's compressor. */
   compressed: boolean;
   /** Whether the stored unit is encrypted with the blob's key. */
-  encrypted?: boolean;
+  encrypted: boolean;
   /** CRC-32C of the raw bytes, if the blob says. */
   crc: number | undefined;
   /** For a member of a batch: which one, where in the decoded batch, and the batch's sizes. A slice of a gzip file is one too. */
   batch: { index: number; offset: number; storedSize: number; decodedSize: number } | undefined;
   /** For a member of a slice of a gzip file: how its decoder begins. */
-  inflate?: InflateStart | undefined;
+  inflate: InflateStart | undefined;
 }
 
 /** Decoded bytes of a chunk info array, with contexts and dictionaries, at most: 2^24 entries with 24 bytes each. */
@@ -118,12 +121,13 @@ export class BlobMeta {
       storedOffset,
       storedSize,
       compressed,
+      encrypted: false,
       crc: undefined,
       batch: undefined,
+      inflate: undefined,
     };
   }
 
-  /** All chunks are objects of one shape, member by member: they are made by the ten thousand when an image is mounted. */
   #chunkV2(index: number): BlobChunk {
     const info = decodeChunkInfoV2(this.#array, index * CHUNK_INFO_V2_SIZE);
     const { decodedOffset, size, flags, dataHigh, dataLow } = info;

@@ -67,10 +67,12 @@ export function sampleBlob(parts: SamplePart[], options: SampleOptions = {}): Sa
         storedOffset: storedEnd,
         storedSize: Array.isArray(part) ? 0 : unit.length,
         compressed,
+        encrypted: false,
         crc: Array.isArray(part) || options.withoutCrc ? undefined : crc32c(bytes),
         batch: Array.isArray(part)
           ? { index: batches, offset: inBatch, storedSize: unit.length, decodedSize: raw.length }
           : undefined,
+        inflate: undefined,
       });
       digests.push(chunkDigest(digester, bytes));
       pieces.push({ offset: decodedEnd, bytes });

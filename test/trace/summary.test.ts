@@ -53,9 +53,11 @@ function imageOf(files: File[], batches: (page: number) => number | undefined = 
         storedOffset: batch === undefined ? page * 1000 : batch,
         storedSize: batch === undefined ? pages * 1000 : 0,
         compressed: true,
+        encrypted: false,
         crc: undefined,
         batch:
           batch === undefined ? undefined : { index: batch, offset: 0, storedSize: 500, decodedSize: CHUNK },
+        inflate: undefined,
       };
     },
     chunkAtDecoded: (offset) => starts.filter(({ page, pages }) => (page + pages) * PAGE <= offset).length,

@@ -61,8 +61,10 @@ export class ChunkList implements ChunkMap {
       storedOffset,
       storedSize,
       compressed: (flags & ChunkFlag.COMPRESSED) !== 0,
+      encrypted: false,
       crc: (flags & ChunkFlag.HAS_CRC32) !== 0 ? crc : undefined,
       batch: undefined,
+      inflate: undefined,
     };
   }
 
