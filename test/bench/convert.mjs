@@ -1,12 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { createReadStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { createReadStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { decompressLayer } from '../../dist/codec/decompress-stream.js';
+import { compare, printComparison } from './comparison.mjs';
+import { builtImage, rafter, splitImage } from './images.mjs';
 import { measure } from './measure.mjs';
+import { peer, peerEnvironment } from './nydusd.mjs';
 import { imageSize, startRegistry } from './registry.mjs';
 import { writeLargeLayer, writeManyFiles } from './synthetic.mjs';
+import { withWorkspace } from './workspace.mjs';
 
 const USAGE = `usage: npm run bench:convert -- [OPTIONS] [LAYOUT:TAG...]
 
@@ -18,17 +21,13 @@ what time they would take without. Without LAYOUT:TAG, the image that quickstart
   --layer-size <MiB>  size of the large synthetic layer (default 4096)
   --files <n>         number of small files (default 200000)
   --runs <n>          how often each is converted (default 1); the run with the least CPU seconds is shown
-  --json              results as JSON lines
+  --json              a line of JSON for each image
 
 nydusify and nydus-image are taken from the folder that RAFTER_PEERS names. Needs docker-registry; for mkfs.erofs, root.`;
 
-const project = resolve(import.meta.dirname, '../..');
-const rafter = [process.execPath, join(project, 'bin/rafter')];
-const MB = 1e6;
-
-/** What is measured, first rafter, to which the others are compared. */
+/** What is measured. The others are compared to nydusify, or without it to rafter. */
 const CONVERTERS = [
-  { name: 'rafter', command: convertWithRafter },
+  { name: 'rafter', ours: true, command: convertWithRafter },
   { name: 'nydusify', command: (job) => convertWithNydusify(job, []) },
   {
     name: 'nydusify, 1 MiB batches',
@@ -50,17 +49,12 @@ const { values: options, positionals } = parseArgs({
 if (options.help) console.log(USAGE);
 else await bench();
 
-async function bench() {
-  const dir = mkdtempSync(join(tmpdir(), 'rafter-bench-'));
-  const registry = await startRegistry(dir);
-  const ended = () => process.exit(1);
-  process.once('SIGINT', ended).once('SIGTERM', ended);
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
-  try {
+function bench() {
+  return withWorkspace(async (dir, later) => {
+    const registry = await startRegistry(dir);
+    later(() => registry.stop());
     for (const image of await images(dir)) await benchImage(image, registry.host, dir);
-  } finally {
-    await registry.stop();
-  }
+  });
 }
 
 /** The images to convert, as LAYOUT:TAG; `alone`: rafter only. */
@@ -72,22 +66,17 @@ async function images(dir) {
     await writeManyFiles(join(layout, 'files'), Number(options.files));
     for (const tag of ['large', 'files']) named.push({ image: `${join(layout, tag)}:${tag}`, alone: true });
   }
-  if (named.length > 0) return named;
-  const own = join(project, '.cache/images');
-  if (existsSync(own)) return [{ image: `${own}:python`, alone: false }];
-  throw new Error('no image: run bin/quickstart first, which builds one, or name a LAYOUT:TAG');
+  return named.length > 0 ? named : [{ image: builtImage(), alone: false }];
 }
 
 async function benchImage({ image, alone }, host, dir) {
-  const at = image.lastIndexOf(':');
-  const [layout, tag] = [resolve(image.slice(0, at)), image.slice(at + 1)];
+  const { layout, tag } = splitImage(image);
   const source = `${host}/bench/source:${tag}`;
-  await measure([...rafter, 'copy', '--quiet', `oci:${layout}:${tag}`, source]);
+  await measure([rafter, 'copy', '--quiet', `oci:${layout}:${tag}`, source]);
   const { layers, bytes } = await readLayers(layout, tag);
   const sourceBytes = await imageSize(source);
-  print(`\n${image}: ${layers.length} layers, ${mb(bytes)} MB in ${mb(sourceBytes)} MB`);
-  const results = [];
-  for (const { name, command } of alone ? CONVERTERS.slice(0, 1) : CONVERTERS) {
+  const rows = [];
+  for (const { name, ours = false, command } of alone ? CONVERTERS.slice(0, 1) : CONVERTERS) {
     let best;
     for (let run = 0; run < Number(options.runs); run++) {
       // Names of its own: what the registry has already would not be sent again.
@@ -96,31 +85,36 @@ async function benchImage({ image, alone }, host, dir) {
       if (job === undefined) break;
       const measured = await measure(job.command, job.env);
       if (!best || measured.cpu < best.cpu)
-        best = { ...measured, size: (await imageSize(target)) / sourceBytes };
+        best = { ...figuresOf(measured, bytes), size: (await imageSize(target)) / sourceBytes };
     }
-    if (best) results.push({ name, ...best });
+    if (best) rows.push({ name, ours, figures: best });
   }
-  if (!alone) results.push(...(await buildErofs(layers, dir)));
-  report(image, results, bytes);
+  if (!alone) rows.push(...(await buildErofs(layers, { dir, bytes })));
+  const title = `${tag}: ${layers.length} layers, ${mb(bytes)} MB in ${mb(sourceBytes)} MB`;
+  printComparison(compare({ title, reference: 'nydusify', rows }), options);
+}
+
+/** The figures of a conversion of `bytes` of tar. */
+function figuresOf({ seconds, cpu, peakRss }, bytes) {
+  return { seconds, rate: bytes / seconds, cpu, peakRss };
 }
 
 function convertWithRafter({ source, target }) {
-  return { command: [...rafter, 'convert', '--quiet', '--no-cache', source, target], env: process.env };
+  return { command: [rafter, 'convert', '--quiet', '--no-cache', source, target], env: process.env };
 }
 
 function convertWithNydusify({ source, target, dir }, more) {
-  const peers = process.env.RAFTER_PEERS;
-  const program = join(peers ?? '', 'nydusify');
-  if (!peers || !existsSync(program)) return undefined;
+  const program = peer('nydusify');
+  if (program === undefined) return undefined;
   const flags = ['--source-insecure', '--target-insecure', '--work-dir', join(dir, 'nydusify'), ...more];
   return {
     command: [program, 'convert', '--source', source, '--target', target, ...flags],
-    env: { ...process.env, PATH: `${peers}:${process.env.PATH}` },
+    env: peerEnvironment(),
   };
 }
 
 /** mkfs.erofs, plain and with LZ4, of the layers unpacked over each other. Unpacking does not count. */
-async function buildErofs(layers, dir) {
+async function buildErofs(layers, { dir, bytes }) {
   const program = (process.env.PATH ?? '').split(':').some((path) => existsSync(join(path, 'mkfs.erofs')));
   if (!program || process.getuid?.() !== 0) return [];
   const tree = join(dir, 'tree');
@@ -131,15 +125,16 @@ async function buildErofs(layers, dir) {
       const { status, stderr } = spawnSync('tar', ['-xf', path, '-C', tree, '--exclude', '.wh.*']);
       if (status !== 0) throw new Error(`tar: ${stderr}`);
     }
-    const results = [];
+    const rows = [];
     for (const [name, flags] of [
       ['mkfs.erofs', []],
       ['mkfs.erofs, LZ4', ['-zlz4', '-C65536']],
     ]) {
-      results.push({ name, ...(await measure(['mkfs.erofs', ...flags, file, tree])) });
+      const measured = await measure(['mkfs.erofs', ...flags, file, tree]);
+      rows.push({ name, ours: false, figures: figuresOf(measured, bytes) });
       rmSync(file);
     }
-    return results;
+    return rows;
   } finally {
     rmSync(tree, { recursive: true, force: true });
   }
@@ -163,35 +158,7 @@ async function readLayers(layout, tag) {
   return { layers, bytes };
 }
 
-function report(image, results, bytes) {
-  const first = results[0];
-  if (options.json) {
-    for (const result of results) console.log(JSON.stringify({ image, tarBytes: bytes, ...result }));
-    return;
-  }
-  const rows = results.map(({ name, seconds, cpu, peakRss, size }) => [
-    name,
-    seconds.toFixed(2),
-    (bytes / MB / seconds).toFixed(0),
-    cpu.toFixed(2),
-    (cpu / seconds).toFixed(2),
-    (peakRss / MB).toFixed(0),
-    size === undefined ? '-' : size.toFixed(3),
-    (seconds / first.seconds).toFixed(2),
-    (cpu / first.cpu).toFixed(2),
-  ]);
-  const head = ['', 'seconds', 'MB/s', 'CPU s', 'cores', 'peak MB', 'size', 'time : rafter', 'CPU : rafter'];
-  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i].length)));
-  for (const row of [head, ...rows]) {
-    print(row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '));
-  }
-}
-
 /** Bytes as MB (10^6). */
 function mb(bytes) {
-  return (bytes / MB).toFixed(1);
-}
-
-function print(line) {
-  if (!options.json) console.log(line);
+  return (bytes / 1e6).toFixed(1);
 }

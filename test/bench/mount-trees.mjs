@@ -1,18 +1,14 @@
-import { execFile, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, linkSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
-
-/** How long nydusd may take to mount, in milliseconds. */
-const NYDUSD_PATIENCE = 10_000;
-
-const rafter = resolve(import.meta.dirname, '../../bin/rafter');
+import { rafter } from './images.mjs';
+import { peer, startNydusd } from './nydusd.mjs';
 
 /**
  * @typedef {object} Server
  * @property {string} name
+ * @property {boolean} ours it is rafter
  * @property {Record<string, string>} trees where the tree of each image is
  * @property {Record<string, number>} pids processes that serve it
  * @property {() => Promise<void>} stop
@@ -47,7 +43,7 @@ export async function prepare(name, source, dir) {
 /** The trees as directories of an ordinary file system. @returns {Promise<Server>} */
 export async function serveDirectories(images) {
   const trees = Object.fromEntries(images.map(({ name, unpacked }) => [name, unpacked]));
-  return { name: fileSystemOf(images[0].unpacked), trees, pids: {}, stop: async () => {} };
+  return { name: fileSystemOf(images[0].unpacked), ours: false, trees, pids: {}, stop: async () => {} };
 }
 
 function fileSystemOf(path) {
@@ -83,42 +79,37 @@ export async function serveRafter(images, { name, flags, first = false }, dir) {
   }
   const { pid, supervisorPid } = JSON.parse(await run(dir, 'daemon status', '--json'));
   const pids = { daemon: pid, ...(supervisorPid && { supervisor: supervisorPid }) };
-  return { name, trees, pids, stop };
+  return { name, ours: true, trees, pids, stop };
 }
 
 /** The images mounted by nydusd, with all their data local. @returns {Promise<Server | undefined>} nothing without nydusd */
 export async function serveNydusd(images, dir) {
-  const program = join(process.env.RAFTER_PEERS ?? '', 'nydusd');
-  if (!process.env.RAFTER_PEERS || !existsSync(program)) return undefined;
+  if (peer('nydusd') === undefined) return undefined;
   const trees = {};
   const pids = {};
-  const children = [];
+  const mounts = [];
   const stop = async () => {
-    for (const child of children) {
-      const ended = once(child, 'exit');
-      if (child.kill('SIGTERM')) await ended;
-    }
+    for (const mount of mounts.splice(0)) await mount.stop();
   };
   try {
     for (const image of images) {
-      const place = join(dir, image.name);
-      const child = startNydusd(program, image, place);
-      children.push(child);
-      trees[image.name] = join(place, 'mnt');
-      pids[`nydusd ${image.name}`] = child.pid;
-      await mounted(trees[image.name], child);
-      await readAll(trees[image.name]);
+      const mount = await mountWithNydusd(image, join(dir, image.name));
+      mounts.push(mount);
+      trees[image.name] = mount.mountpoint;
+      pids[`nydusd ${image.name}`] = mount.pid;
+      await readAll(mount.mountpoint);
     }
   } catch (error) {
     await stop();
     throw error;
   }
-  return { name: 'nydusd', trees, pids, stop };
+  return { name: 'nydusd', ours: false, trees, pids, stop };
 }
 
-function startNydusd(program, { converted, name }, dir) {
-  const [blobs, cache, mountpoint] = ['blobs', 'cache', 'mnt'].map((part) => join(dir, part));
-  for (const path of [blobs, cache, mountpoint]) mkdirSync(path, { recursive: true });
+/** Mounts a converted image of a layout, whose blobs nydusd finds as files. */
+function mountWithNydusd({ converted, name }, dir) {
+  const blobs = join(dir, 'blobs');
+  mkdirSync(blobs, { recursive: true });
   const layout = converted.slice('oci:'.length, -`:${name}`.length);
   const fileOf = (digest) => join(layout, 'blobs', digest.replace(':', '/'));
   const json = (path) => JSON.parse(readFileSync(path, 'utf8'));
@@ -126,30 +117,8 @@ function startNydusd(program, { converted, name }, dir) {
   const found = manifests.find((item) => item.annotations['org.opencontainers.image.ref.name'] === name);
   const { layers } = json(fileOf(found.digest));
   for (const { digest } of layers.slice(0, -1)) linkSync(fileOf(digest), join(blobs, digest.split(':')[1]));
-  execFileSync('tar', ['-xzf', fileOf(layers.at(-1).digest), '-C', dir, 'image/image.boot']);
-  const config = {
-    device: {
-      backend: { type: 'localfs', config: { dir: blobs } },
-      cache: { type: 'blobcache', config: { work_dir: cache } },
-    },
-    mode: 'direct',
-    digest_validate: false,
-    enable_xattr: true,
-    fs_prefetch: { enable: false, threads_count: 4 },
-  };
-  writeFileSync(join(dir, 'config.json'), JSON.stringify(config));
-  const files = ['--bootstrap', 'image/image.boot', '--config', 'config.json', '--mountpoint', 'mnt'];
-  return spawn(program, ['fuse', ...files, '--apisock', 'api.sock', '--rlimit-nofile', '0'], {
-    cwd: dir,
-    stdio: 'ignore',
-  });
-}
-
-async function mounted(path, child) {
-  for (const end = Date.now() + NYDUSD_PATIENCE; ; await sleep(20)) {
-    if (readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `)) return;
-    if (child.exitCode !== null || Date.now() > end) throw new Error(`nydusd did not mount ${path}`);
-  }
+  const backend = { type: 'localfs', config: { dir: blobs } };
+  return startNydusd({ dir, bootstrap: fileOf(layers.at(-1).digest), backend });
 }
 
 /** Reads every file, so that all data is local. */

@@ -1,10 +1,13 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { compare, printComparison } from './comparison.mjs';
+import { builtImage, splitImage } from './images.mjs';
 import { JOBS, memoryOf, runJob } from './mount-jobs.mjs';
 import { prepare, serveDirectories, serveNydusd, serveRafter } from './mount-trees.mjs';
 import { writeLargeLayer } from './synthetic.mjs';
+import { withWorkspace } from './workspace.mjs';
 
 const USAGE = `usage: npm run bench:mount -- [OPTIONS] [LAYOUT:TAG]
 
@@ -18,9 +21,7 @@ turns, and the quickest of the runs counts. Needs root. Without LAYOUT:TAG, the 
   --large-size <MiB>   size of the large file (default 256)
   --runs <n>           how often each is read (default 3)
   --only <word>        only the drivers and jobs whose name has this word, besides the directory; may be repeated
-  --json               results as JSON lines`;
-
-const project = resolve(import.meta.dirname, '../..');
+  --json               a line of JSON for each job`;
 
 /** How the images are mounted by rafter. */
 const DRIVERS = [
@@ -45,27 +46,22 @@ const { values: options, positionals } = parseArgs({
 if (options.help) console.log(USAGE);
 else await bench();
 
-async function bench() {
-  const dir = mkdtempSync(join(resolve(options.dir), 'rafter-bench-'));
-  const servers = [];
-  const clean = async () => {
-    for (const server of servers.splice(0)) await server.stop();
-    rmSync(dir, { recursive: true, force: true });
-  };
-  const interrupted = () => clean().finally(() => process.exit(1));
-  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
-  try {
+function bench() {
+  return withWorkspace(async (dir, later) => {
+    const servers = [];
+    const add = (server) => {
+      later(() => server.stop());
+      servers.push(server);
+    };
     const images = await makeImages(dir);
-    servers.push(await serveDirectories(images));
+    add(await serveDirectories(images));
     for (const [i, driver] of DRIVERS.entries())
-      if (isWanted(driver.name)) servers.push(await serveRafter(images, driver, join(dir, `driver-${i}`)));
+      if (isWanted(driver.name)) add(await serveRafter(images, driver, join(dir, `driver-${i}`)));
     const nydusd = isWanted('nydusd') && (await serveNydusd(images, join(dir, 'nydusd')));
-    if (nydusd) servers.push(nydusd);
+    if (nydusd) add(nydusd);
     for (const job of JOBS) for (const state of ['cold', 'warm']) await benchJob(job, state, servers);
-    reportMemory(servers);
-  } finally {
-    await clean();
-  }
+    printComparison(compare({ title: 'memory, both images mounted', rows: memoryRows(servers) }), options);
+  }, resolve(options.dir));
 }
 
 /** True for what `--only` names, or if it names nothing of this kind. */
@@ -78,17 +74,12 @@ async function makeImages(temporary) {
   const dir = options.keep === undefined ? temporary : resolve(options.keep);
   const large = join(dir, 'large');
   if (!existsSync(large)) await writeLargeLayer(large, Number(options['large-size']));
-  return [
-    await prepare('image', `oci:${sourceImage()}`, dir),
-    await prepare('large', `oci:${large}:large`, dir),
-  ];
+  return [await prepare('image', sourceImage(), dir), await prepare('large', `oci:${large}:large`, dir)];
 }
 
 function sourceImage() {
-  if (positionals[0] !== undefined) return resolve(positionals[0]);
-  const own = join(project, '.cache/images');
-  if (existsSync(own)) return `${own}:python`;
-  throw new Error('no image: run bin/quickstart first, which builds one, or name a LAYOUT:TAG');
+  const { layout, tag } = splitImage(positionals[0] ?? builtImage());
+  return `oci:${layout}:${tag}`;
 }
 
 async function benchJob(job, state, servers) {
@@ -107,36 +98,17 @@ async function benchJob(job, state, servers) {
       });
     }
   }
-  const first = best.get(servers[0].name);
-  print(
-    `\n${job.name}, ${state}`.padEnd(30) +
-      ['seconds', 'time', 'CPU s', 'CPU'].map((t) => t.padStart(9)).join(''),
+  const rows = servers.map(({ name, ours }) => ({ name, ours, figures: best.get(name) }));
+  printComparison(compare({ title: `${job.name}, ${state}`, reference: servers[0].name, rows }), options);
+}
+
+/** The resident memory of each process that serves. */
+function memoryRows(servers) {
+  return servers.flatMap(({ name, ours, pids }) =>
+    Object.entries(pids).map(([what, pid]) => ({
+      name: what.startsWith(name) ? what : `${name}: ${what}`,
+      ours,
+      figures: memoryOf(pid),
+    })),
   );
-  for (const [name, { seconds, cpu }] of best) {
-    const ratios = { timeRatio: seconds / first.seconds, cpuRatio: cpu / first.cpu };
-    if (options.json) console.log(JSON.stringify({ job: job.name, state, name, seconds, cpu, ...ratios }));
-    const cells = [
-      seconds.toFixed(3),
-      ratios.timeRatio.toFixed(2),
-      cpu.toFixed(2),
-      ratios.cpuRatio.toFixed(2),
-    ];
-    print(`  ${name}`.padEnd(29) + cells.map((cell) => cell.padStart(9)).join(''));
-  }
-}
-
-function reportMemory(servers) {
-  print(`\n${'memory, MB'.padEnd(28)}${['resident', 'anonymous'].map((t) => t.padStart(11)).join('')}`);
-  for (const { name, pids } of servers)
-    for (const [what, pid] of Object.entries(pids)) {
-      const { resident, anonymous } = memoryOf(pid);
-      if (options.json)
-        console.log(JSON.stringify({ job: 'memory', name, process: what, resident, anonymous }));
-      const cells = [resident, anonymous].map((bytes) => (bytes / 1e6).toFixed(0).padStart(11));
-      print(`  ${name === what ? name : `${name}: ${what}`}`.padEnd(28) + cells.join(''));
-    }
-}
-
-function print(line) {
-  if (!options.json) console.log(line);
 }

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import { missingPrograms } from '../support/programs.js';
+import type { Comparison } from './comparison.mjs';
 
 const [bench, synthetic] = ['mount.mjs', 'synthetic.mjs'].map((name) =>
   resolve(import.meta.dirname, name),
@@ -25,16 +26,22 @@ describe.skipIf(missingPrograms('tar', 'find') || process.geteuid?.() !== 0)('th
       ...only,
       `${join(dir, 'layout')}:files`,
     ]);
-    const lines = stdout
+    const comparisons = stdout
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as Record<string, string | number>);
-    const jobs = lines.filter(({ job }) => job !== 'memory');
-    expect(jobs).toHaveLength(8);
-    expect(jobs.every(({ seconds, timeRatio }) => Number(seconds) > 0 && Number(timeRatio) > 0)).toBe(true);
-    expect(new Set(jobs.map(({ state }) => state))).toEqual(new Set(['cold', 'warm']));
-    const memory = lines.filter(({ job }) => job === 'memory');
-    expect(memory.map(({ process }) => process)).toEqual(['daemon', 'supervisor']);
-    expect(memory.every(({ resident }) => Number(resident) > 20e6)).toBe(true);
+      .map((line) => JSON.parse(line) as Comparison);
+    const memory = comparisons.pop()!;
+    const jobs = ['walk', 'sequential'].flatMap((job) => [`${job}, cold`, `${job}, warm`]);
+    expect(comparisons.map(({ title }) => title)).toEqual(jobs);
+    for (const { reference, rows } of comparisons) {
+      expect(rows.map(({ name }) => name)).toEqual([reference, 'fuse, libfuse']);
+      expect(rows.every(({ figures }) => figures.seconds! > 0)).toBe(true);
+      expect(rows[1]!.ratios.seconds).toBeCloseTo(rows[1]!.figures.seconds! / rows[0]!.figures.seconds!);
+    }
+    expect(memory.rows.map(({ name }) => name)).toEqual([
+      'fuse, libfuse: daemon',
+      'fuse, libfuse: supervisor',
+    ]);
+    expect(memory.rows.every(({ figures }) => figures.resident! > 20e6)).toBe(true);
   });
 });

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd } from './first-line.mjs';
+import { rafter } from './images.mjs';
 
-const rafter = resolve(import.meta.dirname, '../../bin/rafter');
 /** How long containerd may take to come up, in milliseconds. */
 const PATIENCE = 20_000;
 

@@ -1,12 +1,8 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd } from './first-line.mjs';
+import { peer, peerEnvironment, startNydusd } from './nydusd.mjs';
 
-/** How long nydusd may take to mount, in milliseconds. */
-const PATIENCE = 20_000;
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 
 /** The image as nydusify converts it, served by nydusd. @type {import('./startup.mjs').Way[]} */
@@ -20,14 +16,12 @@ export const nydusd = [
 ];
 
 async function prepare({ tag, host, dir }) {
-  const peers = process.env.RAFTER_PEERS;
-  if (!peers || !['nydusd', 'nydusify', 'nydus-image'].every((name) => existsSync(join(peers, name))))
-    return undefined;
+  if (!['nydusd', 'nydusify', 'nydus-image'].every((name) => peer(name))) return undefined;
   // The plain image is there: containerd is always measured.
   const [source, target] = [`${host}/plain:${tag}`, `${host}/nydusify:${tag}`];
   const flags = ['--source-insecure', '--target-insecure', '--work-dir', dir];
-  await runToEnd([join(peers, 'nydusify'), 'convert', '--source', source, '--target', target, ...flags], {
-    env: { ...process.env, PATH: `${peers}:${process.env.PATH}` },
+  await runToEnd([peer('nydusify'), 'convert', '--source', source, '--target', target, ...flags], {
+    env: peerEnvironment(),
   });
   return `nydusify:${tag}`;
 }
@@ -36,26 +30,36 @@ async function prepare({ tag, host, dir }) {
 async function start(name, { host, dir, begin, ready, prefetch }) {
   const [repository, tag] = name.split(':');
   const at = (path) => `http://${host}/v2/${repository}/${path}`;
-  const [mnt, upper, work, bundle] = ['mnt', 'upper', 'work', 'bundle'].map((part) => join(dir, part));
+  const [upper, work, bundle] = ['upper', 'work', 'bundle'].map((part) => join(dir, part));
   const rootfs = join(bundle, 'rootfs');
-  for (const path of [mnt, upper, work, rootfs, join(dir, 'cache')]) mkdirSync(path, { recursive: true });
+  for (const path of [upper, work, rootfs]) mkdirSync(path, { recursive: true });
   const undo = [];
   try {
     await begin();
     const { config, layers } = await (await get(at(`manifests/${tag}`))).json();
-    const [image, bootstrap] = await Promise.all([
+    const [image, layer] = await Promise.all([
       get(at(`blobs/${config.digest}`)).then((answer) => answer.json()),
       get(at(`blobs/${layers.at(-1).digest}`)).then((answer) => answer.arrayBuffer()),
     ]);
-    writeFileSync(join(dir, 'bootstrap.tar.gz'), Buffer.from(bootstrap));
-    await runToEnd(['tar', '-xzf', join(dir, 'bootstrap.tar.gz'), '-C', dir, 'image/image.boot']);
-    undo.push(await serve({ dir, host, repository, mnt, prefetch }));
+    const bootstrap = join(dir, 'bootstrap.tar.gz');
+    writeFileSync(bootstrap, Buffer.from(layer));
+    const registry = {
+      scheme: 'http',
+      host,
+      repo: repository,
+      timeout: 30,
+      connect_timeout: 5,
+      retry_limit: 2,
+    };
+    const backend = { type: 'registry', config: registry };
+    const { mountpoint, stop } = await startNydusd({ dir, bootstrap, backend, prefetch });
+    undo.push(stop);
     await runToEnd([
       'mount',
       '-t',
       'overlay',
       '-o',
-      `lowerdir=${mnt},upperdir=${upper},workdir=${work}`,
+      `lowerdir=${mountpoint},upperdir=${upper},workdir=${work}`,
       'overlay',
       rootfs,
     ]);
@@ -83,42 +87,4 @@ async function get(url) {
   const answer = await fetch(url, { headers: { accept: MANIFEST } });
   if (!answer.ok) throw new Error(`${url}: status ${answer.status}`);
   return answer;
-}
-
-/** Starts nydusd; resolves, when the tree is mounted, to what ends it. */
-async function serve({ dir, host, repository, mnt, prefetch }) {
-  const registry = {
-    scheme: 'http',
-    host,
-    repo: repository,
-    timeout: 30,
-    connect_timeout: 5,
-    retry_limit: 2,
-  };
-  const config = {
-    device: {
-      backend: { type: 'registry', config: registry },
-      cache: { type: 'blobcache', config: { work_dir: join(dir, 'cache') } },
-    },
-    mode: 'direct',
-    digest_validate: false,
-    enable_xattr: true,
-    fs_prefetch: { enable: prefetch, threads_count: 8, prefetch_all: prefetch },
-  };
-  writeFileSync(join(dir, 'nydusd.json'), JSON.stringify(config));
-  const files = ['--bootstrap', 'image/image.boot', '--config', 'nydusd.json', '--mountpoint', mnt];
-  const flags = ['--apisock', 'api.sock', '--rlimit-nofile', '0', '--log-level', 'error'];
-  const program = join(process.env.RAFTER_PEERS, 'nydusd');
-  const child = spawn(program, ['fuse', ...files, ...flags], { cwd: dir, stdio: 'ignore' });
-  const ended = once(child, 'exit');
-  const stop = async () => {
-    child.kill('SIGTERM');
-    await ended;
-  };
-  for (const end = Date.now() + PATIENCE; ; await sleep(5)) {
-    if (readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${mnt} `)) return stop;
-    if (child.exitCode === null && Date.now() < end) continue;
-    await stop();
-    throw new Error(`nydusd did not mount ${mnt}`);
-  }
 }

@@ -1,16 +1,17 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd } from './first-line.mjs';
+import { rafter } from './images.mjs';
 
-const rafter = resolve(import.meta.dirname, '../../bin/rafter');
 /** How long the daemon may take to come up, in milliseconds. */
 const PATIENCE = 20_000;
 
 /** The image as rafter converts it by default. @type {import('./startup.mjs').Way} */
 export const rafterPlain = {
   name: 'rafter',
+  ours: true,
 
   async prepare({ layout, tag, host, dir }) {
     return convert({ layout, tag, host, dir });
@@ -22,6 +23,7 @@ export const rafterPlain = {
 /** The same, optimized with the trace of one run. @type {import('./startup.mjs').Way} */
 export const rafterOptimized = {
   name: 'rafter, optimized',
+  ours: true,
 
   async prepare({ layout, tag, host, dir }) {
     const name = await convert({ layout, tag, host, dir });

@@ -1,26 +1,28 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { compare, median, printComparison } from './comparison.mjs';
+import { builtImage, splitImage } from './images.mjs';
 import { startRegistry } from './registry.mjs';
 import { startWire } from './start-wire.mjs';
 import { containerd } from './startup-containerd.mjs';
 import { nydusd } from './startup-nydusd.mjs';
 import { rafterOptimized, rafterPlain } from './startup-rafter.mjs';
+import { withWorkspace } from './workspace.mjs';
 
-const USAGE = `usage: npm run bench:startup -- [OPTIONS] LAYOUT:TAG...
+const USAGE = `usage: npm run bench:startup -- [OPTIONS] [LAYOUT:TAG...]
 
 Starts a container of each image with nothing of it on this machine, and measures the seconds from the command to its first line and
 the bytes that went over the wire until then: pulled, unpacked and run by containerd; by rafter, converted and optimized with a
 trace of one run; and, if RAFTER_PEERS names a folder with them, converted by nydusify and served by nydusd. All of them in one run,
 over a slow wire and over one as fast as the loopback; each takes turns, and the median counts. Needs root, docker-registry,
-containerd and runc. The image's own command must print a line.
+containerd and runc. The image's own command must print a line. Without LAYOUT:TAG, the image that quickstart builds.
 
   --rtt <ms>      round trip of the slow wire (default 20)
   --mbit <n>      its megabits per second (default 200)
   --rounds <n>    how often each is started (default 3)
   --only <word>   only those whose name has this word, besides containerd and rafter; may be repeated
-  --json          results as JSON lines`;
+  --json          a line of JSON for each image and wire`;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -43,22 +45,15 @@ else await bench();
  * start, `ready` at the first line, and leaves nothing.
  * @typedef {object} Way
  * @property {string} name
+ * @property {boolean} [ours] it is rafter
  * @property {(image: { layout: string, tag: string, host: string, dir: string }) => Promise<unknown>} prepare
  * @property {(prepared: any, where: { host: string, dir: string, begin: () => Promise<void>, ready: () => void }) => Promise<void>} start
  */
 
-async function bench() {
-  if (positionals.length === 0) throw new Error('name an image: LAYOUT:TAG');
-  const dir = mkdtempSync(join(tmpdir(), 'rafter-bench-'));
-  const cleanUps = [() => rmSync(dir, { recursive: true, force: true })];
-  const clean = async () => {
-    for (const step of cleanUps.splice(0).reverse()) await step();
-  };
-  const interrupted = () => clean().finally(() => process.exit(1));
-  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
-  try {
+function bench() {
+  return withWorkspace(async (dir, later) => {
     const registry = await startRegistry(dir);
-    cleanUps.push(() => registry.stop());
+    later(() => registry.stop());
     const wires = [
       {
         name: `${options.rtt} ms, ${options.mbit} Mbit/s`,
@@ -69,17 +64,15 @@ async function bench() {
     ];
     for (const wire of wires) {
       wire.link = await startWire(registry.host, wire);
-      cleanUps.push(() => wire.link.stop());
+      later(() => wire.link.stop());
     }
-    for (const image of positionals) await benchImage(image, { registry, wires, dir });
-  } finally {
-    await clean();
-  }
+    const images = positionals.length > 0 ? positionals : [builtImage()];
+    for (const image of images) await benchImage(image, { registry, wires, dir });
+  });
 }
 
 async function benchImage(image, { registry, wires, dir }) {
-  const at = image.lastIndexOf(':');
-  const [layout, tag] = [resolve(image.slice(0, at)), image.slice(at + 1)];
+  const { layout, tag } = splitImage(image);
   const ways = [];
   const more = [rafterOptimized, ...nydusd].filter(({ name }) => isWanted(name));
   for (const way of [containerd, rafterPlain, ...more]) {
@@ -93,7 +86,7 @@ async function benchImage(image, { registry, wires, dir }) {
     for (let round = 0; round < Number(options.rounds); round++)
       for (const { way, prepared } of ways)
         results.get(way.name).push(await startOnce(way, prepared, link, dir));
-    report(image, name, results);
+    report(`${tag}, ${name}`, ways, results);
   }
 }
 
@@ -124,27 +117,10 @@ async function startOnce(way, prepared, link, parent) {
   return { seconds, bytes: (await counted).down };
 }
 
-function report(image, wire, results) {
-  const rows = [...results].map(([name, runs]) => ({
-    name,
-    seconds: median(runs.map(({ seconds }) => seconds)),
-    bytes: median(runs.map(({ bytes }) => bytes)),
-  }));
-  const [first] = rows;
-  if (options.json) {
-    for (const row of rows)
-      console.log(JSON.stringify({ image, wire, ...row, ratio: row.seconds / first.seconds }));
-    return;
-  }
-  console.log(
-    `\n${image}, ${wire}`.padEnd(52) + ['seconds', 'ratio', 'MB'].map((title) => title.padStart(9)).join(''),
-  );
-  for (const { name, seconds, bytes } of rows) {
-    const cells = [seconds.toFixed(2), (seconds / first.seconds).toFixed(3), (bytes / 1e6).toFixed(1)];
-    console.log(`  ${name}`.padEnd(51) + cells.map((cell) => cell.padStart(9)).join(''));
-  }
-}
-
-function median(numbers) {
-  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
+function report(title, ways, results) {
+  const rows = ways.map(({ way: { name, ours = false } }) => {
+    const middle = (key) => median(results.get(name).map((run) => run[key]));
+    return { name, ours, figures: { seconds: middle('seconds'), bytes: middle('bytes') } };
+  });
+  printComparison(compare({ title, reference: rows[0].name, rows }), options);
 }
