@@ -86,16 +86,22 @@ function withoutSecrets(text: string): string {
 }
 
 /**
- * Removes secrets that are known (see `hideSecret`), user names and passwords of URLs, query strings of URLs and authorization headers, and escapes control
- * characters: names in images may hold any byte, and a terminal must not obey them.
+ * Control characters and line ends of Unicode as `\u` escapes, as JSON writes them: a terminal must not obey what names from outside
+ * hold.
+ */
+export function escapeControls(text: string): string {
+  return text.replace(
+    /[\p{Cc}\u2028\u2029]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/**
+ * Removes secrets that are known (see `hideSecret`), user names and passwords of URLs, query strings of URLs and authorization
+ * headers, and escapes control characters.
  */
 function redact(text: string): string {
-  return withoutSecrets(text)
-    .replace(
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-      /[\u0000-\u001f\u007f-\u009f]/g,
-      (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
-    )
+  return escapeControls(withoutSecrets(text))
     .replace(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/gi, '$1')
     .replace(/\b(https?:\/\/[^\s?"']+)\?[^\s"']*/gi, '$1?…')
     .replace(/\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}/gi, '$1 …');

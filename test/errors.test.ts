@@ -30,6 +30,6 @@ it('reads system error codes and joins lines', () => {
 
 it('escapes what a terminal would obey', () => {
   expect(new RafterError('MALFORMED', 'name \u001b[2Jx\u009b\u007f').message).toBe(
-    'name \\x1b[2Jx\\x9b\\x7f',
+    'name \\u001b[2Jx\\u009b\\u007f',
   );
 });

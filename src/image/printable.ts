@@ -1,3 +1,5 @@
+import { escapeControls } from '../errors.js';
+
 /** Most characters of an outside text in a message. */
 const MAX_SHOWN = 300;
 
@@ -16,11 +18,4 @@ export function quoted(text: string): string {
 
 function cut(text: string): string {
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
-}
-
-function escapeControls(text: string): string {
-  return text.replace(
-    /[\p{Cc}\u2028\u2029]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }
