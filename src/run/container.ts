@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoOf, messageOf, RafterError } from '../errors.js';
-import { deleteContainer, killContainer, startFailure } from './runc.js';
+import { errnoOf, isRafterError, messageOf, RafterError } from '../errors.js';
+import { deleteContainer, killContainer, lacksSeccomp, startFailure } from './runc.js';
 import type { RuntimeSpec } from './runtime-spec.js';
 import { exitCodeOfSignal, type SignalRelay } from './signal-relay.js';
 
@@ -31,7 +31,8 @@ export interface ContainerRequest {
 /**
  * Runs a container in the foreground with this process's standard output and error. Returns the container's exit code,
  * 128+n if signal n ended it, or as `docker run` does 125 (runc failed; it has said why on standard error), 126 (the
- * command cannot be executed) or 127 (there is no such command). Nothing of the container is left afterwards.
+ * command cannot be executed) or 127 (there is no such command). Nothing of the container is left afterwards. UNSUPPORTED if it
+ * is to have a seccomp profile and runc has none.
  */
 export async function runContainer(request: ContainerRequest): Promise<number> {
   const { id, bundle, spec, runc, runcRoot, stdin, signals, onOutput } = request;
@@ -63,8 +64,13 @@ export async function runContainer(request: ContainerRequest): Promise<number> {
     });
     const [code, signal] = await exited;
     if (signal !== null) return exitCodeOfSignal(signal);
+    if (code !== 0 && lacksSeccomp(log))
+      throw new RafterError('UNSUPPORTED', `${runc} was built without seccomp`, {
+        hint: '--security-opt seccomp=unconfined runs the container without it',
+      });
     return (code === 0 ? undefined : startFailure(log)) ?? code!;
   } catch (error) {
+    if (isRafterError(error)) throw error;
     throw new RafterError(
       errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED',
       `cannot start ${runc}: ${messageOf(error)}`,

@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
 import { isKernelAtLeast } from '../os/kernel.js';
 import type { Machine } from './spec.js';
 
@@ -7,6 +9,9 @@ export function thisMachine(): Machine {
   const { columns, rows } = process.stdout;
   return {
     env: process.env,
+    arch: process.arch,
+    kernel: release(),
+    throttleDirectories: throttleDirectories(),
     openFilesLimit: parseOpenFilesLimit(readFileSync('/proc/self/limits', 'latin1')),
     recursiveReadOnly: isKernelAtLeast(5, 12),
     terminal: columns && rows ? { width: columns, height: rows } : undefined,
@@ -17,4 +22,13 @@ export function thisMachine(): Machine {
 export function parseOpenFilesLimit(limits: string): number {
   const hard = /^Max open files +\S+ +(\d+)/m.exec(limits)?.[1];
   return hard === undefined ? Number.POSITIVE_INFINITY : Number(hard);
+}
+
+/** Where each processor says how often it got too hot: with it containers could guess at each other's secrets. */
+export function throttleDirectories(processors = '/sys/devices/system/cpu'): string[] {
+  if (!existsSync(processors)) return [];
+  return readdirSync(processors)
+    .filter((name) => /^cpu\d+$/.test(name))
+    .map((name) => join(processors, name, 'thermal_throttle'))
+    .filter((path) => existsSync(path));
 }

@@ -20,6 +20,8 @@ export interface RunOptions {
   network?: 'host' | 'none' | undefined;
   /** --read-only: the root file system cannot be written. Volumes that the image declares can. */
   readOnly?: boolean | undefined;
+  /** --security-opt: `seccomp=unconfined`, `seccomp=FILE`, `no-new-privileges`. */
+  securityOptions?: readonly string[] | undefined;
   /** Default: the machine's own with the host's network, else the container's id. */
   hostname?: string | undefined;
 }

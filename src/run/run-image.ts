@@ -16,6 +16,7 @@ import { createNetworkFiles } from './network-files.js';
 import type { RunOptions } from './options.js';
 import { resolveInRoot } from './rooted-path.js';
 import { findRunc } from './runc.js';
+import { parseSecurityOptions } from './security-options.js';
 import { exitCodeOfSignal, relaySignals } from './signal-relay.js';
 import { buildSpec } from './spec.js';
 import { resolveUser } from './user.js';
@@ -54,6 +55,7 @@ export async function runImage(request: RunRequest): Promise<number> {
     resolveCommand(config.config, options);
     checkTerminal(options);
     const volumes = parseVolumes(options);
+    const security = parseSecurityOptions(options.securityOptions ?? []);
     const user = resolveUser(lower, options.user || config.config.User || '');
     const runc = findRunc();
     for (const { source } of volumes) makeSource(source);
@@ -76,6 +78,7 @@ export async function runImage(request: RunRequest): Promise<number> {
           ...(options.readOnly ? declaredVolumes(config.config, directory).filter(isNotIn(volumes)) : []),
           ...volumes,
         ],
+        security,
         machine: thisMachine(),
       });
       const stdin = (options.interactive || options.tty) ?? false;

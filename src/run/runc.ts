@@ -59,6 +59,12 @@ export function startFailure(logFile: string): number | undefined {
   return EXIT_RUNTIME_FAILED;
 }
 
+/** True if a container could not start because runc has no libseccomp, told by the errors in its JSON log. */
+export function lacksSeccomp(logFile: string): boolean {
+  // runc 1.1: `... error during container init: seccomp: config provided but seccomp not supported`
+  return readLog(logFile).some(({ msg }) => msg.includes('config provided but seccomp not supported'));
+}
+
 /** One JSON object a line; runc may die in the middle of one. */
 function readLog(file: string): { level: string; msg: string }[] {
   let text: string;

@@ -21,7 +21,22 @@ export interface RuntimeSpec {
     sysctl: Record<string, string>;
     maskedPaths: readonly string[];
     readonlyPaths: readonly string[];
+    seccomp?: RuntimeSeccomp;
   };
+}
+
+/** Which system calls a container may make (runtime-spec, config-linux.md, seccomp). */
+export interface RuntimeSeccomp {
+  defaultAction: string;
+  defaultErrnoRet?: number;
+  architectures?: readonly string[];
+  flags?: readonly string[];
+  syscalls: {
+    names: readonly string[];
+    action: string;
+    errnoRet?: number;
+    args?: { index: number; value: number; valueTwo: number; op: string }[];
+  }[];
 }
 
 type CapabilitySet = 'bounding' | 'effective' | 'permitted' | 'inheritable' | 'ambient';

@@ -14,6 +14,8 @@ import {
 import { buildEnvironment } from './environment.js';
 import type { RunOptions } from './options.js';
 import type { RuntimeMount, RuntimeSpec } from './runtime-spec.js';
+import { resolveProfile } from './seccomp-profile.js';
+import type { SecurityOptions } from './security-options.js';
 import type { ContainerUser } from './user.js';
 import type { Volume } from './volume.js';
 
@@ -25,6 +27,7 @@ export interface SpecInput {
   hostname: string;
   /** Bind mounts in the order in which they were asked for. */
   volumes: readonly Volume[];
+  security: SecurityOptions;
   /** The machine that the container runs on. */
   machine: Machine;
 }
@@ -33,6 +36,12 @@ export interface SpecInput {
 export interface Machine {
   /** The caller's environment, for `-e NAME`. */
   env: Readonly<Record<string, string | undefined>>;
+  /** `process.arch`. */
+  arch: string;
+  /** Release of the kernel, as uname(2) has it. */
+  kernel: string;
+  /** Directories that tell how hot processors are. */
+  throttleDirectories: readonly string[];
   /** Most open files that this process may allow others. */
   openFilesLimit: number;
   /** Mounts below a read-only bind mount can be made read-only with it (mount_setattr, Linux 5.12). */
@@ -45,7 +54,15 @@ export interface Machine {
  * The OCI runtime configuration of one container, with Docker's defaults, for a root file system at `rootfs` beside the
  * file. USAGE if there is no command or the working directory is not absolute.
  */
-export function buildSpec({ config, options, user, hostname, volumes, machine }: SpecInput): RuntimeSpec {
+export function buildSpec({
+  config,
+  options,
+  user,
+  hostname,
+  volumes,
+  security,
+  machine,
+}: SpecInput): RuntimeSpec {
   const { tty = false, network = 'host', readOnly = false } = options;
   return {
     ociVersion: '1.0.2',
@@ -67,7 +84,7 @@ export function buildSpec({ config, options, user, hostname, volumes, machine }:
       cwd: workingDirectory(config, options),
       capabilities: capabilitiesOf(user),
       rlimits: [openFiles(machine.openFilesLimit)],
-      noNewPrivileges: false,
+      noNewPrivileges: security.noNewPrivileges,
     },
     mounts: [...DEFAULT_MOUNTS, ...sortByDepth(volumes).map((volume) => bindMount(volume, machine))],
     linux: {
@@ -77,8 +94,15 @@ export function buildSpec({ config, options, user, hostname, volumes, machine }:
       // The runtime adds the devices that every container has.
       resources: { devices: [{ allow: false, access: 'rwm' }] },
       sysctl: network === 'none' ? { ...OWN_NETWORK_SYSCTL } : {},
-      maskedPaths: MASKED_PATHS,
+      maskedPaths: [...MASKED_PATHS, ...machine.throttleDirectories],
       readonlyPaths: READONLY_PATHS,
+      ...(security.seccomp && {
+        seccomp: resolveProfile(security.seccomp, {
+          arch: machine.arch,
+          kernel: machine.kernel,
+          capabilities: DEFAULT_CAPABILITIES,
+        }),
+      }),
     },
   };
 }

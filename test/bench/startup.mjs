@@ -16,7 +16,8 @@ Starts a container of each image with nothing of it on this machine, and measure
 the bytes that went over the wire until then: pulled, unpacked and run by containerd; by rafter, converted and optimized with a
 trace of one run; and, if RAFTER_PEERS names a folder with them, converted by nydusify and served by nydusd. All of them in one run,
 over a slow wire and over one as fast as the loopback; each takes turns, and the median counts. Needs root, docker-registry,
-containerd and runc. The image's own command must print a line. Without LAYOUT:TAG, the image that quickstart builds.
+containerd and runc. The image's own command must print a line. No container has a seccomp profile. Without LAYOUT:TAG, the image
+that quickstart builds.
 
   --rtt <ms>      round trip of the slow wire (default 20)
   --mbit <n>      its megabits per second (default 200)

@@ -1,10 +1,14 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RunConfig } from '../../src/image/config.js';
 import { isKernelAtLeast } from '../../src/os/kernel.js';
 import { resolveCommand } from '../../src/run/command.js';
 import { buildEnvironment, type EnvironmentInput } from '../../src/run/environment.js';
-import { parseOpenFilesLimit } from '../../src/run/machine.js';
+import { parseOpenFilesLimit, throttleDirectories } from '../../src/run/machine.js';
 import type { RunOptions } from '../../src/run/options.js';
+import { parseSecurityOptions } from '../../src/run/security-options.js';
 import { buildSpec, type SpecInput } from '../../src/run/spec.js';
 import { parseVolume } from '../../src/run/volume.js';
 
@@ -92,12 +96,24 @@ describe('the runtime configuration', () => {
   const root = { uid: 0, gid: 0, additionalGids: [0], home: '/root' };
   const machine: SpecInput['machine'] = {
     env: {},
+    arch: 'x64',
+    kernel: '6.12.0',
+    throttleDirectories: [],
     openFilesLimit: 1_048_576,
     recursiveReadOnly: true,
     terminal: { width: 80, height: 24 },
   };
   const spec = (options: RunOptions = {}, input: Partial<SpecInput> = {}) =>
-    buildSpec({ config, options, user: root, hostname: 'box', volumes: [], machine, ...input });
+    buildSpec({
+      config,
+      options,
+      user: root,
+      hostname: 'box',
+      volumes: [],
+      security: parseSecurityOptions([]),
+      machine,
+      ...input,
+    });
 
   it('has namespaces of its own but for the network, which --net none adds', () => {
     const types = (options: RunOptions) => spec(options).linux.namespaces.map(({ type }) => type);
@@ -157,6 +173,27 @@ describe('the runtime configuration', () => {
     ).not.toContain('rro');
   });
 
+  it('hides what Docker hides, also how hot each processor is', () => {
+    const throttle = '/sys/devices/system/cpu/cpu0/thermal_throttle';
+    const { maskedPaths } = spec({}, { machine: { ...machine, throttleDirectories: [throttle] } }).linux;
+    expect(maskedPaths).toHaveLength(13);
+    expect(maskedPaths).toContain(throttle);
+  });
+
+  it('has Docker’s seccomp profile, another one or none, and may refuse new privileges', () => {
+    expect(spec().linux.seccomp).toMatchObject({ defaultAction: 'SCMP_ACT_ERRNO' });
+    const open = parseSecurityOptions(['seccomp=unconfined', 'no-new-privileges']);
+    expect(spec({}, { security: open }).linux).not.toHaveProperty('seccomp');
+    expect(spec({}, { security: open }).process.noNewPrivileges).toBe(true);
+    const last = parseSecurityOptions(['seccomp:unconfined', 'seccomp=builtin', 'no-new-privileges:false']);
+    expect(spec({}, { security: last })).toMatchObject({
+      process: { noNewPrivileges: false },
+      linux: { seccomp: { defaultErrnoRet: 1 } },
+    });
+    for (const wrong of ['seccomp', 'seccomp=', 'no-new-privileges=yes', 'label=disable', ''])
+      expect(() => parseSecurityOptions([wrong])).toThrowError(usage(/--security-opt '.*' is not known/));
+  });
+
   it('has the root file system, user and host name that it is given', () => {
     const user = { uid: 5, gid: 6, additionalGids: [6, 7], home: '/five' };
     const made = spec({ readOnly: true }, { user });
@@ -175,6 +212,18 @@ describe('the machine', () => {
     expect(isKernelAtLeast(5, 12, '5.11.99-generic')).toBe(false);
     expect(isKernelAtLeast(5, 12, '6.1.0-28-amd64')).toBe(true);
     expect(isKernelAtLeast(5, 12, '4.19')).toBe(false);
+  });
+
+  it('finds the processors that say how hot they are', () => {
+    const processors = mkdtempSync(join(tmpdir(), 'rafter-cpus-'));
+    try {
+      for (const name of ['cpu0/thermal_throttle', 'cpu1', 'cpufreq/thermal_throttle'])
+        mkdirSync(join(processors, name), { recursive: true });
+      expect(throttleDirectories(processors)).toEqual([join(processors, 'cpu0/thermal_throttle')]);
+      expect(throttleDirectories(join(processors, 'none'))).toEqual([]);
+    } finally {
+      rmSync(processors, { recursive: true });
+    }
   });
 
   it('reads the hard limit of open files', () => {

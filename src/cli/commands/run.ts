@@ -33,6 +33,7 @@ interface RunCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCliO
   entrypoint?: string;
   readOnly: boolean;
   hostname?: string;
+  securityOpt: string[];
   platform?: string;
   learn?: string;
   until?: Until;
@@ -55,6 +56,12 @@ export function defineRun(program: Command, setExitCode: (code: number) => void)
     .option('--entrypoint <program>', 'instead of the entry point of the image')
     .option('--read-only', 'the root file system cannot be written', false)
     .option('--hostname <name>', 'host name in the container')
+    .option(
+      '--security-opt <option>',
+      'seccomp=unconfined, seccomp=FILE or no-new-privileges, as for docker run',
+      collect,
+      [],
+    )
     .option('--platform <os/arch>', 'which image of an index (default: this machine)')
     .option('--learn <target>', 'write TARGET: the image, made to start from what this run reads')
     .option('--until <when>', 'with --learn: end at a line with this text, at port:N or after 5s', parseUntil)
@@ -120,6 +127,7 @@ async function run(
       entrypoint,
       readOnly,
       hostname,
+      securityOptions: options.securityOpt,
     },
     onMounted: ({ warnings }) => {
       for (const warning of warnings) context.output.warn(warning);
