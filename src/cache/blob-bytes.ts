@@ -21,4 +21,6 @@ export interface BlobBytes {
    * is only one place that it can come from.
    */
   distrust?(bytes: Buffer): void;
+  /** Hears of decoded bytes that need not be read here: another blob had them. */
+  onCopied?(bytes: number): void;
 }

@@ -87,6 +87,7 @@ export class Fetcher {
     if (candidates.length === 0) return undefined;
     const copies = await copier.copyAll(stem, demand.layout, candidates);
     stats.copied += copies.size;
+    demand.bytes.onCopied?.([...copies.keys()].reduce((sum, { size }) => sum + size, 0));
     const good = new Map([...copies].map(([{ index }, bytes]) => [index, bytes]));
     await this.#store(demand, [...copies.keys()], good);
     return copies;

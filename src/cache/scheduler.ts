@@ -18,6 +18,8 @@ interface Queued {
 interface Host {
   queues: Record<FetchClass, Map<PendingUnit, Queued>>;
   flights: Set<Flight>;
+  /** What is fetched from it otherwise. */
+  streams: Set<{ class: FetchClass }>;
 }
 
 /**
@@ -32,13 +34,13 @@ export class FetchScheduler {
   /** Queues units that nobody fetches yet, and begins what may begin: those side by side as one request. */
   add(pendings: readonly PendingUnit[], runner: FlightRunner): void {
     for (const pending of pendings)
-      this.#hostOf(pending).queues[pending.class].set(pending, { pending, runner });
+      this.#hostNamed(nameOf(pending)).queues[pending.class].set(pending, { pending, runner });
     for (const name of new Set(pendings.map(nameOf))) this.#pump(name);
   }
 
   /** Lets a unit whose class was `before` take its place among the more urgent ones. One that is on its way stays there. */
   raise(pending: PendingUnit, before: FetchClass): void {
-    const { queues } = this.#hostOf(pending);
+    const { queues } = this.#hostNamed(nameOf(pending));
     const queued = queues[before].get(pending);
     if (queued === undefined) return;
     queues[before].delete(pending);
@@ -54,17 +56,29 @@ export class FetchScheduler {
     return removed;
   }
 
+  /**
+   * Says that something else is being fetched from `host`, for the reason `name`, that is none of this scheduler's requests: what is less
+   * urgent begins nothing there until the returned function is called. Calling it again does nothing.
+   */
+  occupy(host: string | undefined, name: FetchClass): () => void {
+    const key = host ?? '';
+    const stream = { class: name };
+    this.#hostNamed(key).streams.add(stream);
+    return () => {
+      if (this.#hosts.get(key)?.streams.delete(stream)) this.#pump(key);
+    };
+  }
+
   /** Looks again what may begin: less may be urgent than before. */
   relax(pending: PendingUnit): void {
     this.#pump(nameOf(pending));
   }
 
-  #hostOf(pending: PendingUnit): Host {
-    const name = nameOf(pending);
+  #hostNamed(name: string): Host {
     let host = this.#hosts.get(name);
     if (host === undefined) {
       const queues = Object.fromEntries(FETCH_CLASSES.map((each) => [each, new Map()]));
-      host = { queues: queues as Host['queues'], flights: new Set() };
+      host = { queues: queues as Host['queues'], flights: new Set(), streams: new Set() };
       this.#hosts.set(name, host);
     }
     return host;
@@ -82,7 +96,8 @@ export class FetchScheduler {
         this.#begin(host, new Flight(merged), first!.runner);
       }
     }
-    if (host.flights.size === 0 && FETCH_CLASSES.every((each) => host.queues[each].size === 0))
+    const { flights, streams, queues } = host;
+    if (flights.size + streams.size === 0 && FETCH_CLASSES.every((each) => queues[each].size === 0))
       this.#hosts.delete(name);
   }
 
@@ -99,7 +114,8 @@ function nameOf({ demand }: PendingUnit): string {
   return demand.bytes.host ?? '';
 }
 
-function mayBegin({ flights }: Host, name: FetchClass): boolean {
+function mayBegin({ flights, streams }: Host, name: FetchClass): boolean {
+  for (const stream of streams) if (isMoreUrgent(stream.class, name)) return false;
   const { requests, yieldsToJoined } = CLASS_LIMITS[name];
   let own = 0;
   for (const flight of flights) {

@@ -44,6 +44,8 @@ interface OpenBlob {
  */
 export class CacheStore {
   readonly dir: string;
+  /** Decides when what is fetched of all blobs. */
+  readonly scheduler = new FetchScheduler();
   readonly #lock: FileLock;
   readonly #trouble: WriteTrouble;
   readonly #open = new Map<string, OpenBlob>();
@@ -52,7 +54,6 @@ export class CacheStore {
   /** Works on files that are not those of a view. */
   readonly #works = new Set<Promise<void>>();
   readonly #closedStats = noStats();
-  readonly #scheduler = new FetchScheduler();
   readonly #copier: ChunkCopier;
   readonly #quota: Quota | undefined;
   #closed = false;
@@ -208,7 +209,7 @@ export class CacheStore {
 
   /** What was fetched for which reason, and how long readers waited, since it was opened. */
   get fetchStats(): FetchStats {
-    return this.#scheduler.stats;
+    return this.scheduler.stats;
   }
 
   /** Releases all views, waits for writes, and lets others use the directory. */
@@ -238,7 +239,7 @@ export class CacheStore {
     const hasRoom = (bytes: number) => this.#quota?.take(bytes) ?? true;
     const fits = (bytes: number) => this.#fits(bytes);
     const onWritten = () => this.#trouble.clear();
-    const scheduler = this.#scheduler;
+    const { scheduler } = this;
     const fetcher = new Fetcher({
       storage,
       stats,

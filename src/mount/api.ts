@@ -101,6 +101,8 @@ export interface MountStats {
   fetchedBytes: number;
   /** Requests that fetched them. */
   requests: number;
+  /** Decoded bytes of chunks that were not fetched because another blob of the cache had them. */
+  copiedBytes: number;
   /** Bytes of all that is no manifest, bootstrap and configuration included: those that came through the Dragonfly peer. */
   peerBytes: number;
   /** And those that came from the registry or a mirror of it. */

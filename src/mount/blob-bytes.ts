@@ -55,5 +55,8 @@ export function blobBytesOf(
       }
     },
     distrust: (bytes) => source.distrust?.(bytes),
+    onCopied(bytes) {
+      stats.copiedBytes += bytes;
+    },
   };
 }

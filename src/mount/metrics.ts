@@ -60,6 +60,12 @@ export const METRICS: readonly Metric[] = [
     take: ({ stats }) => one(stats.misses),
   },
   {
+    name: 'rafter_cache_copied_chunks_total',
+    type: 'counter',
+    help: 'Chunks that were not fetched because another blob of the cache had them.',
+    take: ({ stats }) => one(stats.copied),
+  },
+  {
     name: 'rafter_cache_stored_bytes_total',
     type: 'counter',
     help: 'Decoded bytes that were written to the cache.',

@@ -204,11 +204,12 @@ function openStartupPack(
   use: { services: MountServices; source: ImageSource; stats: MountStats; mayFetch: boolean },
 ): StartupPack {
   const { services, source, stats, mayFetch } = use;
-  const { store, tempDir, meters, log } = services;
+  const { store, tempDir, meters, cache, log } = services;
   return new StartupPack({
     ...{ layer, store, source, mayFetch, tempDir },
     onRequest: () => {
       stats.requests++;
+      return cache.scheduler.occupy(source.place?.registry, 'startup');
     },
     onBytes: (count) => {
       stats.fetchedBytes += count;

@@ -23,8 +23,8 @@ export interface StartupPackOptions {
   mayFetch: boolean;
   /** Directory for what arrives. */
   tempDir: string;
-  /** Told when the pack is asked for. */
-  onRequest: () => void;
+  /** Told when the pack is asked for; what it returns is called when nothing more of it comes. */
+  onRequest: () => () => void;
   /** Hears of bytes that came over the network. */
   onBytes: (count: number) => void;
   /** Hears why the image starts without the pack, or without a part of it. Reads then fetch chunks as always. */
@@ -129,9 +129,9 @@ export class StartupPack {
     if (kept === undefined && !mayFetch) return undefined;
     const { signal } = this.#abort;
     this.#bytes = 0;
-    if (kept === undefined) this.#options.onRequest();
     const onBytes = (count: number) => this.#noteBytes(count);
-    const stream = kept ?? (await openRemotePack({ ...this.#options, descriptor, signal, onBytes }));
+    const occupy = this.#options.onRequest;
+    const stream = kept ?? (await openRemotePack({ ...this.#options, descriptor, signal, occupy, onBytes }));
     const reference = { ...layer, name: this.#name, size: descriptor.size };
     try {
       const opened = { stream, pack: await openPack(stream.bytes, reference) };

@@ -16,6 +16,8 @@ export interface PackStreamOptions {
   store: ImageStore;
   source: ImageSource;
   signal: AbortSignal;
+  /** Told that bytes are asked for; what it returns is called when no more come. */
+  occupy: () => () => void;
   /** Hears of bytes that came over the network. */
   onBytes: (count: number) => void;
 }
@@ -31,8 +33,16 @@ export async function openKeptPack({
 
 /** The pack from the source, in one request. What arrives is kept on this machine, once it has all come and is what it should be. */
 export async function openRemotePack(options: PackStreamOptions): Promise<PackStream> {
-  const { descriptor, source, signal } = options;
-  const bytes = await source.openBlob(descriptor, signal);
+  const { descriptor, source, signal, occupy } = options;
+  const release = occupy();
+  let bytes: Readable;
+  try {
+    bytes = await source.openBlob(descriptor, signal);
+  } catch (error) {
+    release();
+    throw error;
+  }
+  bytes.once('close', release);
   return { isKept: false, bytes: keeping(bytes, options) };
 }
 

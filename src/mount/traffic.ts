@@ -5,7 +5,7 @@ import type { Meters } from './meters.js';
 
 /** What a mount has read when it begins. */
 export function noStats(): MountStats {
-  return { fetchedBytes: 0, requests: 0, peerBytes: 0, registryBytes: 0 };
+  return { fetchedBytes: 0, requests: 0, copiedBytes: 0, peerBytes: 0, registryBytes: 0 };
 }
 
 /** Counts in `stats` and in `meters` where the bytes of one mount's blobs come from, and how often its Dragonfly peer failed. */

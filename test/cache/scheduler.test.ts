@@ -154,3 +154,30 @@ it('forgets what is taken out of the queue', () => {
   flying[0]!.land();
   expect(requests()).toEqual([]);
 });
+
+it('holds back what is less urgent than something else that comes from the same host', () => {
+  const { add, unit, requests, flying, scheduler, runner } = setUp('here');
+  const there = setUp('there');
+  const release = scheduler.occupy('here', 'startup');
+  for (const name of ['completion', 'readahead', 'startup'] as const) add(unit(name, 10));
+  scheduler.add([there.unit('completion', 5)], runner);
+  expect(requests()).toEqual(['startup 10-11', 'completion 5-6']);
+  flying[0]!.land();
+  add(unit('demand', 0));
+  expect(requests()).toEqual(['completion 5-6', 'demand 0-1']);
+  flying[1]!.land();
+  expect(requests()).toEqual(['completion 5-6']);
+  release();
+  expect(requests()).toEqual(['completion 5-6', 'readahead 10-11']);
+});
+
+it('holds back until the last of several has ended, each of which ends once', () => {
+  const { add, unit, requests, scheduler } = setUp();
+  const [first, second] = [1, 2].map(() => scheduler.occupy(undefined, 'startup'));
+  add(unit('completion', 0));
+  first!();
+  first!();
+  expect(requests()).toEqual([]);
+  second!();
+  expect(requests()).toEqual(['completion 0-1']);
+});

@@ -87,7 +87,13 @@ describe.each(ways)('a mounted image, by $way', ({ how }) => {
 
   it('has fetched nothing until it is read, and says how much it has then', async () => {
     const { mounted } = await mountFull('full', how);
-    expect(mounted.stats).toEqual({ fetchedBytes: 0, requests: 0, peerBytes: 0, registryBytes: 0 });
+    expect(mounted.stats).toEqual({
+      fetchedBytes: 0,
+      requests: 0,
+      copiedBytes: 0,
+      peerBytes: 0,
+      registryBytes: 0,
+    });
     expect(mounted.imageSize).toBeGreaterThan(1_000_000);
     expect(mounted.metadataBytes).toBeLessThan(mounted.imageSize / 2);
     await readTree(mounted.mountpoint, { content: false });
@@ -105,7 +111,13 @@ describe.each(ways)('a mounted image, by $way', ({ how }) => {
     expect(second.metadataBytes).toBe(0);
     expect(compareTrees(expectedTree('full'), await readTree(second.mountpoint))).toEqual([]);
     const info = (await listMounts(place)).find(({ id }) => id === second.id);
-    expect(info!.stats).toEqual({ fetchedBytes: 0, requests: 0, peerBytes: 0, registryBytes: 0 });
+    expect(info!.stats).toEqual({
+      fetchedBytes: 0,
+      requests: 0,
+      copiedBytes: 0,
+      peerBytes: 0,
+      registryBytes: 0,
+    });
   });
 
   it('gives sixteen readers at random offsets the bytes they asked for', async () => {

@@ -153,6 +153,7 @@ Examples:
           ['data root', status.dataRoot],
           ['mounts', String(status.mounts)],
           ['cache', describeCache(status.cache)],
+          ['chunks', describeChunks(status.cache.stats)],
           ['memory', formatBytes(status.residentBytes)],
         ];
         output.result(status, formatTable(rows));
@@ -232,6 +233,11 @@ interface RunOptions {
 function describeCache({ quota, problem }: DaemonStatus['cache']): string {
   const size = quota ? `${formatBytes(quota.used)} of ${formatBytes(quota.limit)}` : 'no limit';
   return problem === undefined ? size : `${size}; nothing is kept now: ${problem}`;
+}
+
+/** Where the chunks came from that somebody wanted since the daemon started. */
+function describeChunks({ hits, misses, copied }: DaemonStatus['cache']['stats']): string {
+  return `${hits} found here, ${misses} not, ${copied} copied from other blobs`;
 }
 
 function parseSeconds(text: string): number {
