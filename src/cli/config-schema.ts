@@ -14,6 +14,11 @@ const host = v.pipe(
   v.string(),
   v.regex(/^[A-Za-z0-9.:[\]-]+$/, 'It must be HOST or HOST:PORT, without a scheme.'),
 );
+const PEER_MESSAGE = 'It must be http://HOST:PORT or off, or lines HOST: http://HOST:PORT.';
+const peer = v.pipe(
+  v.string(),
+  v.regex(/^(https?:\/\/[^\s/?#@]+\/?|off)$/, 'It must be http://HOST:PORT or off.'),
+);
 const described = <Schema extends v.GenericSchema>(schema: Schema, text: string) =>
   v.optional(v.pipe(schema, v.description(text)));
 
@@ -36,8 +41,8 @@ export const configSchema = v.strictObject({
     'seconds after which a read whose data cannot be had ends with an error',
   ),
   p2p: described(
-    v.pipe(v.string(), v.regex(/^https?:\/\/[^\s/?#@]+\/?$/, 'It must be http://HOST:PORT.')),
-    'the Dragonfly peer (proxy port of dfdaemon) that mounts read blobs through, as http://127.0.0.1:4001',
+    v.union([peer, v.record(host, peer)], PEER_MESSAGE),
+    'the Dragonfly peer (proxy port of dfdaemon) that mounts read blobs through, as http://127.0.0.1:4001, or off; or one for each registry, as HOST or HOST:PORT, and for the others, as default',
   ),
   'plain-http': described(v.array(host), 'registries that are spoken to without TLS, as HOST or HOST:PORT'),
   convert: described(

@@ -41,7 +41,9 @@ export function applyConfig(command: Command, configs: readonly LoadedConfig[]):
     if (option === undefined || attribute === undefined || isSet(command, attribute)) continue;
     const { value, file } = found;
     try {
-      const parsed = option.parseArg ? option.parseArg(String(value), undefined as never) : value;
+      // What is made of several values no option can say; the file's schema has looked at it.
+      const isPlain = typeof value !== 'object';
+      const parsed = option.parseArg && isPlain ? option.parseArg(String(value), undefined as never) : value;
       command.setOptionValueWithSource(attribute, parsed, 'config');
     } catch (error) {
       if (!(error instanceof InvalidArgumentError)) throw error;

@@ -1,48 +1,42 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { MountRequest } from '../mount/api.js';
 import { MAX_READ_TIMEOUT, MIN_READ_TIMEOUT } from '../mount/read-timeout.js';
+import { addPeerOption, type PeerCliOptions, peerFor } from './peer-option.js';
 import { parseByteSize } from './size.js';
 
 /** Options of commands that mount: how the daemon gets the data. */
-export interface ServingCliOptions {
+export interface ServingCliOptions extends PeerCliOptions {
   complete?: 'off' | 'after-ready' | 'always';
   completeRate?: number;
   readTimeout?: number;
-  p2p?: string;
   /** False for `--no-prefetch`. */
   prefetch: boolean;
 }
 
 /** Adds the options of `ServingCliOptions`. */
 export function addServingOptions(command: Command): Command {
-  return command
-    .addOption(
-      new Option(
-        '--complete <when>',
-        'fetch in the background what nobody has read: never, when the start is over, or at once (default: off)',
-      ).choices(['off', 'after-ready', 'always']),
-    )
-    .addOption(
-      new Option(
-        '--complete-rate <size>',
-        'bytes a second that this may take, as in 5M (default: what is left)',
-      ).argParser(parseRate),
-    )
-    .option('--no-prefetch', 'do not fetch ahead what the image lists as needed at its start')
-    .addOption(
-      new Option(
-        '--read-timeout <seconds>',
-        'when a read whose data cannot be had ends with an error (default: 120)',
-      ).argParser(parseTimeout),
-    )
-    .addOption(
-      new Option(
-        '--p2p <url>',
-        'read blobs through the Dragonfly peer of this node, as in http://127.0.0.1:4001',
+  return addPeerOption(
+    command
+      .addOption(
+        new Option(
+          '--complete <when>',
+          'fetch in the background what nobody has read: never, when the start is over, or at once (default: off)',
+        ).choices(['off', 'after-ready', 'always']),
       )
-        .env('RAFTER_P2P')
-        .argParser(parsePeer),
-    );
+      .addOption(
+        new Option(
+          '--complete-rate <size>',
+          'bytes a second that this may take, as in 5M (default: what is left)',
+        ).argParser(parseRate),
+      )
+      .option('--no-prefetch', 'do not fetch ahead what the image lists as needed at its start')
+      .addOption(
+        new Option(
+          '--read-timeout <seconds>',
+          'when a read whose data cannot be had ends with an error (default: 120)',
+        ).argParser(parseTimeout),
+      ),
+  );
 }
 
 /** What the options ask of the daemon. */
@@ -60,18 +54,14 @@ export function servingRequest({
   };
 }
 
-/** How the daemon reaches the image: as `access` says, and through peers if that was asked for. */
+/** How the daemon reaches `image`: as `access` says, and through peers if that was asked for. */
 export function servingAccess(
+  image: string,
   access: NonNullable<MountRequest['access']>,
-  { p2p }: ServingCliOptions,
+  options: PeerCliOptions,
 ): NonNullable<MountRequest['access']> {
+  const p2p = peerFor(image, options);
   return p2p === undefined ? access : { ...access, p2p };
-}
-
-function parsePeer(text: string): string {
-  if (!/^https?:\/\/[^\s/?#@]+\/?$/i.test(text) || !URL.canParse(text))
-    throw new InvalidArgumentError('It must be http://HOST:PORT, the proxy port of dfdaemon.');
-  return text;
 }
 
 function parseRate(text: string): number {

@@ -30,7 +30,7 @@ Examples:
         const settings = effectiveSettings(show, configs);
         const rows = settings.map(({ key, value, from, name }) => [
           key,
-          value === undefined ? '-' : String(value),
+          value === undefined ? '-' : settingText(value),
           name === undefined ? from : `${from} ${name}`,
         ]);
         const files = configs.map(({ file }) => file);
@@ -55,4 +55,11 @@ Example:
     .action(() => {
       process.stdout.write(readFileSync(new URL('../../../docs/config.schema.json', import.meta.url)));
     });
+}
+
+function settingText(value: unknown): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return String(value);
+  return Object.entries(value)
+    .map(([key, one]) => `${key}=${one}`)
+    .join(' ');
 }

@@ -112,7 +112,7 @@ async function run(
       ...(options.platform !== undefined && { platform: options.platform }),
       ...servingRequest(options),
       ...readAheadOf(options),
-      access: servingAccess(accessOptions(options), options),
+      access: servingAccess(image, accessOptions(options), options),
     },
     ...(options.trace !== undefined && { trace: resolve(options.trace) }),
     options: {

@@ -36,7 +36,7 @@ export const configuration = v.object({
   settings: v.array(
     v.object({
       key: text,
-      value: v.optional(v.union([text, v.number(), v.boolean(), v.array(text)])),
+      value: v.optional(v.union([text, v.number(), v.boolean(), v.array(text), v.record(text, text)])),
       from: v.picklist(['flag', 'environment', 'file', 'default']),
       name: v.optional(text),
     }),
