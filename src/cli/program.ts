@@ -22,6 +22,7 @@ const COMMANDS: Record<string, () => Promise<Define>> = {
   unpack: async () => (await import('./commands/unpack.js')).defineUnpack,
   diff: async () => (await import('./commands/diff.js')).defineDiff,
   mount: async () => (await import('./commands/mount.js')).defineMount,
+  preheat: async () => (await import('./commands/preheat.js')).definePreheat,
   umount: async () => (await import('./commands/umount.js')).defineUmount,
   mounts: async () => (await import('./commands/mounts.js')).defineMounts,
   run: async () => (await import('./commands/run.js')).defineRun,

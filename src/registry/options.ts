@@ -42,9 +42,12 @@ export interface RegistryOptions {
   env?: NodeJS.ProcessEnv | undefined;
 }
 
-/** Bytes of blobs as they arrive, and from where: through the Dragonfly peer, or from the registry or its mirrors. Or the peer failed. */
+/**
+ * Bytes of blobs as they arrive, and from where: through the Dragonfly peer, or from the registry or its mirrors. Or the peer failed.
+ * `wasThere`: the peer said that it need not fetch the blob.
+ */
 export type Traffic =
-  | { kind: 'bytes'; from: 'peers' | 'registry'; count: number }
+  | { kind: 'bytes'; from: 'peers' | 'registry'; count: number; wasThere?: boolean }
   | { kind: 'peer failed'; reason: PeerFailure };
 
 /** Milliseconds. */

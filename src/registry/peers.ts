@@ -118,6 +118,7 @@ export function createPeers(text: string, options: RegistryOptions): Peers {
     response.body.once('close', () => {
       if (!isBroken && !response.body.errored) health.served();
     });
+    const wasThere = response.headers['x-dragonfly-task-download-finished'] === 'true';
     const what = `${describeRequest('GET', response.url)} through the Dragonfly peer ${place.host}`;
     return {
       response,
@@ -127,7 +128,7 @@ export function createPeers(text: string, options: RegistryOptions): Peers {
         tell(isRafterError(error, 'DIGEST_MISMATCH') ? 'wrong bytes' : 'broken');
         return asTemporary(error, what);
       },
-      arrived: (count) => options.onTraffic?.({ kind: 'bytes', from: 'peers', count }),
+      arrived: (count) => options.onTraffic?.({ kind: 'bytes', from: 'peers', count, wasThere }),
     };
   }
 

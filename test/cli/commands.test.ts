@@ -45,7 +45,7 @@ it.each(commands)('the examples of rafter %s are command lines that it takes', (
     .split('\n');
   for (const line of lines.filter((one) => one.startsWith(`  rafter ${command.name()} `))) {
     const own = line.split(/ -- |[|<]/)[0]!;
-    const given = own.match(/(?<=\s)(--[a-z-]+|-[a-zA-Z])(?=[\s=])/g) ?? [];
+    const given = own.match(/(?<=\s)(--[a-z0-9-]+|-[a-zA-Z])(?=[\s=])/g) ?? [];
     expect(given.filter((one) => !known.includes(one))).toEqual([]);
   }
 });

@@ -1,9 +1,11 @@
 import { resolve } from 'node:path';
 
-/** Dragonfly itself, without a manager: a scheduler, a seed peer and a peer. */
+/** Dragonfly itself, without a manager: a scheduler, a seed peer and peers. */
 export interface DragonflyCluster {
-  /** Proxy of the peer. */
+  /** Proxy of the first peer. */
   url: string;
+  /** Proxies of all peers. */
+  urls: string[];
   /** Ends one of its programs at once. */
   kill(name: 'scheduler' | 'seed' | 'peer'): Promise<void>;
   /** Ends all and removes what they kept. */
@@ -14,8 +16,9 @@ export interface DragonflyCluster {
 export async function startDragonfly(
   programs: { scheduler: string; dfdaemon: string },
   registry: string,
+  options: { peers?: number } = {},
 ): Promise<DragonflyCluster> {
   const { startDragonfly: start } = await import(resolve(import.meta.dirname, '../bench/dragonfly.mjs'));
-  const { urls, kill, stop } = await start(programs, registry);
-  return { url: urls[0], kill, stop };
+  const { urls, kill, stop } = await start(programs, registry, options);
+  return { url: urls[0], urls, kill, stop };
 }

@@ -21,6 +21,8 @@ export interface FakeDfdaemon {
   url: string;
   requests: { url: string; headers: IncomingHttpHeaders }[];
   trouble: Trouble | undefined;
+  /** It says that it has each blob whole. */
+  isFinished: boolean;
   stop(): Promise<void>;
 }
 
@@ -69,6 +71,7 @@ export async function startFakeDfdaemon(): Promise<FakeDfdaemon> {
     response.writeHead(isRange ? 206 : 200, {
       'content-length': bytes.length,
       'x-dragonfly-task-id': /[0-9a-f]{64}$/.exec(url)?.[0] ?? '',
+      ...(standIn.isFinished && { 'x-dragonfly-task-download-finished': 'true' }),
       ...(isRange && { 'content-range': `bytes ${start}-${start + bytes.length - 1}/${size}` }),
     });
     if (standIn.trouble === 'wrong') bytes[bytes.length >> 1]! ^= 1;
@@ -100,6 +103,7 @@ export async function startFakeDfdaemon(): Promise<FakeDfdaemon> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests: [],
     trouble: undefined,
+    isFinished: false,
     async stop() {
       const closed = once(server, 'close');
       server.close();

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { text } from './values.js';
+import { bytes, digest, text } from './values.js';
 
 /** `rafter doctor`, of this machine. */
 export const machine = v.object({
@@ -41,4 +41,16 @@ export const configuration = v.object({
       name: v.optional(text),
     }),
   ),
+});
+
+/** `rafter preheat`. */
+export const preheated = v.object({
+  reference: text,
+  digest,
+  peer: text,
+  all: v.boolean(),
+  blobs: v.array(v.object({ digest, size: bytes })),
+  bytes,
+  presentBytes: bytes,
+  broughtBytes: bytes,
 });

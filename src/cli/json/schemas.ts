@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { RESPONSES } from '../../mount/api-schemas.js';
 import { check, convert, copy, diff, entry, exported, image, index, optimized } from './images.js';
-import { configuration, machine, registry } from './node.js';
+import { configuration, machine, preheated, registry } from './node.js';
 import { savedTrace, shownTrace } from './traces.js';
 import { bytes, count, digest, text } from './values.js';
 
@@ -39,6 +39,7 @@ export const OUTPUT_SCHEMAS = {
   mount: MountInfo,
   mounts: v.object({ mounts: MountList }),
   optimize: optimized,
+  preheat: preheated,
   'trace merge': savedTrace,
   'trace save': savedTrace,
   'trace show': shownTrace,

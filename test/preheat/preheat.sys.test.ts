@@ -1,0 +1,180 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { preheated } from '../../src/cli/json/node.js';
+import { runCommandLine } from '../../src/cli/program.js';
+import { parseReference } from '../../src/image/reference.js';
+import { openImage } from '../../src/inspect/open-image.js';
+import { optimizeImage } from '../../src/optimize/optimize.js';
+import type { Trace } from '../../src/trace/trace.js';
+import { copyImage } from '../../src/transports/copy.js';
+import { openSource, openTarget } from '../../src/transports/open.js';
+import { writeGoldenLayout } from '../mount/layouts.js';
+import { type DragonflyCluster, startDragonfly } from '../support/dragonfly-cluster.js';
+import { type FakeDfdaemon, startFakeDfdaemon } from '../support/fake-dfdaemon.js';
+import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.js';
+import { peer as program } from '../support/programs.js';
+
+let dir: string;
+let registry: FakeRegistry;
+let dfdaemon: FakeDfdaemon;
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'rafter-preheat-'));
+  vi.stubEnv('RAFTER_CONFIG', '/dev/null');
+  vi.stubEnv('DOCKER_CONFIG', dir);
+  registry = await startFakeRegistry();
+  await writeGoldenLayout('small', join(dir, 'layout'));
+  await copy('app:plain');
+  await optimize('app:fast');
+});
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await registry?.stop();
+  if (dir !== undefined) rmSync(dir, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  registry.requests.length = 0;
+  dfdaemon = await startFakeDfdaemon();
+  return () => dfdaemon.stop();
+});
+
+const layout = () => openSource(parseReference(`oci:${join(dir, 'layout')}:latest`));
+const target = (name: string) => openTarget(parseReference(`${registry.host}/team/${name}`));
+
+async function copy(name: string): Promise<void> {
+  const source = layout();
+  await copyImage(source, target(name));
+  await source.close();
+}
+
+/** The image with a start-up pack of the first bytes of its first blob. */
+async function optimize(name: string): Promise<void> {
+  const source = layout();
+  const { bootstrap, descriptor } = await openImage(source);
+  const trace: Trace = {
+    reference: source.name,
+    manifest: descriptor.digest,
+    blobs: bootstrap.blobs.map(({ id }) => id),
+    driver: 'erofs',
+    startedAt: '2026-01-02T03:04:05.678Z',
+    touches: [{ blob: 0, offset: 0, length: 4096, atMs: 0, waitedMs: 0, from: 'local' }],
+  };
+  await optimizeImage({ source, target: target(name), traces: [trace], tempDir: join(dir, 'tmp') });
+}
+
+/** Runs `rafter preheat` in this process. */
+async function preheat(...args: string[]) {
+  const written = { stdout: '', stderr: '' };
+  const spies = (['stdout', 'stderr'] as const).map((name) =>
+    vi.spyOn(process[name], 'write').mockImplementation((piece, ...rest) => {
+      written[name] += Buffer.from(piece).toString();
+      (rest.at(-1) as (() => void) | undefined)?.();
+      return true;
+    }),
+  );
+  try {
+    const code = await runCommandLine(['preheat', '--json', ...args]);
+    const result = code === 0 ? v.parse(preheated, JSON.parse(written.stdout)) : undefined;
+    return { code, result, error: code === 0 ? undefined : JSON.parse(written.stderr).error };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+const image = (name: string) => `${registry.host}/team/${name}`;
+/** Layers of the image, the bootstrap last. */
+function layersOf(tag: string): { digest: string; size: number; annotations?: Record<string, string> }[] {
+  return JSON.parse(registry.manifests.get(tag)!.bytes.toString()).layers;
+}
+const throughPeer = () => dfdaemon.requests.map(({ url }) => url.slice(url.lastIndexOf('/') + 1));
+
+it('reads the start-up pack whole, with configuration and bootstrap, and no other data', async () => {
+  const { result } = await preheat('--p2p', dfdaemon.url, image('app:fast'));
+  const layers = layersOf('fast');
+  const digests = result!.blobs.map(({ digest }) => digest);
+  expect(digests.slice(1).toSorted()).toEqual(
+    layers
+      .slice(-2)
+      .map(({ digest }) => digest)
+      .toSorted(),
+  );
+  expect(new Set(throughPeer())).toEqual(new Set(digests));
+  expect(dfdaemon.requests.every(({ headers }) => headers.range === undefined)).toBe(true);
+  expect(result).toMatchObject({ peer: dfdaemon.url, all: false, presentBytes: 0 });
+  expect(result!.broughtBytes).toBe(result!.bytes);
+});
+
+it('reads every blob with --all', async () => {
+  const { result } = await preheat('--all', '--p2p', dfdaemon.url, image('app:plain'));
+  const wanted = layersOf('plain').map(({ digest }) => digest);
+  expect(throughPeer()).toEqual(expect.arrayContaining(wanted));
+  expect(result!.blobs).toHaveLength(wanted.length + 1);
+});
+
+it('counts what the peer says that it has', async () => {
+  dfdaemon.isFinished = true;
+  const { result } = await preheat('--p2p', dfdaemon.url, image('app:fast'));
+  expect([result!.presentBytes, result!.broughtBytes]).toEqual([result!.bytes, 0]);
+});
+
+it.each(['error', 'wrong', 'cut'] as const)('is an error if the peer does not serve: %s', async (trouble) => {
+  dfdaemon.trouble = trouble;
+  const { code, error } = await preheat('--all', '--p2p', dfdaemon.url, image('app:fast'));
+  expect(code).not.toBe(0);
+  expect(['UNAVAILABLE', 'DIGEST_MISMATCH']).toContain(error.code);
+});
+
+it('says what it needs: a peer, an image of a registry, a converted image', async () => {
+  expect(await preheat(image('app:fast'))).toMatchObject({
+    code: 2,
+    error: { message: 'there is no Dragonfly peer to preheat', hint: /^name one with --p2p/ },
+  });
+  expect(await preheat('--p2p', dfdaemon.url, `oci:${dir}/layout:latest`)).toMatchObject({
+    code: 2,
+    error: { message: expect.stringContaining('only images in registries') },
+  });
+  const { bytes } = registry.manifests.get('plain')!;
+  const { annotations: _, layers, ...manifest } = JSON.parse(bytes.toString());
+  const plain = layers.map(({ annotations: __, ...layer }: Record<string, unknown>) => layer);
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  registry.manifests.set('ordinary', {
+    mediaType,
+    bytes: Buffer.from(JSON.stringify({ ...manifest, layers: plain })),
+  });
+  expect(await preheat('--p2p', dfdaemon.url, image('app:ordinary'))).toMatchObject({ code: 6 });
+});
+
+it('brings an image into a real cluster: another node has its data without the registry', async (ctx) => {
+  const [scheduler, client] = [program('scheduler'), program('dfdaemon')];
+  if (scheduler === undefined || client === undefined)
+    return ctx.skip('RAFTER_PEERS does not name a folder with dfdaemon and scheduler');
+  let cluster: DragonflyCluster | undefined;
+  try {
+    cluster = await startDragonfly({ scheduler, dfdaemon: client }, `http://${registry.host}`, { peers: 2 });
+    // Smaller blobs Dragonfly never passes on from peer to peer.
+    const large = registry.addBlob(randomBytes(9 << 20));
+    const { mediaType, bytes } = registry.manifests.get('plain')!;
+    const { layers, ...manifest } = JSON.parse(bytes.toString());
+    layers.unshift({ ...layers[0], ...large, mediaType: layers[0].mediaType });
+    registry.manifests.set('large', {
+      mediaType,
+      bytes: Buffer.from(JSON.stringify({ ...manifest, layers })),
+    });
+    const [first, second] = cluster.urls as [string, string];
+    const { result } = await preheat('--all', '--p2p', first, image('app:large'));
+    expect(result!.broughtBytes).toBe(result!.bytes);
+    const again = await preheat('--all', '--p2p', first, image('app:large'));
+    expect(again.result!.presentBytes).toBe(result!.bytes);
+    registry.requests.length = 0;
+    await preheat('--all', '--p2p', second, image('app:large'));
+    const asked = registry.requests.filter(({ url }) => url.endsWith(large.digest));
+    // To know the size of a blob a peer asks for its first byte.
+    expect(asked.map(({ headers }) => headers.range)).toEqual(['bytes=0-0']);
+  } finally {
+    await cluster?.stop();
+  }
+}, 120_000);
