@@ -1,5 +1,6 @@
 // All generated files, by their path in the checkout.
 import { toJsonSchema } from '@valibot/to-json-schema';
+import { makeDashboard } from './grafana.mjs';
 import { commandManual, programManual } from './man.mjs';
 import { commandIndex, commandPage, jsonPage, pageName } from './markdown.mjs';
 import { listCommands, listGlobalOptions } from './program.mjs';
@@ -11,6 +12,7 @@ export function makePages(program, { configSchema, outputSchemas, errorSchema })
   const about = { description: program.description(), version: program.version() };
   const pages = {
     'docs/config.schema.json': `${JSON.stringify({ title: 'Configuration of rafter', ...toJsonSchema(configSchema) }, null, 2)}\n`,
+    'docs/grafana.json': `${JSON.stringify(makeDashboard(), null, 2)}\n`,
     'docs/commands/README.md': commandIndex(commands, globalOptions),
     'docs/json.md': jsonPage(mapValues(outputSchemas, toJsonSchema), toJsonSchema(errorSchema)),
   };
