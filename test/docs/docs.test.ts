@@ -122,7 +122,9 @@ it('commands in the pages have options that there are', async () => {
     const [own = ''] = line.replace(/^sudo /, '').split(/ -- |[|<#]/);
     const [, name = '', second = ''] = own.split(' ');
     const known = options.get(`${name} ${second}`) ?? options.get(name);
-    return known === undefined || [...own.matchAll(/ (--[a-z0-9-]+)/g)].some((flag) => !known.includes(flag[1]));
+    return (
+      known === undefined || [...own.matchAll(/ (--[a-z0-9-]+)/g)].some((flag) => !known.includes(flag[1]))
+    );
   });
   expect(wrong).toEqual([]);
 });
