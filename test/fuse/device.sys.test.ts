@@ -4,6 +4,7 @@ import { constants } from 'node:fs';
 import { mkdtemp, readdir, readFile, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { type DeviceMount, mountOverDevice } from '../../src/fuse/device-mount.js';
 import { DeviceServer } from '../../src/fuse/device-server.js';
@@ -97,7 +98,7 @@ print(os.read(os.open(sys.argv[1], os.O_RDONLY), 10))`;
   await new Promise((resolve) => setTimeout(resolve, 300));
   expect(interrupted).toBe(0);
   answer();
-  expect((await patient.stdout.toArray()).toString()).toBe("b'xxxxxxxxxx'\n");
+  expect(await text(patient.stdout)).toBe("b'xxxxxxxxxx'\n");
 
   const killed = start();
   await vi.waitFor(() => expect(waiting).toBe(2), { timeout: 20_000 });
