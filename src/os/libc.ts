@@ -5,6 +5,8 @@ type Koffi = typeof import('koffi');
 /** The C functions that this program calls. Pointers are addresses (bigint) or Buffers; -1 means: see `errno()`. */
 export interface Libc {
   mount(source: string, target: string, type: string, flags: number, data: string | null): number;
+  /** The same on another thread. */
+  mountAside(...args: Parameters<Libc['mount']>): Promise<{ result: number; errno: number }>;
   umount2(target: string, flags: number): number;
   flock(fd: number, operation: number): number;
   fcntl(fd: number, command: number, value: number): number;
@@ -54,8 +56,15 @@ export function libc(): Libc {
 
 function bind(ffi: Koffi): Libc {
   const library = ffi.load('libc.so.6');
+  const mount = library.func('int mount(const char*, const char*, const char*, unsigned long, const char*)');
   return {
-    mount: library.func('int mount(const char*, const char*, const char*, unsigned long, const char*)'),
+    mount,
+    mountAside: (...args) =>
+      new Promise((resolve, reject) => {
+        mount.async(...args, (error: unknown, result: number) =>
+          error ? reject(error) : resolve({ result, errno: ffi.errno() }),
+        );
+      }),
     umount2: library.func('int umount2(const char*, int)'),
     flock: library.func('int flock(int, int)'),
     fcntl: library.func('int fcntl(int, int, int)'),

@@ -28,14 +28,36 @@ export interface MountRequest {
  * mount(2), without mount(8)'s rewriting of options.
  * Throws BUSY, DENIED, NOT_FOUND, UNSUPPORTED (unknown file system) or FAILED, each with the errno's name.
  */
-export function mount({ source, target, type, flags = 0, data }: MountRequest): void {
-  const action = `mount ${type} at ${target}`;
-  if (data !== undefined && Buffer.byteLength(data) > MAX_MOUNT_DATA)
-    throw new RangeError(`${action}: options are longer than ${MAX_MOUNT_DATA} bytes`);
-  if (libc().mount(source, target, type, flags, data ?? null) !== 0)
-    throw systemError(libc().errno(), action, {
-      ENODEV: `the kernel has no file system '${type}': try 'modprobe ${type}'`,
-    });
+export function mount(request: MountRequest): void {
+  const { source, target, type, flags = 0, data = null } = checked(request);
+  if (libc().mount(source, target, type, flags, data) !== 0) throw failure(request, libc().errno());
+}
+
+/**
+ * The same on another thread: the kernel may ask this very process for something meanwhile, if it serves a file system that `request`
+ * names.
+ */
+export async function mountAside(request: MountRequest): Promise<void> {
+  const { source, target, type, flags = 0, data = null } = checked(request);
+  const { result, errno } = await libc().mountAside(source, target, type, flags, data);
+  if (result !== 0) throw failure(request, errno);
+}
+
+function checked(request: MountRequest): MountRequest {
+  if (Buffer.byteLength(request.data ?? '') > MAX_MOUNT_DATA)
+    throw new RangeError(`${actionOf(request)}: options are longer than ${MAX_MOUNT_DATA} bytes`);
+  return request;
+}
+
+function actionOf({ type, target }: MountRequest): string {
+  return `mount ${type} at ${target}`;
+}
+
+function failure(request: MountRequest, errno: number) {
+  const { type } = request;
+  return systemError(errno, actionOf(request), {
+    ENODEV: `the kernel has no file system '${type}': try 'modprobe ${type}'`,
+  });
 }
 
 /**

@@ -1,9 +1,9 @@
-import { chmodSync, chownSync, mkdirSync, statSync, utimesSync } from 'node:fs';
+import { chmod, chown, mkdir, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, isRafterError, RafterError } from '../errors.js';
 import { isKernelAtLeast } from './kernel.js';
-import { mount, unmount } from './mount.js';
+import { mountAside, unmount } from './mount.js';
 import { isMountPoint, type MountEntry } from './mountinfo.js';
 
 /** How long to wait for the last process of a container to let go of its root file system. */
@@ -29,11 +29,16 @@ export interface OverlayRequest {
 
 /**
  * Mounts a writable tree over a read-only one. What is written ends up in `<directory>/upper`. The root of the tree has owner, mode
- * and time of the lower one, if `upper` is made here.
+ * and time of the lower one, if `upper` is made here. This process may serve the lower tree itself: it goes on meanwhile.
  * USAGE if a path has a character that overlayfs takes for a separator; FAILED with a hint if the file system of
  * `directory` cannot hold an upper tree.
  */
-export function mountOverlay({ lower, directory, target, kept = false }: OverlayRequest): void {
+export async function mountOverlay({
+  lower,
+  directory,
+  target,
+  kept = false,
+}: OverlayRequest): Promise<void> {
   const upper = upperOf(directory);
   const work = join(directory, 'work');
   for (const path of [lower, upper]) {
@@ -42,12 +47,12 @@ export function mountOverlay({ lower, directory, target, kept = false }: Overlay
         hint: 'choose a directory without colon, comma, backslash and newline (--upper, --data-root, --run-dir)',
       });
   }
-  makeLike(upper, lower);
-  makeDirectory(work);
+  await makeLike(upper, lower);
+  await makeDirectory(work);
   const options = [`lowerdir=${lower}`, `upperdir=${upper}`, `workdir=${work}`];
   if (!kept && isKernelAtLeast(5, 10)) options.push('volatile');
   try {
-    mount({ source: 'overlay', target, type: OVERLAY_TYPE, data: options.join(',') });
+    await mountAside({ source: 'overlay', target, type: OVERLAY_TYPE, data: options.join(',') });
   } catch (error) {
     if (!isRafterError(error, 'FAILED')) throw error;
     throw new RafterError('FAILED', error.message, {
@@ -89,21 +94,21 @@ export async function unmountOverlay(target: string): Promise<void> {
   }
 }
 
-function makeLike(path: string, model: string): void {
-  if (!makeDirectory(path)) return;
-  const { uid, gid, mode, atime, mtime } = statSync(model);
-  chownSync(path, uid, gid);
-  chmodSync(path, mode & 0o7777);
-  utimesSync(path, atime, mtime);
+async function makeLike(path: string, model: string): Promise<void> {
+  if (!(await makeDirectory(path))) return;
+  const { uid, gid, mode, atime, mtime } = await stat(model);
+  await chown(path, uid, gid);
+  await chmod(path, mode & 0o7777);
+  await utimes(path, atime, mtime);
 }
 
 /** False if it is there already. */
-function makeDirectory(path: string): boolean {
+async function makeDirectory(path: string): Promise<boolean> {
   try {
-    mkdirSync(path, { mode: 0o755 });
+    await mkdir(path, { mode: 0o755 });
     return true;
   } catch (error) {
-    if (errnoOf(error) === 'EEXIST' && statSync(path).isDirectory()) return false;
+    if (errnoOf(error) === 'EEXIST' && (await stat(path)).isDirectory()) return false;
     throw error;
   }
 }

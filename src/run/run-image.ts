@@ -66,7 +66,7 @@ export async function runImage(request: RunRequest): Promise<number> {
     const directory = createContainerDirectory({ parent, runc, runcRoot });
     try {
       if (signals.pending) return exitCodeOfSignal(signals.pending);
-      mountOverlay({ lower, directory: directory.path, target: directory.rootfs });
+      await mountOverlay({ lower, directory: directory.path, target: directory.rootfs });
       const hostname = options.hostname ?? defaultHostname(options, directory.id);
       const spec = buildSpec({
         config: config.config,

@@ -6,6 +6,7 @@ import { mountImage } from '../../src/mount/client.js';
 import type { TreeNode } from '../../src/rafs/tree.js';
 import { putTogether } from '../support/nydus-layout.js';
 import { missingPrograms } from '../support/programs.js';
+import { aclBytes } from './acl-bytes.js';
 import { createPlace, type TestPlace } from './daemon-process.js';
 import { sample } from './hostile-images.js';
 
@@ -17,28 +18,8 @@ const WAYS = [
 /** The user whom the lists name. */
 const NOBODY = 65534;
 
-/** POSIX ACL xattr format (linux/posix_acl_xattr.h): version 2, then tag, permissions and id of each entry. */
-function acl({ user, mask, other }: { user: number; mask: number; other: number }): Buffer {
-  const [USER_OBJ, USER, GROUP_OBJ, MASK, OTHER, NO_ID] = [1, 2, 4, 0x10, 0x20, 0xffffffff] as const;
-  const entries: [number, number, number][] = [
-    [USER_OBJ, 6, NO_ID],
-    [USER, user, NOBODY],
-    [GROUP_OBJ, 0, NO_ID],
-    [MASK, mask, NO_ID],
-    [OTHER, other, NO_ID],
-  ];
-  const bytes = Buffer.alloc(4 + entries.length * 8);
-  bytes.writeUInt32LE(2);
-  for (const [i, [tag, permissions, id]] of entries.entries()) {
-    bytes.writeUInt16LE(tag, 4 + i * 8);
-    bytes.writeUInt16LE(permissions, 6 + i * 8);
-    bytes.writeUInt32LE(id, 8 + i * 8);
-  }
-  return bytes;
-}
-
-const ALLOWED = acl({ user: 4, mask: 4, other: 0 });
-const DENIED = acl({ user: 0, mask: 4, other: 4 });
+const ALLOWED = aclBytes({ user: 4, id: NOBODY, mask: 4, other: 0 });
+const DENIED = aclBytes({ user: 0, id: NOBODY, mask: 4, other: 4 });
 
 function empty(mode: number, value: Buffer): TreeNode {
   const xattrs = [{ name: Buffer.from('system.posix_acl_access'), value }];

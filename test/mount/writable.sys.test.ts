@@ -1,6 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { MountRequest } from '../../src/mount/api.js';
@@ -11,11 +10,12 @@ import {
   shutdownDaemon,
   unmountImage,
 } from '../../src/mount/client.js';
-import { mount, unmount } from '../../src/os/mount.js';
+import { unmount } from '../../src/os/mount.js';
 import { findMount, readMounts } from '../../src/os/mountinfo.js';
 import { missingPrograms } from '../support/programs.js';
 import { compareTrees, readTree } from '../support/tree.js';
 import { createPlace, ended, type TestPlace } from './daemon-process.js';
+import { overlayOnExt4 } from './ext4-overlay.js';
 import { expectedTree } from './golden-tree.js';
 import { writeGoldenLayout } from './layouts.js';
 import { changeTree } from './overlay-changes.js';
@@ -37,34 +37,13 @@ const mountsHere = async () =>
 /** Everything but the mount that blobs are served from. */
 const treesHere = async () => (await mountsHere()).filter(({ mountPoint }) => !mountPoint.endsWith('/blobs'));
 
-/** The same tree on ext4, with an overlay of it that this program has nothing to do with. */
-async function overlayOnExt4(source: string): Promise<{ root: string; remove: () => void }> {
-  const disk = await place.mountpoint('disk');
-  const file = join(place.dir, 'disk.img');
-  await writeFile(file, '');
-  await truncate(file, 200 << 20);
-  execFileSync('mkfs.ext4', ['-q', '-O', 'ea_inode', file]);
-  execFileSync('mount', ['-o', 'loop', file, disk]);
-  for (const name of ['upper', 'work', 'root']) await mkdir(join(disk, name));
-  // It fails for one link, which is longer than a block of ext4.
-  spawnSync('cp', ['-a', source, join(disk, 'lower')]);
-  const [root, lower, upper, work] = ['root', 'lower', 'upper', 'work'].map((name) => join(disk, name));
-  for (const program of ['chown', 'chmod', 'touch']) execFileSync(program, [`--reference=${source}`, upper!]);
-  const data = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
-  mount({ source: 'overlay', target: root!, type: 'overlay', data });
-  const remove = () => {
-    for (const path of [root!, disk]) unmount(path, { detach: true });
-  };
-  return { root: root!, remove };
-}
-
-it('changes as an overlay on ext4 does: every attribute of every path, through both drivers', async (ctx) => {
+it('changes as an overlay on ext4 does: every attribute of every path, through every driver', async (ctx) => {
   const missing = missingPrograms('mkfs.ext4', 'setfattr', 'bash');
   if (missing) ctx.skip(missing);
   // ext4 holds no time beyond the year 2446.
   const far = (path: string, field: string) => path === '/times/far-base256' && field === 'mtime';
   const plain = await mountImage(place, { reference: image(), mountpoint: await place.mountpoint('plain') });
-  const reference = await overlayOnExt4(plain.mountpoint);
+  const reference = await overlayOnExt4(place, plain.mountpoint);
   try {
     // What ext4 cannot hold, and what overlayfs keeps for itself.
     const before = compareTrees(expectedTree('full'), await readTree(reference.root), far);
@@ -75,9 +54,9 @@ it('changes as an overlay on ext4 does: every attribute of every path, through b
     const said = changeTree(reference.root);
     const expected = await readTree(reference.root);
     expect(compareTrees(expectedTree('full'), expected).length).toBeGreaterThan(40);
-    for (const driver of ['erofs', 'fuse'] as const) {
-      const { mountpoint, ...info } = await mountWritable(driver, { driver });
-      expect(info).toMatchObject({ driver, writable: { kept: false } });
+    for (const how of [{ driver: 'erofs' }, { driver: 'fuse' }, { transport: 'libfuse' }] as const) {
+      const { mountpoint, ...info } = await mountWritable(Object.values(how)[0], how);
+      expect(info).toMatchObject({ ...how, writable: { kept: false } });
       expect(changeTree(mountpoint)).toBe(said);
       expect(compareTrees(expected, await readTree(mountpoint), far)).toEqual([]);
       await unmountImage(place, { mountpoint });
