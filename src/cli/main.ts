@@ -13,6 +13,7 @@ if (argv.length === 1 && argv[0] === '--version') {
   // The one answer that needs nothing of what the commands load.
   process.stdout.write(`${packageVersion()}\n`);
 } else {
-  const { runCommandLine } = await import('./program.js');
-  process.exitCode = await runCommandLine(argv);
+  void import('./program.js').then(async ({ runCommandLine }) => {
+    process.exitCode = await runCommandLine(argv);
+  });
 }

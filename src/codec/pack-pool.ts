@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
-import Tinypool from 'tinypool';
+import type { Tinypool } from 'tinypool';
 import type { Compressor } from './compressor.js';
 import type { PackTask } from './pack-worker.js';
 import { isShared } from './shared-buffer.js';
@@ -24,7 +24,7 @@ export interface PackedUnit {
  */
 export class PackPool {
   readonly threads: number;
-  #packing: Tinypool | undefined;
+  #packing: Promise<Tinypool> | undefined;
   readonly #unpacking: UnpackThread[] = [];
   #isClosed = false;
 
@@ -50,7 +50,7 @@ export class PackPool {
     if (signal) setMaxListeners(0, signal);
     this.#throwIfClosed();
     this.#packing ??= startPacking(this.threads);
-    const size: number = await this.#packing.run(task, signal && { signal });
+    const size: number = await (await this.#packing).run(task, signal && { signal });
     return size === 0
       ? { stored: raw, compressed: false }
       : { stored: raw.subarray(0, size), compressed: true };
@@ -77,7 +77,10 @@ export class PackPool {
   async rest(): Promise<void> {
     const packing = this.#packing;
     this.#packing = undefined;
-    await Promise.all([packing?.destroy(), ...this.#unpacking.splice(0).map((thread) => thread.close())]);
+    await Promise.all([
+      packing?.then((pool) => pool.destroy()),
+      ...this.#unpacking.splice(0).map((thread) => thread.close()),
+    ]);
   }
 
   /** As `rest`, for good: later units and layers are refused, so that no thread keeps the process alive. */
@@ -91,7 +94,8 @@ export class PackPool {
   }
 }
 
-function startPacking(threads: number): Tinypool {
+async function startPacking(threads: number): Promise<Tinypool> {
+  const { Tinypool } = await import('tinypool');
   return new Tinypool({
     filename: workerFile('pack-worker'),
     minThreads: 1,

@@ -6,7 +6,7 @@ import type { TlsSettings } from './hosts/endpoint.js';
 import type { Timeouts } from './options.js';
 import { proxyFor } from './proxies.js';
 import { readTrust, type Trust } from './trust.js';
-import { ConnectionPool, type Connector, createConnector, createProxyAgent } from './undici.js';
+import { ConnectionPool, type Connector, createConnector } from './undici.js';
 
 /** Connections held open to one origin at a time. */
 const MAX_CONNECTIONS = 16;
@@ -98,6 +98,7 @@ async function openProxy(
   // undici knows socks5 only, which lets the proxy look up names just as socks5h does.
   const bare = new URL(proxy.href.replace(/^socks5h:/, 'socks5:'));
   if (!isSocks) bare.username = bare.password = '';
+  const { createProxyAgent } = await import('./undici-proxy.js');
   return createProxyAgent({
     ...limits,
     uri: bare.href,

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -17,7 +17,7 @@ interface Packed {
 }
 
 interface Lock {
-  packages: Record<string, { dev?: boolean; hasInstallScript?: boolean }>;
+  packages: Record<string, { dev?: boolean; hasInstallScript?: boolean; version?: string }>;
 }
 
 let packed: Packed;
@@ -50,13 +50,33 @@ const rafter = (...args: string[]) =>
 
 it('packs the program and its documentation: no sources, tests, types or source maps', () => {
   const names = packed.files.map(({ path }) => path);
-  expect(names).toContain('dist/cli/main.js');
+  expect(names).toEqual(expect.arrayContaining(['dist/bundle/main.js', 'dist/bundle/THIRD-PARTY.txt']));
   expect(names).toContain('bin/rafter');
-  const known =
-    /^(dist\/.*\.js|docs\/.*\.(md|json)|man\/.*\.1|bin\/rafter|package\.json|README\.md|LICENSE)$/;
-  expect(names.filter((name) => !known.test(name))).toEqual([]);
+  const known = [
+    /^dist\/bundle\/([\w-]+\.js|package\.json|THIRD-PARTY\.txt)$/,
+    /^(docs\/.*\.(md|json)|man\/.*\.1)$/,
+    /^(bin\/(rafter|package\.json)|package\.json|README\.md|LICENSE)$/,
+  ];
+  expect(names.filter((name) => !known.some((pattern) => pattern.test(name)))).toEqual([]);
   expect(names.filter((name) => name.includes('test'))).toEqual([]);
   expect(packed.size).toBeLessThan(1_000_000);
+});
+
+it('brings the licences of all packages that are part of the bundle', () => {
+  const text = readFileSync(join(installed, 'dist/bundle/THIRD-PARTY.txt'), 'utf8');
+  const sources = readdirSync(join(checkout, 'src'), { recursive: true, encoding: 'utf8' });
+  const imported = new Set(
+    sources
+      .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
+      .map((name) => readFileSync(join(checkout, 'src', name), 'utf8'))
+      .flatMap((source) => [...source.matchAll(/^(?:import (?!type).* |} )from '([a-z][^:']*)'/gm)])
+      .map(([, name]) => name!.split('/')[0]!),
+  );
+  expect(imported).toContain('undici');
+  for (const name of imported) {
+    const { version } = lock.packages[`node_modules/${name}`]!;
+    expect(text).toMatch(new RegExp(`^${name} ${version?.replaceAll('.', '\\.')} \\(.+\\)\n\n.{20}`, 'ms'));
+  }
 });
 
 it('says its version where it was installed, by the link that npm makes', () => {

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { addCommonOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
@@ -129,10 +130,7 @@ const BLOB_ID = /^[0-9a-f]{64}$/;
 /** A reference as the daemon knows it: with an absolute path if it has one. */
 async function canonicalTarget(text: string): Promise<string> {
   if (BLOB_ID.test(text)) return text;
-  const [{ parseReference, formatReference }, { resolve }] = await Promise.all([
-    import('../../image/reference.js'),
-    import('node:path'),
-  ]);
+  const { parseReference, formatReference } = await import('../../image/reference.js');
   const reference = parseReference(text);
   if (reference.transport === 'registry') return formatReference(reference);
   return formatReference({ ...reference, path: resolve(reference.path) });

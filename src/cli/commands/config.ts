@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { addCommonOptions, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatTable } from '../format.js';
+import { packageFile } from '../version.js';
 
 /** `rafter config show | schema` */
 export function defineConfig(program: Command, setExitCode: (code: number) => void): void {
@@ -53,7 +54,7 @@ Example:
   rafter config schema > rafter.schema.json`,
     )
     .action(() => {
-      process.stdout.write(readFileSync(new URL('../../../docs/config.schema.json', import.meta.url)));
+      process.stdout.write(readFileSync(packageFile('docs/config.schema.json')));
     });
 }
 

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { RafterError } from '../../errors.js';
 import {
   accessOptions,
   addCommonOptions,
@@ -35,10 +36,9 @@ async function deleteOne(
   image: string,
   options: RegistryCliOptions,
 ): Promise<number> {
-  const [{ deleteImage }, { parseRegistryReference }, { RafterError }] = await Promise.all([
+  const [{ deleteImage }, { parseRegistryReference }] = await Promise.all([
     import('../../registry/delete-image.js'),
     import('../../image/reference.js'),
-    import('../../errors.js'),
   ]);
   const reference = parseRegistryReference(image, 'only images in registries can be deleted');
   // Nobody wants to lose :latest because the tag was forgotten.

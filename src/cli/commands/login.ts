@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { RafterError } from '../../errors.js';
+import { hideSecret, RafterError } from '../../errors.js';
 import {
   accessOptions,
   addCommonOptions,
@@ -42,11 +42,10 @@ async function login(
   registryText: string,
   options: LoginOptions,
 ): Promise<number> {
-  const [{ parseRegistry }, { checkLogin }, { storeLogin }, { hideSecret }] = await Promise.all([
+  const [{ parseRegistry }, { checkLogin }, { storeLogin }] = await Promise.all([
     import('../../image/reference.js'),
     import('../../registry/check-login.js'),
     import('../../registry/login-store.js'),
-    import('../../errors.js'),
   ]);
   const { registry, name } = parseRegistry(registryText);
   if (options.password !== undefined) {
