@@ -3,6 +3,7 @@ import type { Login } from './auth-file.js';
 import { type Challenge, parseChallenges } from './challenge.js';
 import type { CredentialLookup } from './credentials.js';
 import { isInside } from './hosts/origin.js';
+import { orAborted } from './or-aborted.js';
 import { mergeScopes } from './scopes.js';
 import { basicHeader, fetchToken } from './token.js';
 import type { Transport } from './transport.js';
@@ -27,6 +28,8 @@ export interface Authenticator {
 const EARLY_MS = 10_000;
 /** Most scopes of a challenge that are asked for together with our own. */
 const MAX_CHALLENGE_SCOPES = 16;
+/** What is interrupted, in messages. */
+const LOGGING_IN = 'logging in';
 /** Most sets of scopes whose tokens are kept; the one that was got first gives way. */
 const MAX_GRANTS = 256;
 
@@ -93,7 +96,7 @@ export function createAuthenticator({
       if (grant !== undefined && grant.expires - EARLY_MS > Date.now()) return grant.header;
       if (known === undefined) return undefined;
       try {
-        return (await orAborted(obtainOnce(key, known), signal))?.header;
+        return (await orAborted(obtainOnce(key, known), LOGGING_IN, signal))?.header;
       } catch (error) {
         // The token server has some seconds left to answer another request.
         if (grant === undefined || grant.expires <= Date.now() || signal?.aborted) throw error;
@@ -107,7 +110,7 @@ export function createAuthenticator({
       const key = mergeScopes(scopes).join(' ');
       const current = grants.get(key);
       if (current !== undefined && current.header !== refused) return current.header;
-      const grant = await orAborted(obtainOnce(key, offered), signal);
+      const grant = await orAborted(obtainOnce(key, offered), LOGGING_IN, signal);
       return grant?.header === refused ? undefined : grant?.header;
     },
   };
@@ -158,16 +161,4 @@ function checkRealm(realm: string, registry: URL): URL {
 
 function forever(header: string): Grant {
   return { header, expires: Number.POSITIVE_INFINITY };
-}
-
-/** `work`, but INTERRUPTED as soon as `signal` is aborted; the work itself goes on. */
-function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const stop = () =>
-      reject(new RafterError('INTERRUPTED', 'logging in was interrupted', { cause: signal.reason }));
-    if (signal.aborted) return stop();
-    signal.addEventListener('abort', stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
-  });
 }

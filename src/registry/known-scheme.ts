@@ -6,7 +6,7 @@ import { discardBody, type Transport } from './transport.js';
 export async function withKnownScheme(
   endpoint: Endpoint,
   transport: Transport,
-  signal: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<Endpoint> {
   if (!endpoint.mayBePlain || endpoint.api.protocol !== 'https:') return endpoint;
   try {

@@ -4,6 +4,7 @@ import { RegistryError } from './error.js';
 import type { Endpoint } from './hosts/endpoint.js';
 import { withKnownScheme } from './known-scheme.js';
 import type { RegistryOptions } from './options.js';
+import { orAborted } from './or-aborted.js';
 import type { Peers } from './peers.js';
 import { asTemporary, watchBody } from './server-faults.js';
 import { describeRequest, discardBody, type HttpResponse, type Transport } from './transport.js';
@@ -58,9 +59,10 @@ export function createServers({ endpoints, transport, options, refusal, peers }:
 
   const arrived = (count: number) => options.onTraffic?.({ kind: 'bytes', from: 'registry', count });
 
+  /** Made once, and not tied to the signal of whoever asks first: others wait for it, too. */
   function clientOf(server: Server, signal: AbortSignal | undefined): Promise<EndpointClient> {
     if (server.client === undefined) {
-      const client = withKnownScheme(server.endpoint, transport, signal).then((endpoint) =>
+      const client = withKnownScheme(server.endpoint, transport).then((endpoint) =>
         createEndpointClient(endpoint, { transport, options }),
       );
       server.client = client;
@@ -68,7 +70,7 @@ export function createServers({ endpoints, transport, options, refusal, peers }:
         server.client = undefined;
       });
     }
-    return server.client;
+    return orAborted(server.client, `asking ${server.endpoint.api.host}`, signal);
   }
 
   async function askOne(server: Server, request: RepositoryRequest, expect: number[]): Promise<ServerAnswer> {
