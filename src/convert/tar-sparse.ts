@@ -36,7 +36,7 @@ export function hasSparseExtension(header: Buffer): boolean {
   return header[HEADER_EXTENTS.more] !== 0;
 }
 
-/** The map of an entry of type S, from its header block and the extension blocks behind it. */
+/** The map of an entry of type S, from its header block and the extension blocks behind it. MALFORMED for numbers that cannot be. */
 export function parseGnuSparse(header: Buffer, extensions: Buffer[], what: string): SparseFile {
   const extents = readExtents(header, HEADER_EXTENTS, what);
   for (const block of extensions) extents.push(...readExtents(block, EXTENSION_EXTENTS, what));
@@ -44,6 +44,7 @@ export function parseGnuSparse(header: Buffer, extensions: Buffer[], what: strin
     header.subarray(REAL_SIZE.offset, REAL_SIZE.offset + REAL_SIZE.size),
     `${what}: real size`,
   );
+  if (realSize < 0) throw new RafterError('MALFORMED', `${what}: negative real size`);
   return { realSize, extents };
 }
 

@@ -100,6 +100,12 @@ describe('GNU sparse entries', () => {
     );
   });
 
+  it('a negative size is MALFORMED', async () => {
+    await expect(readAll(makeTar([gnuSparse('f', [], -5)]))).rejects.toThrow(
+      'layer 1: entry "f": negative real size',
+    );
+  });
+
   it('a map that does not fit the packed bytes is MALFORMED', async () => {
     const item = gnuSparse('f', [[0, 'four']], 100);
     await expect(readAll(makeTar([{ ...item, data: 'fiver' }]))).rejects.toThrow(
