@@ -39,6 +39,13 @@ it('every file stands on a known floor', () => {
   expect([...new Set(files.map(floorOf))].filter((floor) => !floors.includes(floor))).toEqual([]);
 });
 
+it('the picture in docs/development.md shows the floors, and the house has each', () => {
+  const text = readFileSync(join(src, '../docs/development.md'), 'utf8');
+  const picture = text.split('\n## The house\n')[1]!.split('```')[1]!.trim();
+  expect(picture.split('\n').map((line) => line.split(' ')[0])).toEqual(floors);
+  expect(floors.filter((floor) => !files.map(floorOf).includes(floor))).toEqual([]);
+});
+
 it('imports go down only', () => {
   const wrong: string[] = [];
   for (const file of files) {
