@@ -1,10 +1,13 @@
-/**
- * Why something is fetched, the most urgent first: somebody waits for it (`demand`), it belongs to the known start of an image
- * (`startup`), a sequential reader will want it next (`readahead`), or the whole blob is to be here some day (`completion`).
- */
-export const FETCH_CLASSES = ['demand', 'startup', 'readahead', 'completion'] as const;
+import type { ReadUrgency } from '../image/source.js';
 
-export type FetchClass = (typeof FETCH_CLASSES)[number];
+/**
+ * Why something is fetched: somebody waits for it (`demand`), it belongs to the known start of an image (`startup`), a sequential
+ * reader will want it next (`readahead`), or the whole blob is to be here some day (`completion`).
+ */
+export type FetchClass = ReadUrgency;
+
+/** All classes, the most urgent first. */
+export const FETCH_CLASSES: readonly FetchClass[] = ['demand', 'startup', 'readahead', 'completion'];
 
 /** What one class may do. */
 export interface ClassLimits {
