@@ -1,5 +1,5 @@
-import { closeSync, openSync } from 'node:fs';
-import { RafterError } from '../errors.js';
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { errnoOf, RafterError } from '../errors.js';
 import { systemError } from './errno.js';
 import { libc } from './libc.js';
 
@@ -27,6 +27,27 @@ export function lockFile(path: string): FileLock {
   }
   if (!taken) throw new RafterError('BUSY', `another process holds ${path}`);
   return { release: () => closeSync(fd) };
+}
+
+/**
+ * As `lockFile`, for a file that is there: whoever removes a lock's file holds the lock. Undefined if there is none, if another
+ * process holds it, or if that one has just removed it.
+ */
+export function lockExistingFile(path: string): FileLock | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  let taken = false;
+  try {
+    taken = tryLock(fd, path) && fstatSync(fd).nlink > 0;
+  } finally {
+    if (!taken) closeSync(fd);
+  }
+  return taken ? { release: () => closeSync(fd) } : undefined;
 }
 
 /**

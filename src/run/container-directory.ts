@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isRafterError } from '../errors.js';
-import { type FileLock, lockFile } from '../os/file-lock.js';
+import { type FileLock, lockExistingFile, lockFile } from '../os/file-lock.js';
 import { unmountOverlay } from '../os/overlay.js';
 import { deleteContainer } from './runc.js';
 
@@ -58,21 +57,11 @@ export async function removeStaleContainers(parent: string, runc: string): Promi
   const ids = existsSync(parent) ? readdirSync(parent).filter((name) => !name.startsWith(NEW_PREFIX)) : [];
   for (const id of ids) {
     const path = join(parent, id);
-    const lock = tryLock(join(path, LOCK_NAME));
+    const lock = lockExistingFile(join(path, LOCK_NAME));
+    // It is alive, or just being removed by another process.
     if (lock === undefined) continue;
     const runcRoot = readFileSync(join(path, LOCK_NAME), 'utf8');
     await removeDirectory(path, { id, runc, runcRoot, lock });
-  }
-}
-
-/** Undefined if the container is alive, or just being removed by another process. */
-function tryLock(file: string): FileLock | undefined {
-  if (!existsSync(file)) return undefined;
-  try {
-    return lockFile(file);
-  } catch (error) {
-    if (isRafterError(error, 'BUSY')) return undefined;
-    throw error;
   }
 }
 
@@ -87,6 +76,9 @@ async function removeDirectory(path: string, { id, runc, runcRoot, lock }: Remov
   try {
     await deleteContainer(runc, runcRoot, id);
     await unmountOverlay(join(path, 'rootfs'));
+    // The lock last: without it nobody would take up what an interruption leaves.
+    for (const name of await readdir(path))
+      if (name !== LOCK_NAME) await rm(join(path, name), { recursive: true, force: true });
     await rm(path, { recursive: true, force: true });
   } finally {
     lock.release();

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRafterError } from '../errors.js';
@@ -7,7 +7,7 @@ import { parseImageConfig } from '../image/config.js';
 import type { MountRequest, MountResult } from '../mount/api.js';
 import { mountImage, mountTrace, unmountImage } from '../mount/client.js';
 import type { DaemonPlace } from '../mount/start-daemon.js';
-import { type FileLock, lockFile } from '../os/file-lock.js';
+import { type FileLock, lockExistingFile, lockFile } from '../os/file-lock.js';
 import { resolveCommand } from './command.js';
 import type { RunOptions } from './options.js';
 import { runImage } from './run-image.js';
@@ -29,6 +29,7 @@ export interface RunReferenceRequest {
 }
 
 const LOCK_SUFFIX = '.lock';
+const NEW_SUFFIX = '.new';
 
 /**
  * Mounts an image through the daemon, runs it as `runImage` does, and unmounts it again, whatever happens. Mounts of
@@ -42,7 +43,9 @@ export async function runReference(request: RunReferenceRequest): Promise<number
   mkdirSync(parent, { recursive: true, mode: 0o700 });
   await removeStale(parent, place);
   const mountpoint = join(parent, randomBytes(6).toString('hex'));
-  const lock = lockFile(mountpoint + LOCK_SUFFIX);
+  // By its name nobody may find it before it is locked.
+  const lock = lockFile(mountpoint + NEW_SUFFIX);
+  renameSync(mountpoint + NEW_SUFFIX, mountpoint + LOCK_SUFFIX);
   try {
     mkdirSync(mountpoint, { mode: 0o755 });
     if (trace !== undefined) await (await import('../mount/trace-file.js')).checkTraceFile(trace);
@@ -76,13 +79,8 @@ export async function runReference(request: RunReferenceRequest): Promise<number
 /** A lock that can be taken belongs to a dead process, and so does the mount beside it. */
 async function removeStale(parent: string, place: { runDir: string }): Promise<void> {
   for (const name of readdirSync(parent).filter((file) => file.endsWith(LOCK_SUFFIX))) {
-    let lock: FileLock;
-    try {
-      lock = lockFile(join(parent, name));
-    } catch (error) {
-      if (isRafterError(error, 'BUSY')) continue;
-      throw error;
-    }
+    const lock = lockExistingFile(join(parent, name));
+    if (lock === undefined) continue;
     await removeMount(join(parent, name.slice(0, -LOCK_SUFFIX.length)), lock, place);
   }
 }

@@ -1,11 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { lockFile } from '../../src/os/file-lock.js';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { lockExistingFile, lockFile } from '../../src/os/file-lock.js';
+import { libc } from '../../src/os/libc.js';
 
 let dir: string;
 beforeEach(() => {
@@ -38,6 +39,30 @@ it('is seen by other programs and freed by the kernel when its holder is killed'
     await once(holder, 'close');
   }
   await expect.poll(() => tryLock(path)).toBe(true);
+});
+
+it('takes the lock of a file that is there, and makes none', () => {
+  const path = join(dir, 'lock');
+  expect(lockExistingFile(path)).toBeUndefined();
+  expect(existsSync(path)).toBe(false);
+  const lock = lockFile(path);
+  expect(lockExistingFile(path)).toBeUndefined();
+  lock.release();
+  const taken = lockExistingFile(path)!;
+  expect(() => lockFile(path)).toThrowError(expect.objectContaining({ code: 'BUSY' }));
+  taken.release();
+});
+
+it('takes no lock of a file that its holder has removed meanwhile', () => {
+  const path = join(dir, 'lock');
+  lockFile(path).release();
+  const flock = vi.spyOn(libc(), 'flock').mockImplementationOnce(() => {
+    rmSync(path);
+    return 0;
+  });
+  expect(lockExistingFile(path)).toBeUndefined();
+  expect(flock).toHaveBeenCalledOnce();
+  flock.mockRestore();
 });
 
 it('names the file that cannot be opened', () => {
