@@ -125,12 +125,19 @@ export class MountTable {
       this.#reserved.delete(mountpoint);
       await this.#save();
       this.#services.log.info('mounted', { ...mounted.info, stats: undefined });
+      if (signal?.aborted) await this.#takeBack(mounted);
       return resultOf(mounted);
     } catch (error) {
       this.#reserved.delete(mountpoint);
       await this.#saveForSuccessor();
       throw error;
     }
+  }
+
+  /** Nobody is there any more who was to hear of the mount. */
+  async #takeBack({ info: { id, mountpoint } }: MountedImage): Promise<never> {
+    await this.unmount({ id }, { force: true });
+    throw new RafterError('INTERRUPTED', `mounting at ${mountpoint}: interrupted`);
   }
 
   #findRequest({ requestId }: MountRequest): MountResult | undefined {
