@@ -3,6 +3,8 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs
 import { basename, dirname, join, resolve } from 'node:path';
 import { ociDigest } from '../codec/digest.js';
 import { errnoOf, RafterError } from '../errors.js';
+import { explainFull } from '../os/disk-full.js';
+import { removeTree } from '../os/remove-tree.js';
 import { syncDirectory, TEMPORARY_SUFFIX } from '../os/whole-file.js';
 import { type BlobDigest, blobDigest } from './blob-digest.js';
 import { type Descriptor, type Digest, verifyDigest } from './descriptor.js';
@@ -110,7 +112,7 @@ export class LayoutTarget implements ImageTarget {
     await Promise.all([...this.#writers].map((writer) => writer.abort()));
     const stage = await this.#stage?.catch(() => undefined);
     if (stage === undefined) return;
-    await rm(stage.path, { recursive: true, force: true });
+    removeTree(stage.path);
     stage.release();
   }
 
@@ -126,7 +128,7 @@ export class LayoutTarget implements ImageTarget {
       await mkdir(join(stage.path, 'blobs', 'sha256'), { recursive: true });
       return stage;
     } catch (error) {
-      await rm(stage.path, { recursive: true, force: true });
+      removeTree(stage.path);
       stage.release();
       throw error;
     }
@@ -177,7 +179,7 @@ export class LayoutTarget implements ImageTarget {
       const kept = (index?.manifests ?? []).filter((other) => !replaces(entry, other));
       await writeLayoutIndex(this.#root, [...kept, entry], index);
     });
-    await rm(stage, { recursive: true, force: true });
+    removeTree(stage);
   }
 }
 
@@ -208,8 +210,12 @@ class StagedBlob implements BlobWriter {
       await handle.writeFile(bytes);
     } catch (error) {
       this.#failed = true;
-      const code = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '') ? 'NO_SPACE' : 'FAILED';
-      throw new RafterError(code, `${stage}: a blob cannot be written (${errnoOf(error)})`, { cause: error });
+      const place = dirname(stage);
+      const full = explainFull(error, place);
+      if (full !== error) throw full;
+      throw new RafterError('FAILED', `${place}: a blob cannot be written (${errnoOf(error)})`, {
+        cause: error,
+      });
     }
   }
 

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
+import { access, lstat, mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { tryLock } from '../os/file-lock.js';
 import { isAlive } from '../os/process.js';
+import { removeTree } from '../os/remove-tree.js';
 
 /** Start of the name of the hidden directory that a writer stages in; the writer's process id follows. */
 const STAGE_PREFIX = '.rafter-stage-';
@@ -23,13 +24,25 @@ export interface Stage {
  * The stages of writers that were killed, which nobody holds any more, are removed.
  */
 export async function createStage(parent: string): Promise<Stage> {
-  await removeDeadStages(parent);
+  // Its error names the directory rather than what was to be made there.
+  await access(parent, constants.W_OK);
   for (;;) {
     const path = join(parent, `${STAGE_PREFIX}${process.pid}-${randomBytes(8).toString('hex')}`);
     await mkdir(path);
     // Somebody in another pid namespace may take a stage for dead before it is locked, and remove it.
     const fd = claim(path);
-    if (fd !== 'gone') return { path, release: () => fd !== 'unlockable' && closeSync(fd) };
+    if (fd === 'gone') continue;
+    const release = () => {
+      if (fd !== 'unlockable') closeSync(fd);
+    };
+    try {
+      await removeDeadStages(parent, (await stat(path)).uid);
+      return { path, release };
+    } catch (error) {
+      removeTree(path);
+      release();
+      throw error;
+    }
   }
 }
 
@@ -55,16 +68,18 @@ export function isStage(name: string): boolean {
 /**
  * Removes what killed writers left behind: stages whose process does not exist and that nobody has locked. Where directories
  * cannot be locked they must have been idle for a day, as a process id may mean something else here than in another pid
- * namespace or on another machine.
+ * namespace or on another machine. Those of another owner are his.
  */
-async function removeDeadStages(parent: string): Promise<void> {
+async function removeDeadStages(parent: string, owner: number): Promise<void> {
   for (const name of await readdir(parent)) {
     const pid = /^(\d+)-[0-9a-f]{16}$/.exec(name.slice(STAGE_PREFIX.length))?.[1];
     if (!isStage(name) || pid === undefined || isAlive(Number(pid))) continue;
     const path = join(parent, name);
+    const found = await lstat(path).catch(() => undefined);
+    if (!found?.isDirectory() || found.uid !== owner) continue;
     const fd = claim(path);
     if (fd === 'gone' || (fd === 'unlockable' && !(await isIdle(path)))) continue;
-    await rm(path, { recursive: true, force: true });
+    removeTree(path);
     if (fd !== 'unlockable') closeSync(fd);
   }
 }

@@ -13,10 +13,12 @@ import {
   renameSync,
   symlinkSync,
 } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { isRafterError, messageOf, RafterError } from '../errors.js';
+import { explainFull } from '../os/disk-full.js';
 import { makeNode, setTime, setXattr, syncFileSystem } from '../os/inode.js';
+import { removeTree } from '../os/remove-tree.js';
 import type { DiskInode } from '../rafs/bootstrap.js';
 import type { WalkEntry } from '../rafs/walk.js';
 import { type ContentReader, createContentReader } from './content.js';
@@ -78,7 +80,7 @@ export async function unpackImage(
       const root = { path: Buffer.from('/'), inode: bootstrap.inode(bootstrap.rootNid) };
       const seen = new Set([root.inode.nid]);
       await writeDirectory(work, { ...root, fd: rootFd, depth: 0, seen });
-      setAttributes(work, Buffer.from(temporary), root.inode);
+      setAttributes(work, below(rootFd, Buffer.from('.')), root.inode);
       syncFileSystem(rootFd);
     } finally {
       closeSync(rootFd);
@@ -88,8 +90,10 @@ export async function unpackImage(
     syncDirectory(dirname(target));
     return summary;
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw error;
+    removeTree(temporary);
+    const { cause } = error as { cause?: unknown };
+    const full = explainFull(cause, target);
+    throw full === cause ? error : full;
   }
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { CacheStore } from '../cache/store.js';
 import { RafterError } from '../errors.js';
 import { notifyManager } from '../os/notify.js';
+import { preparePrivateDirectory } from '../os/private-directory.js';
 import type { DaemonStatus } from './api.js';
 import { createApiServer } from './api-server.js';
 import { createCacheService } from './cache-service.js';
@@ -62,6 +63,7 @@ export async function runDaemon(options: DaemonOptions): Promise<'stop' | 'upgra
     const supervisor = await connectSupervisor({ supervisor: command, log });
     const left = parseSavedState(supervisor.inheritance.state);
     await cleanUpDeadMounts(files.state, log, new Set(left.mounts.map(({ info }) => info.id)));
+    await preparePrivateDirectory(dataRoot, '--data-root');
     const cache = await patiently(() =>
       CacheStore.open(join(dataRoot, 'cache'), {
         limit: options.cacheSize,

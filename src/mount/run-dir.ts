@@ -1,13 +1,11 @@
 import { existsSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRafterError, RafterError } from '../errors.js';
 import { lockFile } from '../os/file-lock.js';
+import { preparePrivateDirectory } from '../os/private-directory.js';
 
 /** Longest path of a unix socket: `sun_path` of struct sockaddr_un without its NUL. */
 const MAX_SOCKET_PATH = 107;
-/** Permission bits of group and others to write. */
-const WRITABLE_BY_OTHERS = 0o022;
 
 /** Where the daemon of a run directory has its files. */
 export interface RunFiles {
@@ -39,19 +37,10 @@ export function runFiles(runDir: string): RunFiles {
   };
 }
 
-/**
- * Creates `runDir` for its owner only (0700). One that exists is taken as it is if nobody else can put files there;
- * otherwise DENIED: who can replace the socket can make others speak to a daemon of his.
- */
+/** Makes `runDir` a private directory (see `preparePrivateDirectory`): who can replace the socket can make others speak to a daemon of his. */
 export async function prepareRunDir(runDir: string): Promise<RunFiles> {
   const files = runFiles(runDir);
-  await mkdir(runDir, { recursive: true, mode: 0o700 });
-  const { uid, mode } = await stat(runDir);
-  const mine = uid === process.geteuid?.();
-  if (!mine || (mode & WRITABLE_BY_OTHERS) !== 0)
-    throw new RafterError('DENIED', `${runDir} belongs to somebody else or others can write to it`, {
-      hint: 'give a directory of your own with --run-dir',
-    });
+  await preparePrivateDirectory(runDir, '--run-dir');
   return files;
 }
 

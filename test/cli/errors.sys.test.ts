@@ -344,7 +344,7 @@ const MISTAKES: Mistake[] = [
     what: 'run directory that others can write to',
     args: () => ['mount', lazy, join(dir, 'mnt'), '--run-dir', writableByAll()],
     code: 4,
-    says: /by-all/,
+    says: /others can write to .*by-all \(mode 777\)/,
     hint: /--run-dir/,
   },
   {
@@ -394,6 +394,22 @@ const MISTAKES: Mistake[] = [
     says: /\/no\/trace/,
   },
   {
+    what: 'data root that others can write to',
+    args: () => [
+      'mount',
+      lazy,
+      join(dir, 'mnt'),
+      '--data-root',
+      writableByAll(),
+      '--run-dir',
+      join(dir, 'run3'),
+    ],
+    code: 1,
+    says: /exit code 4: others can write to .*by-all \(mode 777\)/,
+    hint: /daemon\.log/,
+    skip: needsRoot,
+  },
+  {
     what: 'data root that is a file',
     args: () => [
       'mount',
@@ -405,7 +421,7 @@ const MISTAKES: Mistake[] = [
       join(dir, 'run2'),
     ],
     code: 1,
-    says: /exit code 1: cannot use cache directory .*a-file/,
+    says: /exit code 1: cannot make the directory .*a-file/,
     hint: /daemon\.log/,
     skip: needsRoot,
   },

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -185,12 +187,24 @@ describe('writing', () => {
       join(root, `.rafter-stage-${pid}-${random}`),
     );
     for (const path of [dead!, elsewhere!, own!]) mkdirSync(join(path, 'blobs'), { recursive: true });
+    // What others put there is theirs, and a symlink nobody's stage.
+    const precious = join(root, '..', 'precious');
+    mkdirSync(precious);
+    const link = join(root, `.rafter-stage-4194302-${random}`);
+    symlinkSync(precious, link);
+    const his = join(root, `.rafter-stage-4194301-${random}`);
+    if (process.geteuid?.() === 0) {
+      mkdirSync(his);
+      chownSync(his, 1234, 1234);
+    }
+    const others = [link, his].filter((path) => existsSync(path)).map((path) => basename(path));
     const stages = () => readdirSync(root).filter((name) => name.startsWith('.rafter'));
     // As a living writer of another pid namespace has it.
     await withDirectoryLock(elsewhere!, () => writeImage('y', 'y'));
-    expect(stages().sort()).toEqual([elsewhere, own].map((path) => basename(path!)).sort());
+    expect(stages().sort()).toEqual([...others, ...[elsewhere, own].map((path) => basename(path!))].sort());
     await writeImage('z', 'z');
-    expect(stages()).toEqual([basename(own!)]);
+    expect(stages().sort()).toEqual([...others, basename(own!)].sort());
+    expect(existsSync(precious)).toBe(true);
   });
 
   it('gives the files of finished blobs until they are published', async () => {

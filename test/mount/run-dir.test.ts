@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
+import { chmod, chown, lchown, mkdir, mkdtemp, readdir, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -32,6 +32,33 @@ it.each([0o777, 0o770, 0o1777])(
     });
   },
 );
+
+it('refuses one of somebody else, or that he leads to, or could replace, and says whose it is', async (ctx) => {
+  if (process.geteuid?.() !== 0) return ctx.skip('giving files to somebody else needs root');
+  const his = join(dir, 'his');
+  await mkdir(his);
+  await chown(his, 1234, 1234);
+  const denied = (path: string, message: string) =>
+    expect(prepareRunDir(path)).rejects.toMatchObject({ code: 'DENIED', message });
+  await denied(his, `${his} belongs to user 1234`);
+
+  const mine = join(dir, 'mine');
+  await mkdir(mine, { mode: 0o700 });
+  const link = join(dir, 'link');
+  await symlink(mine, link);
+  await prepareRunDir(link);
+  await lchown(link, 1234, 1234);
+  await denied(link, `${link} is a symlink that belongs to user 1234`);
+  expect(await readdir(mine)).toEqual([]);
+
+  const open = join(dir, 'open');
+  await mkdir(join(open, 'run'), { recursive: true, mode: 0o700 });
+  await chmod(open, 0o777);
+  const replaced = `others can write to ${open}, and so put another directory in the place of ${open}/run`;
+  await denied(join(open, 'run'), replaced);
+  await chmod(open, 0o1777);
+  await prepareRunDir(join(open, 'run'));
+});
 
 it('takes a socket path of 107 bytes, which is what the kernel takes, and not of 108', () => {
   const longest = `/${'x'.repeat(107 - '/rafter.sock'.length - 1)}`;

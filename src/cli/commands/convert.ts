@@ -104,7 +104,7 @@ async function convert(
       mergeIndex: options.mergeIndex,
       withReferrer: options.withReferrer,
       dictionaries,
-      ...(options.cache && { cacheDir: join(context.options.dataRoot, 'convert-cache') }),
+      ...(options.cache && (await trustedCache(context))),
       options: {
         compressor: options.compressor === 'lz4' ? 'lz4_block' : options.compressor,
         ...(options.level !== undefined && { level: options.level }),
@@ -173,4 +173,13 @@ function parseSize(text: string): number {
     throw new InvalidArgumentError('It must be a number of bytes, such as 1048576, 0x100000 or 1M.');
   const factor = { '': 1, k: 1 << 10, m: 1 << 20 }[match[2]!.toLowerCase() as '' | 'k' | 'm'];
   return Number(match[1]) * factor;
+}
+
+/** Whoever can write to the cache could put files into the images of others, so only that of this user or of root is used. */
+async function trustedCache({ options, output }: CommandContext): Promise<{ cacheDir?: string }> {
+  const { whyOthersCanWrite } = await import('../../os/private-directory.js');
+  const reason = await whyOthersCanWrite(options.dataRoot, [process.geteuid?.() ?? 0, 0]);
+  if (reason === undefined) return { cacheDir: join(options.dataRoot, 'convert-cache') };
+  output.warn(`nothing is taken from or kept for other conversions: ${reason}`);
+  return {};
 }
