@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errnoOf, RafterError } from '../errors.js';
+import { explainFull } from '../os/disk-full.js';
 import { syncDirectory, TEMPORARY_SUFFIX } from '../os/whole-file.js';
 import { encodePaxRecord } from './pax.js';
 import { encodeUstar, MAX_USTAR_NAME, TAR_BLOCK } from './ustar.js';
@@ -60,8 +61,7 @@ export async function writeArchive(
     await rename(temporary, place);
   } catch (error) {
     await rm(temporary, { force: true });
-    if (!['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '')) throw error;
-    throw new RafterError('NO_SPACE', `${place}: the disk is full (${errnoOf(error)})`, { cause: error });
+    throw explainFull(error, place);
   }
   await syncDirectory(dirname(place));
 }

@@ -8,6 +8,7 @@ import * as v from 'valibot';
 import { algorithmOf, type Descriptor, type Digest, descriptorSchema, hexOf } from '../image/descriptor.js';
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import { verifiedStream } from '../image/verified-stream.js';
+import { explainFull } from '../os/disk-full.js';
 
 /**
  * What must be here to mount an image again without its registry: manifests, configurations and bootstrap layers by
@@ -195,6 +196,6 @@ async function writeWhole(path: string, fill: (temporary: string) => Promise<voi
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw error;
+    throw explainFull(error, path);
   }
 }

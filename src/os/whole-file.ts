@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { explainFull } from './disk-full.js';
 
 /** Ends the names of files that are not finished; what looks for leftovers goes by it. */
 export const TEMPORARY_SUFFIX = '.tmp';
@@ -14,7 +15,7 @@ export interface WholeFileOptions {
   owner?: { uid: number; gid: number };
 }
 
-/** Writes `content` as `path`, in place of what was there: whole and on the disk when this returns, or not at all. */
+/** Writes `content` as `path`, in place of what was there: whole and on the disk when this returns, or not at all. NO_SPACE if it does not fit. */
 export async function writeWholeFile(
   path: string,
   content: string | Buffer,
@@ -35,7 +36,7 @@ export async function writeWholeFile(
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw error;
+    throw explainFull(error, path);
   }
   if (durable) await syncDirectory(dirname(path));
 }

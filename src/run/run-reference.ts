@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isRafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import { parseImageConfig } from '../image/config.js';
 import type { MountRequest, MountResult } from '../mount/api.js';
 import { mountImage, mountTrace, unmountImage } from '../mount/client.js';
+import { prepareRunDir } from '../mount/run-dir.js';
 import type { DaemonPlace } from '../mount/start-daemon.js';
 import { type FileLock, lockExistingFile, lockFile } from '../os/file-lock.js';
 import { resolveCommand } from './command.js';
@@ -34,11 +35,17 @@ const NEW_SUFFIX = '.new';
 /**
  * Mounts an image through the daemon, runs it as `runImage` does, and unmounts it again, whatever happens. Mounts of
  * earlier runs whose process was killed are taken away first.
- * Returns the exit code; throws what `mountImage` and `runImage` throw, and FAILED if the trace cannot be written.
+ * Returns the exit code; throws what `mountImage` and `runImage` throw, DENIED for users other than root, and FAILED if the trace
+ * cannot be written.
  */
 export async function runReference(request: RunReferenceRequest): Promise<number> {
   const { daemon, image, options, trace, onMounted } = request;
+  if (process.geteuid?.() !== 0)
+    throw new RafterError('DENIED', 'running a container needs root', {
+      hint: 'sudo rafter run ...; looking into an image needs no root: rafter ls, cat and inspect',
+    });
   const place = { runDir: daemon.runDir };
+  await prepareRunDir(daemon.runDir);
   const parent = join(daemon.runDir, 'images');
   mkdirSync(parent, { recursive: true, mode: 0o700 });
   await removeStale(parent, place);

@@ -19,6 +19,7 @@ import {
   servingAccess,
   servingRequest,
 } from '../serving-options.js';
+import { explainSystemError } from '../system-error.js';
 import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
 import { parseUntil, type Until } from '../until.js';
 
@@ -86,7 +87,7 @@ Examples:
             return await run(context, image, args, options);
           } catch (error) {
             if (isRafterError(error, 'INTERRUPTED')) throw error;
-            context.output.error(error);
+            context.output.error(explainSystemError(error));
             return EXIT_RUNTIME_FAILED;
           }
         }),
