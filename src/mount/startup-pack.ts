@@ -88,6 +88,7 @@ export class StartupPack {
       const places = placesOf(table, blobs, this.#name);
       if (isAllLocal(places)) {
         this.#abort.abort();
+        if (this.#received === undefined) await opened.pack.end();
         return false;
       }
       const { file, arrivals } = await this.#receive(opened);
@@ -107,7 +108,7 @@ export class StartupPack {
     this.#abort.abort();
     const opened = await this.#opening;
     await this.#running;
-    await opened?.pack.units.return().catch(() => {});
+    await opened?.pack.end().catch(() => {});
     const received = await this.#received?.catch(() => undefined);
     await received?.file.close();
   }

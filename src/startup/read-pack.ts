@@ -21,11 +21,13 @@ export interface OpenPack {
   table: PackTable;
   /** The decoded bytes of each unit, in order, as they arrive. Ends early with DIGEST_MISMATCH, TRUNCATED or MALFORMED. */
   units: AsyncGenerator<Buffer, void, undefined>;
+  /** Ends the stream for one who does not read `units`: a generator that was never begun ends nothing. */
+  end(): Promise<void>;
 }
 
 /**
  * Reads a pack from its first byte on: resolves with the table as soon as that is here and verified. Throws DIGEST_MISMATCH,
- * TRUNCATED and what `parseTable` throws. Of `stream` no more is read than is asked for; it is ended with `units`, or by an error.
+ * TRUNCATED and what `parseTable` throws. Of `stream` no more is read than is asked for; it is ended with `units`, by `end`, or by an error.
  */
 export async function openPack(stream: AsyncIterable<Buffer>, reference: PackReference): Promise<OpenPack> {
   const { name, size, tableSize, tableDigest } = reference;
@@ -43,7 +45,7 @@ export async function openPack(stream: AsyncIterable<Buffer>, reference: PackRef
     const table = parseTable(head, name);
     if (table.size !== size)
       throw new RafterError('MALFORMED', `${name}: ${size} bytes, but its table describes ${table.size}`);
-    return { table, units: readUnits(table, taker, name) };
+    return { table, units: readUnits(table, taker, name), end: () => taker.end() };
   } catch (error) {
     await taker.end();
     throw error;

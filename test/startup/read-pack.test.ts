@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { type OpenPack, openPack, type PackReference } from '../../src/startup/read-pack.js';
@@ -59,6 +60,15 @@ it('gives the table, and each unit, before the rest has come, and takes no more 
   expect(given).toBeLessThan(table.units[1]!.storedOffset + 100);
   await units.return();
   expect(ended).toBe(true);
+});
+
+it('lets go of a stream whose units nobody has begun to read', async () => {
+  const stream = Readable.from(inSteps(sample.file, 100));
+  const { units, end } = await openPack(stream, sample.reference);
+  await units.return();
+  expect(stream.destroyed).toBe(false);
+  await end();
+  expect(stream.destroyed).toBe(true);
 });
 
 it('the same pieces give the same bytes', () => {
