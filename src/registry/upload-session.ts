@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { RafterError } from '../errors.js';
 import type { Digest } from '../image/descriptor.js';
+import { isInside, isOnlyHere } from './hosts/origin.js';
 import type { Session } from './session.js';
 import { discardBody, type HttpResponse, type RequestBody } from './transport.js';
 
@@ -148,6 +149,12 @@ function readPlace({ headers, url }: HttpResponse, name: string, before?: Upload
       {
         hint: 'the registry does not know that it is reached by TLS; its administrator has to tell it',
       },
+    );
+  }
+  if (isOnlyHere(target.hostname) && !isInside(url)) {
+    throw new RafterError(
+      'DENIED',
+      `${name}: the registry wants the upload at ${target.origin}, which is this machine; nothing was sent there`,
     );
   }
   // A URL with a user name in it would send it as credentials.
