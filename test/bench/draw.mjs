@@ -7,8 +7,8 @@ const GAP = 28;
 const COLUMNS = 2;
 const PANEL = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS;
 /** Where bars begin in a panel, after their names, and how long the longest is; figures stand behind. */
-const BAR_LEFT = 188;
-const BAR_MAX = PANEL - BAR_LEFT - 92;
+const BAR_LEFT = 206;
+const BAR_MAX = PANEL - BAR_LEFT - 90;
 const ROW = 22;
 const BAR = 14;
 const HEAD = 78;
