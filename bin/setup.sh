@@ -53,10 +53,13 @@ need_node_modules() {
   (cd "$RAFTER_HOME" && npm ci --no-audit --no-fund --loglevel=error >&2) || die 'npm ci failed'
 }
 
-# build_program: TypeScript to dist/. Returns the compiler's exit code.
+# build_program: TypeScript to dist/. Shows what the compilers say if they fail, and returns their exit code.
 build_program() {
+  local output code=0
   step 'building'
-  (cd "$RAFTER_HOME" && npm run --silent build >&2)
+  output=$(cd "$RAFTER_HOME" && npm run --silent build 2>&1) || code=$?
+  if [ "$code" != 0 ]; then printf '%s\n' "$output" >&2; fi
+  return "$code"
 }
 
 # need_fuse: /dev/fuse, loading the kernel module where it is one.
