@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { loadNative } from '../os/native-package.js';
 
 /**
  * The native libraries, each loaded at its first use: most commands need few of them, and loading one takes as long as many
@@ -9,9 +10,16 @@ const require = createRequire(import.meta.url);
 type Zstd = typeof import('zstd-napi/binding.js');
 
 let zstdModule: Zstd | undefined;
-let lz4Module: typeof import('lz4-napi') | undefined;
-let blake3Function: typeof import('@napi-rs/blake-hash')['blake3'] | undefined;
-let crc32cFunction: typeof import('@node-rs/crc32')['crc32c'] | undefined;
+type Lz4 = typeof import('lz4-napi');
+type Blake = typeof import('@napi-rs/blake-hash');
+type Crc32 = typeof import('@node-rs/crc32');
+
+/** Ends the names of the packages with machine code for this processor. */
+const PLATFORM = `linux-${process.arch}-gnu`;
+
+let lz4Module: Lz4 | undefined;
+let blake3Function: Blake['blake3'] | undefined;
+let crc32cFunction: Crc32['crc32c'] | undefined;
 
 /** zstd's contexts for blocks and streams. */
 export function zstd(): Zstd {
@@ -20,8 +28,8 @@ export function zstd(): Zstd {
 }
 
 /** LZ4 blocks with their decoded size in front. */
-export function lz4(): typeof import('lz4-napi') {
-  lz4Module ??= require('lz4-napi') as typeof import('lz4-napi');
+export function lz4(): Lz4 {
+  lz4Module ??= loadNative<Lz4>('lz4-napi', `@antoniomuso/lz4-napi-${PLATFORM}`);
   return lz4Module;
 }
 
@@ -38,12 +46,12 @@ export function loadNatives(): void {
 
 /** BLAKE3 of `data`, 32 bytes. */
 export function blake3(data: Buffer): Buffer {
-  blake3Function ??= (require('@napi-rs/blake-hash') as typeof import('@napi-rs/blake-hash')).blake3;
+  blake3Function ??= loadNative<Blake>('@napi-rs/blake-hash', `@napi-rs/blake-hash-${PLATFORM}`).blake3;
   return blake3Function(data);
 }
 
 /** CRC-32C (Castagnoli) of `data`; its 32 bits may come as a negative number. */
 export function nativeCrc32c(data: Buffer): number {
-  crc32cFunction ??= (require('@node-rs/crc32') as typeof import('@node-rs/crc32')).crc32c;
+  crc32cFunction ??= loadNative<Crc32>('@node-rs/crc32', `@node-rs/crc32-${PLATFORM}`).crc32c;
   return crc32cFunction(data);
 }

@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module';
+import { loadNative } from './native-package.js';
 
 type Koffi = typeof import('koffi');
 
@@ -44,7 +44,8 @@ let functions: Libc | undefined;
 
 /** koffi itself. Loaded on first use: it costs start time that commands which never mount need not pay. */
 export function koffi(): Koffi {
-  koffiModule ??= createRequire(import.meta.url)('koffi') as Koffi;
+  const { arch } = process;
+  koffiModule ??= loadNative<Koffi>('koffi', `@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`);
   return koffiModule;
 }
 
