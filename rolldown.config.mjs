@@ -7,8 +7,8 @@ import { defineConfig } from 'rolldown';
 /** Packages with machine code or with threads of their own: they are installed, not bundled. */
 const installed = /^(@koromix|@napi-rs|@node-rs)\/|^(fuse-native|koffi|lz4-napi|tinypool|zstd-napi)(\/|$)/;
 
-/** What even `--version` needs. */
-const base = /src\/(errors|cli\/(colour|output|version))\.ts$/;
+/** What even `--version` needs, and what commands share with programs and threads that have no use for these. */
+const base = /src\/(errors|cli\/(colour|output|version)|image\/printable|mount\/supervisor-protocol)\.ts$/;
 /** The definitions of all commands, which the help shows together; what they work with they load when they are run. */
 const commands = /src\/cli\/(commands\/[a-z]+|program)\.ts$|node_modules\/commander\//;
 
@@ -37,6 +37,7 @@ export default defineConfig({
     codeSplitting: {
       groups: [
         { name: 'base', test: base, priority: 2 },
+        { name: 'valibot', test: /node_modules\/valibot\//, priority: 2 },
         { name: 'commands', test: commands, priority: 1 },
       ],
     },

@@ -1,6 +1,4 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { parseReference } from '../image/reference.js';
-import { familiarHost } from '../registry/hosts/server-name.js';
 
 /** Key of the peer for registries that are not named. No reference can name a registry that is called so. */
 const OTHERS = 'default';
@@ -28,12 +26,16 @@ export function addPeerOption(command: Command): Command {
 }
 
 /** URL of the peer that blobs of `image` are read through; undefined: through none. USAGE if `image` is no reference. */
-export function peerFor(image: string, { p2p }: PeerCliOptions): string | undefined {
-  const url = p2p === undefined || typeof p2p === 'string' ? p2p : peerOfRegistry(image, p2p);
+export async function peerFor(image: string, { p2p }: PeerCliOptions): Promise<string | undefined> {
+  const url = p2p === undefined || typeof p2p === 'string' ? p2p : await peerOfRegistry(image, p2p);
   return url === NO_PEER ? undefined : url;
 }
 
-function peerOfRegistry(image: string, peers: Record<string, string>): string | undefined {
+async function peerOfRegistry(image: string, peers: Record<string, string>): Promise<string | undefined> {
+  const [{ parseReference }, { familiarHost }] = await Promise.all([
+    import('../image/reference.js'),
+    import('../registry/hosts/server-name.js'),
+  ]);
   const reference = parseReference(image);
   if (reference.transport !== 'registry') return undefined;
   const wanted = familiarHost(reference.registry);

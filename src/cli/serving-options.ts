@@ -55,12 +55,12 @@ export function servingRequest({
 }
 
 /** How the daemon reaches `image`: as `access` says, and through peers if that was asked for. */
-export function servingAccess(
+export async function servingAccess(
   image: string,
   access: NonNullable<MountRequest['access']>,
   options: PeerCliOptions,
-): NonNullable<MountRequest['access']> {
-  const p2p = peerFor(image, options);
+): Promise<NonNullable<MountRequest['access']>> {
+  const p2p = await peerFor(image, options);
   return p2p === undefined ? access : { ...access, p2p };
 }
 

@@ -1,4 +1,5 @@
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
 import { json } from 'node:stream/consumers';
 import { type ErrorCode, errnoOf, messageOf, RafterError } from '../errors.js';
 import type { ApiError } from './api.js';
@@ -38,7 +39,8 @@ export async function callDaemon<T>(
   return new Promise<T>((resolve, reject) => {
     const fail = (error: unknown) => reject(callError(error, { socket, signal }));
     const request = httpRequest(
-      { socketPath: socket, method, path, agent: false, ...(signal && { signal }) },
+      // Without an agent: it would compile expressions for names of TLS servers, which take longer than the request.
+      { createConnection: () => connect(socket), method, path, ...(signal && { signal }) },
       (response) => {
         json(response).then((answer) => {
           if (response.statusCode === 200) resolve(answer as T);

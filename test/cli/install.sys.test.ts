@@ -79,6 +79,21 @@ it('brings the licences of all packages that are part of the bundle', () => {
   }
 });
 
+it('loads commands only where they are run: neither into the supervisor nor into threads', () => {
+  const bundle = join(installed, 'dist/bundle');
+  const loadedBy = (file: string, seen = new Set<string>()): Set<string> => {
+    if (seen.has(file)) return seen;
+    seen.add(file);
+    const text = readFileSync(join(bundle, file), 'utf8');
+    for (const [, next] of text.matchAll(/^(?:const \S+ = )?require\("\.\/(.+)"\)/gm)) loadedBy(next!, seen);
+    return seen;
+  };
+  expect([...loadedBy('main.js')].toSorted()).toEqual(['base.js', 'main.js']);
+  for (const name of ['supervisor-main', 'fuse-reader', 'hash-worker', 'pack-worker', 'unpack-worker'])
+    expect([...loadedBy(`${name}.js`)]).not.toContain('commands.js');
+  expect([...loadedBy('commands.js')]).not.toContain('valibot.js');
+});
+
 it('says its version where it was installed, by the link that npm makes', () => {
   const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string };
   expect(rafter('--version')).toBe(`${version}\n`);

@@ -26,11 +26,14 @@ async function peerWith(name: string, { args = [], file = '' }: { args?: string[
   return peerFor(name, command.opts());
 }
 
-it('gives the daemon the URL of the Dragonfly peer, and nothing without one', () => {
+it('gives the daemon the URL of the Dragonfly peer, and nothing without one', async () => {
   const access = { plainHttp: true };
-  expect(servingAccess(image, access, parse('--p2p', url).opts())).toEqual({ plainHttp: true, p2p: url });
-  expect(servingAccess(image, access, parse().opts())).toEqual(access);
-  expect(servingAccess(image, access, parse('--p2p', 'off').opts())).toEqual(access);
+  expect(await servingAccess(image, access, parse('--p2p', url).opts())).toEqual({
+    plainHttp: true,
+    p2p: url,
+  });
+  expect(await servingAccess(image, access, parse().opts())).toEqual(access);
+  expect(await servingAccess(image, access, parse('--p2p', 'off').opts())).toEqual(access);
 });
 
 it.each(['127.0.0.1:4001', 'ftp://a:1', 'http://a/path', 'http://user@a:1', 'http://', 'on'])(

@@ -91,7 +91,7 @@ async function mount(
         owner: { uid: process.geteuid!(), gid: process.getegid!() },
       },
     }),
-    access: servingAccess(image, accessOptions(options), options),
+    access: await servingAccess(image, accessOptions(options), options),
   });
   for (const warning of mounted.warnings) context.output.warn(warning);
   const { mountpoint, imageSize, metadataBytes, driver, driverReason } = mounted;

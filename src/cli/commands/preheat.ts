@@ -40,7 +40,7 @@ async function preheat(
   image: string,
   options: PreheatCliOptions,
 ): Promise<number> {
-  const p2p = peerFor(image, options);
+  const p2p = await peerFor(image, options);
   if (p2p === undefined)
     throw new RafterError('USAGE', 'there is no Dragonfly peer to preheat', {
       hint: 'name one with --p2p http://HOST:PORT, RAFTER_P2P or p2p in the configuration file',

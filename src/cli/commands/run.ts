@@ -113,7 +113,7 @@ async function run(
       ...(options.platform !== undefined && { platform: options.platform }),
       ...servingRequest(options),
       ...readAheadOf(options),
-      access: servingAccess(image, accessOptions(options), options),
+      access: await servingAccess(image, accessOptions(options), options),
     },
     ...(options.trace !== undefined && { trace: resolve(options.trace) }),
     options: {
