@@ -15,6 +15,8 @@ export interface BlobChecks {
 /** How a blob is opened, with what ends the reading. */
 export interface OpenBlobOptions extends BlobChecks {
   signal?: AbortSignal | undefined;
+  /** Default: `startup`, as whole blobs are what an image is opened with, and its start-up pack. */
+  urgency?: ReadUrgency | undefined;
 }
 
 /** Why bytes are read, the most urgent first. A server that spares another one may be told. */
@@ -34,7 +36,11 @@ export interface ImageSource {
    * A whole blob as a stream that is verified while it is read: with wrong bytes it ends with DIGEST_MISMATCH or
    * TRUNCATED instead of a clean end. Destroy it if it is not read to its end.
    */
-  openBlob(descriptor: Descriptor, signal?: AbortSignal, options?: BlobChecks): Promise<Readable>;
+  openBlob(
+    descriptor: Descriptor,
+    signal?: AbortSignal,
+    options?: Omit<OpenBlobOptions, 'signal'>,
+  ): Promise<Readable>;
   /**
    * Exactly the bytes [offset, offset + length) of a blob; TRUNCATED if it is shorter. They cannot be verified here:
    * the caller checks the digests of the chunks in them. Without `urgency` somebody waits for them.

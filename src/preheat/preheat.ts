@@ -112,8 +112,9 @@ async function readAll(
   const readOne = async (blob: Descriptor) => {
     if (failure !== undefined) return;
     try {
-      for await (const piece of (await source.openBlob(blob, either)) as AsyncIterable<Buffer>)
-        onBytes(piece.length);
+      // The most urgent: then it is the seed peers that fetch what nobody has.
+      const bytes = await source.openBlob(blob, either, { urgency: 'demand' });
+      for await (const piece of bytes as AsyncIterable<Buffer>) onBytes(piece.length);
     } catch (error) {
       failure ??= error;
       stop.abort();

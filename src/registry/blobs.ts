@@ -13,9 +13,6 @@ import { discardBody } from './transport.js';
 
 /** Most answers that one range may come in. */
 const MAX_PIECES = 64;
-/** Whole blobs are what an image is opened with, and its start-up pack. */
-const WHOLE_BLOB: ReadUrgency = 'startup';
-
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
 
 /** What is to happen when the bytes of a range turn out wrong. */
@@ -76,17 +73,16 @@ export async function openBlob(
   blob: Blob,
   options: OpenBlobOptions = {},
 ): Promise<Readable> {
-  const { signal } = options;
+  const { signal, urgency = 'startup' } = options;
   const name = `${session.name}@${blob.digest}`;
-  const first = await session.retry(
-    () => requestBlob(session, blob, { start: 0, signal, urgency: WHOLE_BLOB }),
-    signal,
-  );
+  const first = await session.retry(() => requestBlob(session, blob, { start: 0, signal, urgency }), signal);
   let latest = first;
   const onAnswer = (response: SessionResponse) => {
     latest = response;
   };
-  const bytes = new Relay((relay) => passOnResuming(relay, session, blob, { first, onAnswer, signal }));
+  const bytes = new Relay((relay) =>
+    passOnResuming(relay, session, blob, { first, onAnswer, signal, urgency }),
+  );
   // A relay that nobody reads does not know it.
   bytes.once('close', () => first.body.destroy());
   const verified = verifiedStream(bytes, blob, name, options);
@@ -169,10 +165,12 @@ async function passOnResuming(
     first,
     onAnswer,
     signal,
+    urgency,
   }: {
     first: SessionResponse;
     onAnswer: (response: SessionResponse) => void;
     signal: AbortSignal | undefined;
+    urgency: ReadUrgency;
   },
 ): Promise<void> {
   const name = `${session.name}@${digest}`;
@@ -182,7 +180,7 @@ async function passOnResuming(
   const failures = countFailures({ policy, signal, name, progress: () => done });
   for (;;) {
     try {
-      response ??= await requestBlob(session, { digest, size }, { start: done, signal, urgency: WHOLE_BLOB });
+      response ??= await requestBlob(session, { digest, size }, { start: done, signal, urgency });
       onAnswer(response);
       const { arrived, body } = response;
       await relay.passOn(body, (piece) => {

@@ -23,15 +23,20 @@ export const PIECE_BYTES = 4 << 20;
 /** How long a peer is waited for before the registry is asked, in milliseconds: it may itself have to ask the registry for a piece first. */
 const PEER_TIMEOUTS: Readonly<Timeouts> = { connectMs: 1000, answerMs: 5000, idleMs: 5000 };
 
+/** Why a peer is asked: also whether it is well again. */
+type PeerUrgency = ReadUrgency | 'probe';
+
 /**
- * What dfdaemon is told of urgency. To its scheduler the number says who goes to the registry for a task that nobody has yet: 6 the
- * seed peers, 3 whoever asked (Dragonfly's API, `Priority`). So what is only completed takes no seed peer's time.
+ * What dfdaemon is told of urgency. To its scheduler the number says who goes to the registry for a blob that nobody has yet: from 4 on the
+ * seed peers, which the others wait for, often a second; 3 the first who asks, at once, from whom the others then have it
+ * (Dragonfly's API, `Priority`). A start must not wait, and what is only completed takes no seed peer's time.
  */
-const PRIORITIES: Readonly<Record<ReadUrgency, string>> = {
+const PRIORITIES: Readonly<Record<PeerUrgency, string>> = {
   demand: '6',
-  startup: '5',
+  startup: '3',
   readahead: '5',
   completion: '3',
+  probe: '3',
 };
 
 /** Query parameters of signed URLs: one blob is one task, whoever signed and when. */
@@ -76,7 +81,7 @@ export function createPeers(text: string, options: RegistryOptions): Peers {
   };
 
   /** Sends a request for the registry to the peer instead; the answer is as if it were the registry's. */
-  function carrier(urgency: ReadUrgency, failed: () => void): Transport['send'] {
+  function carrier(urgency: PeerUrgency, failed: () => void): Transport['send'] {
     return async (message) => {
       try {
         opened ??= createTransport({ timeouts: shortest(options.timeouts), env: {} });
@@ -139,7 +144,7 @@ export function createPeers(text: string, options: RegistryOptions): Peers {
     const headers = { ...request.headers, range: `bytes=${start}-${start}` };
     const response = await client.send(
       { ...rest, headers },
-      carrier('completion', () => {}),
+      carrier('probe', () => {}),
     );
     await discardBody(response);
     return response.status === 206 || isRegistrysOwn(response);
@@ -186,7 +191,7 @@ function isRegistrysOwn({ status, headers }: HttpResponse): boolean {
 }
 
 /** `message` in dfdaemon's registry-mirror form (Dragonfly's client, proxy headers). */
-function carriedBy(place: URL, message: HttpRequest, urgency: ReadUrgency): HttpRequest {
+function carriedBy(place: URL, message: HttpRequest, urgency: PeerUrgency): HttpRequest {
   const { url } = message;
   return {
     ...message,
@@ -196,6 +201,8 @@ function carriedBy(place: URL, message: HttpRequest, urgency: ReadUrgency): Http
       'x-dragonfly-registry': url.origin,
       'x-dragonfly-use-p2p': 'true',
       'x-dragonfly-priority': PRIORITIES[urgency],
+      // All of it is wanted, in time, and peers give a blob to each other only whole.
+      ...(urgency === 'completion' && { 'x-dragonfly-prefetch': 'true' }),
       'x-dragonfly-tag': 'rafter',
       'x-dragonfly-application': 'rafter',
       'x-dragonfly-enable-task-id-based-blob-digest': 'true',

@@ -4,7 +4,7 @@ import { type Descriptor, verifyBytes } from '../image/descriptor.js';
 import { embeddedData } from '../image/embedded-data.js';
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
-import type { BlobChecks, ImageSource, ReadUrgency } from '../image/source.js';
+import type { ImageSource, OpenBlobOptions, ReadUrgency } from '../image/source.js';
 import { distrustRange, openBlob, readBlobRange } from './blobs.js';
 import { getManifest, type StoredManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
@@ -48,10 +48,14 @@ export class RegistrySource implements ImageSource {
     return bytes;
   }
 
-  async openBlob(descriptor: Descriptor, signal?: AbortSignal, checks?: BlobChecks): Promise<Readable> {
+  async openBlob(
+    descriptor: Descriptor,
+    signal?: AbortSignal,
+    options?: Omit<OpenBlobOptions, 'signal'>,
+  ): Promise<Readable> {
     const embedded = embeddedData(descriptor);
     if (embedded !== undefined) return Readable.from(embedded.length > 0 ? [embedded] : []);
-    return openBlob(this.#session, descriptor, { signal, ...checks });
+    return openBlob(this.#session, descriptor, { signal, ...options });
   }
 
   readBlobRange(

@@ -1,4 +1,5 @@
 const seconds = (value) => (value < 0.995 ? value.toFixed(3) : value.toFixed(2));
+const count = (value) => value.toFixed(0);
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 
 /** What is measured; `text` writes a figure in the unit, `alone` says that it is a ratio of its own. */
@@ -11,6 +12,12 @@ export const FIGURES = {
   peakRss: { head: 'peak MB', unit: 'MB', text: megabytes },
   resident: { head: 'resident MB', unit: 'MB', text: megabytes },
   anonymous: { head: 'anonymous MB', unit: 'MB', text: megabytes },
+  slowest: { head: 'slowest s', unit: 's', text: seconds },
+  requests: { head: 'requests', unit: '', text: count },
+  fromSeeds: { head: 'MB of seeds', unit: 'MB', text: megabytes },
+  fromPeers: { head: 'MB of peers', unit: 'MB', text: megabytes },
+  kept: { head: 'MB in seeds', unit: 'MB', text: megabytes },
+  registrations: { head: 'registrations', unit: '', text: count },
 };
 
 /**

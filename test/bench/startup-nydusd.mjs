@@ -27,7 +27,7 @@ async function prepare({ tag, host, dir }) {
 }
 
 /** What a snapshotter does: manifest, configuration and bootstrap from the registry, nydusd, an overlay, runc. */
-async function start(name, { host, dir, begin, ready, prefetch }) {
+async function start(name, { host, dir, peer: proxy, begin, ready, prefetch }) {
   const [repository, tag] = name.split(':');
   const at = (path) => `http://${host}/v2/${repository}/${path}`;
   const [upper, work, bundle] = ['upper', 'work', 'bundle'].map((part) => join(dir, part));
@@ -50,6 +50,7 @@ async function start(name, { host, dir, begin, ready, prefetch }) {
       timeout: 30,
       connect_timeout: 5,
       retry_limit: 2,
+      ...(proxy !== undefined && { proxy: { url: proxy, fallback: false } }),
     };
     const backend = { type: 'registry', config: registry };
     const { mountpoint, stop } = await startNydusd({ dir, bootstrap, backend, prefetch });

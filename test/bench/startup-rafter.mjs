@@ -63,12 +63,12 @@ async function convert({ layout, tag, host }) {
 /** `ctr run` and `runc spec` have no profile either; compiling one takes runc some 30 ms of a processor. */
 const BARE = ['--security-opt', 'seccomp=unconfined'];
 
-async function run(name, { host, dir, begin, ready }) {
+async function run(name, { host, dir, peer, begin, ready }) {
+  const through = peer === undefined ? [] : ['--p2p', peer];
   await withDaemon(dir, async (places) => {
     await begin();
-    await runToEnd([rafter, 'run', '--quiet', ...places, ...BARE, '--plain-http', `${host}/${name}`], {
-      ready,
-    });
+    const flags = ['--quiet', ...places, ...BARE, ...through, '--plain-http'];
+    await runToEnd([rafter, 'run', ...flags, `${host}/${name}`], { ready });
   });
 }
 

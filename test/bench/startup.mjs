@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { compare, median, printComparison } from './comparison.mjs';
 import { builtImage, splitImage } from './images.mjs';
 import { startRegistry } from './registry.mjs';
+import { startOnce } from './start-once.mjs';
 import { startWire } from './start-wire.mjs';
 import { containerd } from './startup-containerd.mjs';
 import { nydusd } from './startup-nydusd.mjs';
@@ -43,12 +44,13 @@ else await bench();
  * A way to start containers. `prepare` brings the image `layout`:`tag` into the registry `host` as this way wants it and
  * resolves to what `start` needs, or to nothing if this way is not here. `start` runs a container of it, from a registry that
  * is reached at `host`, with nothing but the empty directory `dir`; it calls `begin` when its daemon is up and the clock is to
- * start, `ready` at the first line, and leaves nothing.
+ * start, `ready` at the first line, and leaves nothing. With `peer`, the URL of a Dragonfly peer, blobs are read through that, by ways that
+ * can.
  * @typedef {object} Way
  * @property {string} name
  * @property {boolean} [ours] it is rafter
  * @property {(image: { layout: string, tag: string, host: string, dir: string }) => Promise<unknown>} prepare
- * @property {(prepared: any, where: { host: string, dir: string, begin: () => Promise<void>, ready: () => void }) => Promise<void>} start
+ * @property {(prepared: any, where: { host: string, dir: string, peer?: string, begin: () => Promise<void>, ready: () => void }) => Promise<void>} start
  */
 
 function bench() {
@@ -86,36 +88,13 @@ async function benchImage(image, { registry, wires, dir }) {
     const results = new Map(ways.map(({ way }) => [way.name, []]));
     for (let round = 0; round < Number(options.rounds); round++)
       for (const { way, prepared } of ways)
-        results.get(way.name).push(await startOnce(way, prepared, link, dir));
+        results.get(way.name).push(await startOnce(way, prepared, { link, dir }));
     report(`${tag}, ${name}`, ways, results);
   }
 }
 
 function isWanted(name) {
   return options.only.length === 0 || options.only.some((word) => name.includes(word));
-}
-
-/** One start: seconds to the first line, and bytes over the wire until then. */
-async function startOnce(way, prepared, link, parent) {
-  const dir = mkdtempSync(join(parent, 'start-'));
-  let began;
-  let seconds;
-  let counted;
-  const begin = async () => {
-    await link.take();
-    began = performance.now();
-  };
-  const ready = () => {
-    seconds ??= (performance.now() - began) / 1000;
-    counted ??= link.take();
-  };
-  try {
-    await way.start(prepared, { host: link.host, dir, begin, ready });
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
-  if (seconds === undefined) throw new Error(`${way.name}: the container printed nothing`);
-  return { seconds, bytes: (await counted).down };
 }
 
 function report(title, ways, results) {

@@ -104,6 +104,8 @@ it('reads the start-up pack whole, with configuration and bootstrap, and no othe
   );
   expect(new Set(throughPeer())).toEqual(new Set(digests));
   expect(dfdaemon.requests.every(({ headers }) => headers.range === undefined)).toBe(true);
+  const pack = dfdaemon.requests.find(({ url }) => url.endsWith(layers.at(-2)!.digest));
+  expect(pack!.headers['x-dragonfly-priority']).toBe('6');
   expect(result).toMatchObject({ peer: dfdaemon.url, all: false, presentBytes: 0 });
   expect(result!.broughtBytes).toBe(result!.bytes);
 });

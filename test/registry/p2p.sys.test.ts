@@ -75,7 +75,9 @@ it('reads ranges and whole blobs of the peer, with what it has to know, and cost
   await source.readBlobRange(blob, 5, 5, undefined, 'completion');
   expect(asked()).toBe(bytes.length + 1);
   expect([from('peers'), from('registry')]).toEqual([50 + 20 + bytes.length + 5, 0]);
-  expect(peer.requests.map(({ headers }) => headers['x-dragonfly-priority'])).toEqual(['6', '6', '5', '3']);
+  expect(peer.requests.map(({ headers }) => headers['x-dragonfly-priority'])).toEqual(['6', '6', '3', '3']);
+  const prefetched = peer.requests.map(({ headers }) => headers['x-dragonfly-prefetch']);
+  expect(prefetched).toEqual([undefined, undefined, undefined, 'true']);
   expect(peer.requests[0]).toMatchObject({
     url: `/v2/team/app/blobs/${blob.digest}`,
     headers: {
@@ -178,6 +180,7 @@ describe('a peer that fails', () => {
     );
     const probe = peer.requests[1]!.headers;
     expect([probe.range, probe['x-dragonfly-priority']]).toEqual(['bytes=20-20', '3']);
+    expect(probe['x-dragonfly-prefetch']).toBeUndefined();
     expect(source.pieceBytes).toBe(PIECE);
   });
 
