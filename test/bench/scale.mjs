@@ -14,8 +14,8 @@ import { withWorkspace } from './workspace.mjs';
 const USAGE = `usage: npm run bench:scale -- [OPTIONS] [LAYOUT:TAG]
 
 Says what a start of the same image on many nodes asks of the registry, of Dragonfly's seed peers and of its scheduler. Starts a container of
-the image once, converted, and once more, optimized with a trace of that, records what each asks for, and replays that for all nodes in a
-model of Dragonfly's rules of pieces and parents. Needs root, docker-registry and runc. Without LAYOUT:TAG, the image that
+the image once, converted, and once more, optimized with a trace of that, records what each asks for until its first line, directly and through a peer, and
+replays that for all nodes in a model of Dragonfly's rules of pieces and parents. Needs root, docker-registry and runc. Without LAYOUT:TAG, the image that
 quickstart builds.
 
   --nodes <n>           nodes that start it (default 1000)
@@ -59,23 +59,23 @@ function bench() {
       const place = join(dir, `prepare-${index}`);
       mkdirSync(place);
       const prepared = await way.prepare({ layout, tag, host: registry.host, dir: place });
-      const recorded = await record(way, prepared, { recorder, dir });
+      const through = await record(way, prepared, { recorder, dir, peer: `http://${recorder.host}` });
       const title = `${tag}, ${way.name}`;
-      if (options.check) await check(title, recorded, { registry, later });
-      else report(title, recorded);
+      if (options.check) await check(title, through, { registry, later });
+      else report(title, { through, direct: await record(way, prepared, { recorder, dir }) });
     }
   });
 }
 
-/** The requests of one start. */
-async function record(way, prepared, { recorder, dir }) {
+/** The requests of one start until its first line. */
+async function record(way, prepared, { recorder, dir, peer: url }) {
   let began;
   let ready;
   recorder.take();
   await way.start(prepared, {
     host: recorder.host,
     dir: mkdtempSync(join(dir, 'start-')),
-    peer: `http://${recorder.host}`,
+    peer: url,
     begin: async () => {
       recorder.take();
       began = performance.now() / 1000;
@@ -84,11 +84,11 @@ async function record(way, prepared, { recorder, dir }) {
       ready ??= performance.now() / 1000;
     },
   });
-  const seen = recorder.take();
+  const seen = recorder.take().filter(({ begin }) => begin <= ready);
   return { seen, ...requestsOf(seen, began, ready) };
 }
 
-function report(title, recorded) {
+function report(title, { direct, through }) {
   const cluster = {
     nodes: Number(options.nodes),
     seeds: Number(options.seeds),
@@ -99,18 +99,17 @@ function report(title, recorded) {
       node: rate(options['node-mbit']),
     },
     rtt: Number(options.rtt) / 1000,
-    readyAfter: recorded.readyAfter,
-    readyGap: recorded.readyGap,
   };
   const forms = {
-    'registry only': { hasPeers: false },
-    'through peers': { hasPeers: true },
-    'through peers, preheated': { hasPeers: true, isPreheated: true },
+    'registry only': { recorded: direct, hasPeers: false },
+    'through peers': { recorded: through, hasPeers: true },
+    'through peers, preheated': { recorded: through, hasPeers: true, isPreheated: true },
   };
-  const rows = Object.entries(forms).map(([name, form]) => {
+  const rows = Object.entries(forms).map(([name, { recorded, ...form }]) => {
+    const { readyAfter, readyGap } = recorded;
     const { median, slowest, requests, bytes, fromSeeds, fromPeers, registrations, kept } = simulate(
       recorded.requests,
-      { ...cluster, ...form },
+      { ...cluster, ...form, readyAfter, readyGap },
     );
     const figures = { seconds: median, slowest, bytes, requests, fromSeeds, fromPeers, kept, registrations };
     return { name, ours: true, figures };
