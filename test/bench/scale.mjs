@@ -13,10 +13,10 @@ import { withWorkspace } from './workspace.mjs';
 
 const USAGE = `usage: npm run bench:scale -- [OPTIONS] [LAYOUT:TAG]
 
-Says what a start of the same image on many nodes asks of the registry, of Dragonfly's seed peers and of its scheduler. Starts a container of
-the image once, converted, and once more, optimized with a trace of that, records what each asks for until its first line, directly and through a peer, and
-replays that for all nodes in a model of Dragonfly's rules of pieces and parents. Needs root, docker-registry and runc. Without LAYOUT:TAG, the image that
-quickstart builds.
+Says what a start of the same image on many nodes asks of the registry, of Dragonfly's seed peers and of its scheduler. Starts a
+container of the image, converted, and again, optimized with a trace of that, directly and through a stand-in for a peer; records what it asks
+for until its first line, and replays that for all nodes in a model of Dragonfly's rules of pieces and parents. Needs root,
+docker-registry and runc. Without LAYOUT:TAG, the image that quickstart builds.
 
   --nodes <n>           nodes that start it (default 1000)
   --spread <s>          seconds in which they all begin (default 10)
