@@ -61,6 +61,9 @@ export class TarHeaders {
     this.#next = next;
     const extendedSize = this.#checkType(next);
     if (header.type === 'S' && hasSparseExtension(block)) {
+      // Nobody knows yet where the blocks behind it are: its own may be gone when they have come.
+      next.block = Buffer.from(block);
+      next.header = readTarHeader(next.block, `${this.#name}: at offset ${offset}`);
       this.#isSparse = true;
       return undefined;
     }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readTar } from '../../src/convert/tar-reader.js';
+import { scanTar } from '../../src/convert/tar-scan.js';
 import { HOLE } from '../../src/convert/tar-sparse.js';
 import { inPieces, readAll } from './read-all.js';
 import { encodeNumber, makeTar, padded, type TarItem } from './tar-writer.js';
@@ -56,6 +57,27 @@ describe('GNU sparse entries', () => {
       expect(sparse).toMatchObject({ name: 'sparse', type: 'file', size: realSize });
       expect(sparse!.content.equals(expand(extents, realSize))).toBe(true);
       expect(next!.content.toString()).toBe('in step');
+    }
+  });
+
+  it('with extension blocks behind a piece whose memory is used again', async () => {
+    const extents = someExtents(40);
+    const tar = makeTar([{ name: 'empty' }, gnuSparse('sparse', extents, 1 << 20)]);
+    // The sparse file's header is the last block of the first.
+    const piece = Buffer.alloc(1024);
+    async function* pieces() {
+      for (let at = 0; at < tar.length; at += piece.length) {
+        const size = tar.copy(piece, 0, at);
+        yield piece.subarray(0, size);
+        piece.fill(0xff);
+      }
+    }
+    for await (const { path, mode, size, body } of scanTar(pieces(), 'layer 1')) {
+      if (path.toString() === 'empty') continue;
+      expect({ mode, size }).toEqual({ mode: 0o644, size: 1 << 20 });
+      const content: Buffer[] = [];
+      for await (const part of body) content.push(Buffer.from(part));
+      expect(Buffer.concat(content).equals(expand(extents, 1 << 20))).toBe(true);
     }
   });
 
