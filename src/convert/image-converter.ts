@@ -1,9 +1,10 @@
 import type { PackPool } from '../codec/pack-pool.js';
 import { writeBootstrapLayer } from '../image/bootstrap-layer.js';
-import { type Descriptor, type Digest, hexOf } from '../image/descriptor.js';
+import { type Descriptor, hexOf } from '../image/descriptor.js';
 import { buildNydusManifest } from '../image/nydus-manifest.js';
 import { formatPlatform } from '../image/platform.js';
 import type { ImageSource } from '../image/source.js';
+import { storeBlob } from '../image/store-blob.js';
 import type { ImageTarget } from '../image/target.js';
 import { encodeBootstrap } from '../rafs/bootstrap-builder.js';
 import type { TreeNode } from '../rafs/tree.js';
@@ -227,22 +228,6 @@ async function copyDictionaryBlobs(
   }
   if (bytes > 0) onProgress?.({ kind: 'finished', label, done: bytes, total: bytes });
   return bytes;
-}
-
-/** Stores what `produce` writes as a blob. */
-async function storeBlob<T>(
-  target: ImageTarget,
-  signal: AbortSignal | undefined,
-  produce: (write: (bytes: Buffer) => Promise<void>) => Promise<T>,
-): Promise<{ stored: { digest: Digest; size: number }; result: T }> {
-  const writer = await target.createBlob(signal);
-  try {
-    const result = await produce((bytes) => writer.write(bytes));
-    return { stored: await writer.commit(), result };
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
 }
 
 function sourceBytes({ manifest }: SourceImage): number {

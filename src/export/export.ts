@@ -6,7 +6,8 @@ import type { Digest } from '../image/descriptor.js';
 import { OCI_MANIFEST } from '../image/media-types.js';
 import { formatPlatform } from '../image/platform.js';
 import type { ImageSource } from '../image/source.js';
-import type { BlobWriter, ImageTarget } from '../image/target.js';
+import { storeBlob } from '../image/store-blob.js';
+import type { ImageTarget } from '../image/target.js';
 import { createContentReader } from '../inspect/content.js';
 import { type OpenImage, openImage } from '../inspect/open-image.js';
 import { buildExportedManifest } from './exported-manifest.js';
@@ -60,13 +61,7 @@ async function exportOpened(image: OpenImage, request: ExportRequest): Promise<E
   const warnings: string[] = [];
   const layer = await storeLayer(image, request, warnings);
   const documents = buildExportedManifest(image, layer);
-  const config = await target.createBlob(signal);
-  try {
-    await config.write(documents.config);
-    await config.commit();
-  } finally {
-    await config.abort();
-  }
+  await storeBlob(target, signal, (write) => write(documents.config));
   const manifest = await target.putManifest(documents.manifest, OCI_MANIFEST, { tag: true, signal });
   await target.commit();
   const { size: bytes, ...rest } = layer;
@@ -99,15 +94,11 @@ async function storeLayer(image: OpenImage, request: ExportRequest, warnings: st
       yield bytes;
     }
   }
-  const writer = await target.createBlob(signal);
-  try {
+  const { stored } = await storeBlob(target, signal, (write) => {
     const gzip = createGzip({ chunkSize: PIECE_SIZE });
-    await pipeline(measured, gzip, (packed) => writeAll(packed as AsyncIterable<Buffer>, writer), { signal });
-    const { digest, size } = await writer.commit();
-    return { digest, size, diffId: `sha256:${hash.hex()}`, entries, tarBytes };
-  } finally {
-    await writer.abort();
-  }
+    return pipeline(measured, gzip, (packed) => writeAll(packed as AsyncIterable<Buffer>, write), { signal });
+  });
+  return { ...stored, diffId: `sha256:${hash.hex()}`, entries, tarBytes };
 }
 
 /** Gathers the many small headers, as each write to the compressor costs a turn of the thread pool. */
@@ -125,13 +116,16 @@ async function* inPieces(parts: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   if (size > 0) yield Buffer.concat(waiting);
 }
 
-async function writeAll(packed: AsyncIterable<Buffer>, writer: BlobWriter): Promise<void> {
+async function writeAll(
+  packed: AsyncIterable<Buffer>,
+  write: (bytes: Buffer) => Promise<void>,
+): Promise<void> {
   let written = 0;
   for await (const bytes of packed) {
     if (written <= GZIP_OS_OFFSET && written + bytes.length > GZIP_OS_OFFSET) {
       bytes[GZIP_OS_OFFSET - written] = 255;
     }
     written += bytes.length;
-    await writer.write(bytes);
+    await write(bytes);
   }
 }

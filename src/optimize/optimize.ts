@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { CacheStore } from '../cache/store.js';
 import { ociDigest } from '../codec/digest.js';
 import { isRafterError, RafterError } from '../errors.js';
-import type { Descriptor, Digest } from '../image/descriptor.js';
+import type { Digest } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
+import { storeBlob } from '../image/store-blob.js';
 import type { ImageTarget } from '../image/target.js';
-import type { WrittenPack } from '../startup/pack-writer.js';
 import { mergeTraces } from '../trace/merge.js';
 import type { Trace } from '../trace/trace.js';
 import { openTracedImage } from './open-traced.js';
@@ -81,7 +81,9 @@ async function optimize(request: OptimizeRequest, trace: Trace, dir: string): Pr
       signal,
       onProgress: (done, total) => onProgress?.('pack', done, total),
     });
-    const stored = await storePack(target, packed, signal);
+    const { stored } = await storeBlob(target, signal, async (write) => {
+      for (const part of packed.parts) await write(part);
+    });
     const head = packed.parts[0]!;
     const pack = { ...stored, tableSize: head.length, tableDigest: ociDigest(head) };
     const published = await publish(traced, { source, target, pack, signal, onProgress });
@@ -97,20 +99,5 @@ async function optimize(request: OptimizeRequest, trace: Trace, dir: string): Pr
     };
   } finally {
     await cache.close();
-  }
-}
-
-async function storePack(
-  target: ImageTarget,
-  { parts }: WrittenPack,
-  signal: AbortSignal | undefined,
-): Promise<Pick<Descriptor, 'digest' | 'size'>> {
-  const writer = await target.createBlob(signal);
-  try {
-    for (const part of parts) await writer.write(part);
-    return await writer.commit();
-  } catch (error) {
-    await writer.abort();
-    throw error;
   }
 }

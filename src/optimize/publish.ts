@@ -3,6 +3,7 @@ import type { Index } from '../image/manifest.js';
 import { referredLayers } from '../image/referred-layers.js';
 import type { ImageSource } from '../image/source.js';
 import { isStartupLayer, withStartupLayer } from '../image/startup-layer.js';
+import { storeBlob } from '../image/store-blob.js';
 import type { ImageTarget } from '../image/target.js';
 import { copyMembers, copyMissingBlobs } from '../transports/copy.js';
 import type { TracedImage } from './open-traced.js';
@@ -30,13 +31,7 @@ export async function publish(
   const blobs = [...layers, ...(await referredLayers(source, manifest, signal))];
   let { copiedBytes } = await copyMissingBlobs(source, target, blobs, { signal, onProgress: report });
   const made = withStartupLayer({ manifest, config }, pack);
-  const writer = await target.createBlob(signal);
-  try {
-    await writer.write(made.config.bytes);
-    await writer.commit(made.config.descriptor.digest);
-  } finally {
-    await writer.abort();
-  }
+  await storeBlob(target, signal, (write) => write(made.config.bytes));
   const { bytes, mediaType } = made.manifest;
   const stored = await target.putManifest(bytes, mediaType, { tag: top.index === undefined, signal });
   if (top.index === undefined) return { top: stored, manifest: stored, copiedBytes };
