@@ -2,6 +2,7 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { errnoOf } from '../errors.js';
+import { TEMPORARY_SUFFIX } from '../os/whole-file.js';
 import type { ImageStore, ImageUse } from './image-store.js';
 
 /** Temporary files of a process that died: older than this, in milliseconds. */
@@ -68,7 +69,7 @@ export async function pruneImages(
   // What a mount that is just being made has looked up is not recorded yet.
   if (store.isOpening) return undefined;
   pruned.images = [...new Set(gone.map(({ reference }) => reference))];
-  const isTemporary = (name: string) => name.endsWith('.tmp');
+  const isTemporary = (name: string) => name.endsWith(TEMPORARY_SUFFIX);
   const isNeeded = (names: Set<string>) => (file: StoredFile) =>
     isTemporary(file.name) ? isOld(file.changedAt) : !names.has(file.name);
   await removeFiles(join(dir, 'blobs/sha256'), pruned, isNeeded(hexes));

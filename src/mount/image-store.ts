@@ -9,6 +9,7 @@ import { algorithmOf, type Descriptor, type Digest, descriptorSchema, hexOf } fr
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import { verifiedStream } from '../image/verified-stream.js';
 import { explainFull } from '../os/disk-full.js';
+import { TEMPORARY_SUFFIX, writeWholeFile } from '../os/whole-file.js';
 
 /**
  * What must be here to mount an image again without its registry: manifests, configurations and bootstrap layers by
@@ -170,20 +171,14 @@ function ignoreMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error;
 }
 
-function writeBytes(path: string, bytes: Buffer): Promise<void> {
-  return writeWhole(path, async (temporary) => {
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      await file.writeFile(bytes);
-    } finally {
-      await file.close();
-    }
-  });
+async function writeBytes(path: string, bytes: Buffer): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await writeWholeFile(path, bytes, { mode: 0o600 });
 }
 
 /** Lets `fill` write a temporary file beside `path` and renames it when it is on the disk. */
 async function writeWhole(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
-  const temporary = `${path}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`;
+  const temporary = `${path}.${process.pid}-${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   try {
     await fill(temporary);
