@@ -9,7 +9,7 @@
  * @property {number} images how many images it takes at most
  * @property {string[]} short options of a run that is over soon
  * @property {string[]} needs programs without which it cannot run
- * @property {string[]} root whether it needs root
+ * @property {boolean} root whether it needs root
  * @property {string[]} programs whose versions are told: names in VERSIONS
  */
 
@@ -59,5 +59,27 @@ export const BENCHES = [
     needs: ['docker-registry', 'skopeo'],
     root: false,
     programs: ['skopeo'],
+  },
+  {
+    name: 'p2p',
+    title: 'Start of a container through Dragonfly',
+    about: 'Seconds from the command to the first line of output; ratios to rafter without Dragonfly',
+    script: 'p2p.mjs',
+    images: 1,
+    short: ['--rounds', '1'],
+    needs: ['docker-registry', 'runc', 'scheduler', 'dfdaemon'],
+    root: true,
+    programs: ['dfdaemon', 'nydusd', 'runc'],
+  },
+  {
+    name: 'scale',
+    title: 'A thousand starts at once, by a model of Dragonfly',
+    about: 'Seconds until half of the nodes are ready, as the requests of one recorded start make the model say',
+    script: 'scale.mjs',
+    images: 1,
+    short: [],
+    needs: ['docker-registry', 'runc'],
+    root: true,
+    programs: ['runc'],
   },
 ];

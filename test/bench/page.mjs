@@ -73,8 +73,9 @@ function summaryRow(name, { title, reference, rows }) {
   if (!base) return [];
   const key = Object.keys(base.figures)[0];
   const ours = rows.filter((row) => row.ours && row.ratios[key] !== undefined);
-  if (ours.length === 0 || base.ours) return [];
+  if (ours.length === 0) return [];
   const best = ours.reduce((least, row) => (row.figures[key] < least.figures[key] ? row : least));
+  if (best === base) return [];
   const write = (row) => `${FIGURES[key].text(row.figures[key])} ${FIGURES[key].unit} (${row.name})`;
   return [[name, title, write(base), write(best), `**${ratioText(best.ratios[key])}**`]];
 }

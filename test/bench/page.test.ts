@@ -40,6 +40,14 @@ describe('the numbers', () => {
       '| startup | python, slow wire | 10.00 s (pull) | 0.900 s (rafter, optimized) | **0.090** |',
     );
     expect(text).not.toContain('old');
+    const [pull, ...own] = run.comparisons[0]!.rows;
+    const alone = compare({ title: 'alone', reference: 'rafter', rows: own.slice(0, 1) });
+    const between = compare({ title: 'between', reference: 'rafter', rows: [...own, pull!] });
+    const compared = withNumbers(readme, [{ ...run, comparisons: [alone, between] }]);
+    expect(compared).toContain(
+      '| startup | between | 2.00 s (rafter) | 0.900 s (rafter, optimized) | **0.45** |',
+    );
+    expect(compared).not.toContain('| startup | alone |');
     expect(withNumbers(text, [other, run])).toBe(text);
     expect(() => withNumbers('no markers', [run])).toThrow('README.md has no lines');
   });

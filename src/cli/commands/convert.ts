@@ -132,7 +132,7 @@ async function convert(
         `(${(ownBytes / summary.source.bytes).toFixed(2)} of the source)` +
         (dictionaries.length > 0 ? `, ${sharedText(summary.dictionary)}` : '') +
         (summary.startup.files > 0
-          ? `, ${summary.startup.files} files of its start (${formatBytes(summary.startup.bytes)}) listed`
+          ? `, ${summary.startup.files} ${summary.startup.files === 1 ? 'file' : 'files'} of its start (${formatBytes(summary.startup.bytes)}) listed`
           : '') +
         (summary.reusedLayers > 0 ? `, ${summary.reusedLayers} layers reused` : ''),
     );
