@@ -127,6 +127,8 @@ export async function withContext(
   const interrupt = (name: NodeJS.Signals) => {
     if (released) return;
     if (controller.signal.aborted) process.exit(130);
+    // The terminal has written ^C where the next line begins.
+    if (name === 'SIGINT' && process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     controller.abort(new RafterError('INTERRUPTED', `interrupted by ${name}`));
   };
   const releaseSignals = () => {

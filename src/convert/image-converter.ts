@@ -119,9 +119,11 @@ async function convertAndStore(
       const result = await convertLayer({
         ...input,
         open: () => ahead.open(i),
-        onBytes: (done) => context.onProgress?.({ kind: 'progress', label, done }),
+        onBytes: (done) =>
+          context.onProgress?.({ kind: 'progress', label, done, total: input.descriptor.size }),
       });
-      context.onProgress?.({ kind: 'finished', label, done: result.tarBytes, total: result.tarBytes });
+      const { size } = input.descriptor;
+      context.onProgress?.({ kind: 'finished', label, done: size, total: size });
       results.push(result);
       layers.push(summarizeLayer(input.descriptor, result, performance.now() - startedAt));
     }

@@ -37,7 +37,7 @@ export interface ImageUnderConstruction {
 export interface LayerInput extends SourceLayer {
   /** The layer's tar, perhaps begun before. */
   open(): Promise<LayerTar>;
-  /** Told how many bytes of the uncompressed tar were read. */
+  /** Told how many bytes of the layer were read, as the source has them. */
   onBytes?: ((bytes: number) => void) | undefined;
   /** Told of each entry, and of the file that it became, whose chunks come later. */
   onEntry?: ((head: TarEntryHead, file: FileInode | undefined) => void) | undefined;
@@ -105,7 +105,7 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
 
 async function* reported(tar: LayerTar, { onBytes }: LayerInput): AsyncGenerator<Buffer> {
   for await (const piece of tar.pieces) {
-    onBytes?.(tar.size());
+    onBytes?.(tar.taken());
     yield piece;
   }
 }

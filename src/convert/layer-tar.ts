@@ -25,6 +25,8 @@ export interface LayerTar {
   pieces: AsyncGenerator<Buffer>;
   /** Bytes of the pieces so far. */
   size(): number;
+  /** Bytes of the layer as the source has it that were read so far: a few megabytes ahead of the pieces at most. */
+  taken(): number;
   /** Once `pieces` has ended: DIGEST_MISMATCH unless the tar has the digest that the config gives. */
   verify(): void;
   /** Resolves when the source gives no more bytes. */
@@ -39,7 +41,17 @@ export async function openLayerTar(
 ): Promise<LayerTar> {
   const algorithm = algorithmOf(diffId);
   const compressed = await source.openBlob(descriptor, signal);
-  const unpacked = beginUnpacking(pool, compressed, { name, algorithm });
+  let taken = 0;
+  const counting = {
+    async *[Symbol.asyncIterator]() {
+      for await (const piece of compressed as AsyncIterable<Buffer>) {
+        taken += piece.length;
+        yield piece;
+      }
+    },
+    destroy: () => compressed.destroy(),
+  };
+  const unpacked = beginUnpacking(pool, counting, { name, algorithm });
   const limit = Math.max(MIN_DECODED_LIMIT, descriptor.size * MAX_DECODED_RATIO);
   let size = 0;
   async function* counted(): AsyncGenerator<Buffer> {
@@ -57,6 +69,7 @@ export async function openLayerTar(
   return {
     pieces: counted(),
     size: () => size,
+    taken: () => taken,
     verify() {
       const actual = `${algorithm}:${unpacked.digest()}`;
       if (actual === diffId) return;
@@ -73,7 +86,7 @@ export async function openLayerTar(
 /** Nobody else would end the stream of a layer that comes too late, when the conversion has failed already. */
 function beginUnpacking(
   pool: PackPool,
-  compressed: Awaited<ReturnType<ImageSource['openBlob']>>,
+  compressed: AsyncIterable<Buffer> & { destroy(): unknown },
   layer: { name: string; algorithm: ReturnType<typeof algorithmOf> },
 ) {
   try {

@@ -32,6 +32,8 @@ export interface BlobCheck {
   /** The `.blob.meta` file of the bootstrap layer, if it has one. */
   supplied: Buffer | undefined;
   signal?: AbortSignal | undefined;
+  /** Told how many more bytes of the blob have been read. */
+  onBytes?: ((bytes: number) => void) | undefined;
 }
 
 /** What was read of a blob. */
@@ -71,12 +73,18 @@ export async function checkBlob(check: BlobCheck, faults: FaultList): Promise<Bl
 export async function checkUnusedBlob(
   source: ImageSource,
   descriptor: Descriptor,
-  { faults, signal }: { faults: FaultList; signal?: AbortSignal | undefined },
+  {
+    faults,
+    signal,
+    onBytes,
+  }: { faults: FaultList; signal?: AbortSignal | undefined; onBytes?: (bytes: number) => void },
 ): Promise<number> {
   let bytes = 0;
   await faults.guard('blob', async () => {
-    for await (const piece of (await source.openBlob(descriptor, signal)) as AsyncIterable<Buffer>)
+    for await (const piece of (await source.openBlob(descriptor, signal)) as AsyncIterable<Buffer>) {
       bytes += piece.length;
+      onBytes?.(piece.length);
+    }
   });
   return bytes;
 }
@@ -160,6 +168,7 @@ async function readChunks(
   const onBytes = (piece: Buffer) => {
     if (result.bytes < blob.ci.offset) dataHash.update(piece.subarray(0, blob.ci.offset - result.bytes));
     result.bytes += piece.length;
+    check.onBytes?.(piece.length);
   };
   await faults.guard(
     'blob',

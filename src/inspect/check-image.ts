@@ -29,6 +29,8 @@ export interface CheckOptions {
   /** `linux/arm64`; which image of an index. Default: this machine's. */
   platform?: string | undefined;
   signal?: AbortSignal | undefined;
+  /** Told how many bytes of the image's blobs have been read, and how many there are. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** What was checked, and what is wrong. */
@@ -54,7 +56,7 @@ export interface CheckResult {
  */
 export async function checkImage(source: ImageSource, options: CheckOptions): Promise<CheckResult> {
   const { name } = source;
-  const { platform, signal } = options;
+  const { platform, signal, onProgress } = options;
   const faults = createFaultList();
   const counts = { names: 0, chunks: 0, bytes: 0 };
   const top = await source.resolve(signal);
@@ -63,7 +65,7 @@ export async function checkImage(source: ImageSource, options: CheckOptions): Pr
     return parseManifest(bytes, `${name}: ${descriptor.digest}`, descriptor.mediaType);
   };
   const found = await faults.guard('manifest', () => findManifest(top, { name, platform, read }));
-  if (found) await checkFound(source, { found, signal, counts }, faults);
+  if (found) await checkFound(source, { found, signal, counts, onProgress }, faults);
   const { original } = options;
   if (found && original) {
     const image = await faults.guard('content', () => openManifest(source, found, signal));
@@ -85,10 +87,11 @@ async function checkFound(
     found: FoundManifest;
     signal: AbortSignal | undefined;
     counts: { names: number; chunks: number; bytes: number };
+    onProgress: CheckOptions['onProgress'];
   },
   faults: FaultList,
 ): Promise<void> {
-  const { found, signal, counts } = check;
+  const { found, signal, counts, onProgress } = check;
   const { manifest } = found;
   const { name } = source;
   const bootstrapLayer = findBootstrapLayer(manifest, name);
@@ -106,6 +109,8 @@ async function checkFound(
   const bootstrap =
     layer && faults.guard('bootstrap', () => parseBootstrap(layer.bootstrap, `${name}: bootstrap`));
   const layers = blobLayers(manifest);
+  const startup = faults.guard('manifest', () => findStartupLayer(manifest, name));
+  const read = readingOf([...layers, ...(startup ? [startup.descriptor] : [])], onProgress);
   const used = new Set<string>();
   if (bootstrap) checkFsVersion(manifest, bootstrap.version, faults);
   bootstrap?.blobs.forEach(requireReadable);
@@ -132,7 +137,7 @@ async function checkFound(
       used.add(digest);
       const supplied = layer.blobMetas.get(mapNameOf(blob));
       const result = await checkBlob(
-        { source, descriptor, bootstrap, table, blobIndex, supplied, signal },
+        { source, descriptor, bootstrap, table, blobIndex, supplied, signal, onBytes: read },
         damaged,
       );
       counts.chunks += result.chunks;
@@ -140,16 +145,29 @@ async function checkFound(
     }
     addWithPaths(bootstrap, damaged, faults);
   }
-  const startup = faults.guard('manifest', () => findStartupLayer(manifest, name));
   if (startup && bootstrap) {
     const image = await faults.guard('bootstrap', () => openManifest(source, found, signal));
     if (image) counts.bytes += await checkStartupPack(image, startup, { faults, signal });
+    read(startup.descriptor.size);
     used.add(startup.descriptor.digest);
   }
   for (const descriptor of layers) {
     if (used.has(descriptor.digest)) continue;
-    counts.bytes += await checkUnusedBlob(source, descriptor, { faults, signal });
+    counts.bytes += await checkUnusedBlob(source, descriptor, { faults, signal, onBytes: read });
   }
+}
+
+/** Adds up the bytes of the blobs `descriptors` that it is told of. */
+function readingOf(
+  descriptors: readonly { size: number }[],
+  onProgress: CheckOptions['onProgress'],
+): (bytes: number) => void {
+  const total = descriptors.reduce((sum, { size }) => sum + size, 0);
+  let done = 0;
+  return (bytes) => {
+    done += bytes;
+    onProgress?.(done, total);
+  };
 }
 
 function chunkTableOf(bootstrap: Bootstrap, bytes: Buffer): ChunkTable {

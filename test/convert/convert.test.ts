@@ -117,16 +117,24 @@ describe('the image', () => {
 
   it('reports progress and ends each layer once', async () => {
     const events: string[] = [];
+    const shares: number[] = [];
     await convertLayout(
       makeLayout([makeTar([{ name: 'a', data: noise('p', 3 * MiB) }]), makeTar([])]),
       {},
-      { onProgress: ({ kind, label, total }) => events.push(`${kind} ${label} ${total !== undefined}`) },
+      {
+        onProgress: ({ kind, label, done, total }) => {
+          events.push(`${kind} ${label} ${total !== undefined}`);
+          if (label === 'layer 1 of 2') shares.push(done / total!);
+        },
+      },
     );
     expect(events.filter((event) => event.startsWith('finished'))).toEqual([
       'finished layer 1 of 2 true',
       'finished layer 2 of 2 true',
     ]);
-    expect(events).toContain('progress layer 1 of 2 false');
+    expect(events).toContain('progress layer 1 of 2 true');
+    expect(shares).toEqual([...shares].sort((a, b) => a - b));
+    expect(shares.at(-1)).toBe(1);
   });
 });
 

@@ -14,7 +14,7 @@ function fakeLayers(count: number, jobs: number) {
     });
     const close = () => void log.push(`close ${layer}`);
     async function* pieces(): AsyncGenerator<Buffer> {}
-    return { pieces: pieces(), size: () => layer, verify: () => {}, received, close };
+    return { pieces: pieces(), size: () => layer, taken: () => 0, verify: () => {}, received, close };
   };
   return { log, finish, ahead: new LayersAhead(begin, { count, jobs }) };
 }

@@ -9,6 +9,7 @@ import { keepHeapSmall } from '../heap.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { escapeName } from '../names.js';
+import { createProgress } from '../progress.js';
 
 interface CheckCliOptions extends ImageCliOptions {
   source?: string;
@@ -41,14 +42,18 @@ async function check(
 ): Promise<number> {
   keepHeapSmall();
   const { checkImage } = await import('../../inspect/check-image.js');
-  return withSource(image, options, async (source) => {
+  const progress = createProgress({ quiet: output.quiet || output.json });
+  const whole = withSource(image, options, async (source) => {
     const { platform } = options;
-    const run = (original?: ImageSource) => checkImage(source, { platform, signal, original });
+    const onProgress = (done: number, total: number) => progress.update('reading', done, total);
+    const run = (original?: ImageSource) => checkImage(source, { platform, signal, original, onProgress });
     const result = await (options.source === undefined ? run() : withSource(options.source, options, run));
+    progress.close();
     for (const warning of result.warnings) output.warn(warning);
     output.result(result, [...result.faults.map(faultText), summary(result)].join('\n'));
     return result.faultCount === 0 ? EXIT.ok : EXIT.damaged;
   });
+  return whole.finally(progress.close);
 }
 
 function faultText({ part, message, path, blob, chunk, offset }: Fault): string {
