@@ -74,7 +74,8 @@ export const BENCHES = [
   {
     name: 'scale',
     title: 'A thousand starts at once, by a model of Dragonfly',
-    about: 'Seconds until half of the nodes are ready, as the requests of one recorded start make the model say',
+    about:
+      'Seconds until half of the nodes are ready, as the requests of one recorded start make the model say',
     script: 'scale.mjs',
     images: 1,
     short: [],
