@@ -9,6 +9,8 @@ export const FIGURES = {
   bytes: { head: 'MB', unit: 'MB', text: megabytes },
   rate: { head: 'MB/s', unit: 'MB/s', text: (value) => (value / 1e6).toFixed(0), alone: true },
   size: { head: 'size : source', unit: '', text: (value) => value.toFixed(3), alone: true },
+  roundTrips: { head: 'round trips', unit: '', text: (value) => value.toFixed(2), alone: true },
+  requests: { head: 'requests', unit: '', text: String, alone: true },
   peakRss: { head: 'peak MB', unit: 'MB', text: megabytes },
   resident: { head: 'resident MB', unit: 'MB', text: megabytes },
   anonymous: { head: 'anonymous MB', unit: 'MB', text: megabytes },

@@ -15,7 +15,7 @@ import { peer, startNydusd } from './nydusd.mjs';
  */
 
 /** Runs `rafter ARGS...` with directories of its own below `dir`; its output. */
-async function run(dir, command, ...args) {
+export async function runRafter(dir, command, ...args) {
   const places = ['--run-dir', join(dir, 'run'), '--data-root', join(dir, 'data')];
   const words = command.split(' ');
   const { stdout } = await promisify(execFile)(process.execPath, [rafter, ...words, ...places, ...args]);
@@ -61,15 +61,15 @@ export async function serveRafter(images, { name, flags, first = false }, dir) {
     for (const image of images) {
       trees[image.name] = join(dir, image.name);
       mkdirSync(trees[image.name], { recursive: true });
-      await run(dir, 'mount', ...flags, image.converted, trees[image.name]);
+      await runRafter(dir, 'mount', ...flags, image.converted, trees[image.name]);
     }
   };
-  const stop = () => run(dir, 'daemon stop');
+  const stop = () => runRafter(dir, 'daemon stop');
   try {
     await mountAll();
     for (const tree of Object.values(trees)) await readAll(tree);
     if (!first) {
-      for (const tree of Object.values(trees)) await run(dir, 'umount', tree);
+      for (const tree of Object.values(trees)) await runRafter(dir, 'umount', tree);
       await stop();
       await mountAll();
     }
@@ -77,7 +77,7 @@ export async function serveRafter(images, { name, flags, first = false }, dir) {
     await stop();
     throw error;
   }
-  const { pid, supervisorPid } = JSON.parse(await run(dir, 'daemon status', '--json'));
+  const { pid, supervisorPid } = JSON.parse(await runRafter(dir, 'daemon status', '--json'));
   const pids = { daemon: pid, ...(supervisorPid && { supervisor: supervisorPid }) };
   return { name, ours: true, trees, pids, stop };
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { compare, printComparison } from './comparison.mjs';
+import { measureFirstLs, RTT } from './first-ls.mjs';
 import { builtImage, splitImage } from './images.mjs';
 import { JOBS, memoryOf, runJob } from './mount-jobs.mjs';
 import { prepare, serveDirectories, serveNydusd, serveRafter } from './mount-trees.mjs';
@@ -14,7 +15,8 @@ const USAGE = `usage: npm run bench:mount -- [OPTIONS] [LAYOUT:TAG]
 Reads a mounted image, whose data is local, through every driver, next to the same tree unpacked in a directory and, if
 RAFTER_PEERS names a folder with nydusd, mounted by that: a walk, a tar, random and sequential reads of one large file.
 Cold (page cache dropped) and warm; seconds, CPU seconds of reader and daemon, and both as ratios to the directory's. Drivers take
-turns, and the quickest of the runs counts. Needs root. Without LAYOUT:TAG, the image that quickstart builds.
+turns, and the quickest of the runs counts. At last, what the first \`ls -lR\` of a fresh mount waits for at the far end of a long wire,
+from the moment when the bootstrap is here. Needs root. Without LAYOUT:TAG, the image that quickstart builds.
 
   --dir <path>         where everything is written: a directory of the disk to compare with (default: a temporary one)
   --keep <path>        keep the images here, converted and unpacked, and take them from here the next time
@@ -30,6 +32,8 @@ const DRIVERS = [
   { name: 'fuse', flags: ['--driver', 'fuse', '--transport', 'device'] },
   { name: 'fuse, libfuse', flags: ['--driver', 'fuse', '--transport', 'libfuse'] },
 ];
+
+const FIRST_LS = 'first ls';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -60,6 +64,7 @@ function bench() {
     const nydusd = isWanted('nydusd') && (await serveNydusd(images, join(dir, 'nydusd')));
     if (nydusd) add(nydusd);
     for (const job of JOBS) for (const state of ['cold', 'warm']) await benchJob(job, state, servers);
+    await benchFirstLs(images[0], dir);
     printComparison(compare({ title: 'memory, both images mounted', rows: memoryRows(servers) }), options);
   }, resolve(options.dir));
 }
@@ -82,9 +87,25 @@ function sourceImage() {
   return `oci:${layout}:${tag}`;
 }
 
+function isWantedJob(name) {
+  return isWanted(name, [...JOBS.map((job) => job.name), FIRST_LS]);
+}
+
+/** How long the first listing of a mount waits for the registry after the bootstrap has come. */
+async function benchFirstLs({ converted }, dir) {
+  if (!isWantedJob(FIRST_LS)) return;
+  const rows = [];
+  for (const { name, flags } of DRIVERS.filter(({ first, name }) => !first && isWanted(name))) {
+    const where = join(dir, `first-ls-${rows.length}`);
+    const figures = await measureFirstLs(converted, flags, { dir: where, runs: Number(options.runs) });
+    rows.push({ name, ours: true, figures });
+  }
+  const title = `${FIRST_LS} of a fresh mount, from the bootstrap's arrival, round trips of ${RTT} ms`;
+  if (rows.length > 0) printComparison(compare({ title, rows }), options);
+}
+
 async function benchJob(job, state, servers) {
-  const jobNames = JOBS.map(({ name }) => name);
-  if (!isWanted(job.name, jobNames)) return;
+  if (!isWantedJob(job.name)) return;
   const best = new Map();
   for (let run = 0; run < Number(options.runs); run++) {
     for (const { name, trees, pids } of servers) {

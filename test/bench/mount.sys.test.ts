@@ -15,11 +15,11 @@ describe.skipIf(missingPrograms('tar', 'find') || process.geteuid?.() !== 0)('th
   const dir = mkdtempSync(join(tmpdir(), 'rafter-mount-bench-'));
   afterAll(() => rmSync(dir, { recursive: true }));
 
-  it('measures a driver next to a directory, cold and warm, and the memory of its processes', async () => {
+  it('measures a driver next to a directory, cold and warm, its first listing, and the memory of its processes', async () => {
     const { writeManyFiles } = await import(synthetic);
     await writeManyFiles(join(dir, 'layout'), 200);
     const options = ['--json', '--dir', dir, '--large-size', '2', '--runs', '1'];
-    const only = ['libfuse', 'walk', 'sequential'].flatMap((word) => ['--only', word]);
+    const only = ['libfuse', 'walk', 'sequential', 'first ls'].flatMap((word) => ['--only', word]);
     const { stdout } = await promisify(execFile)(process.execPath, [
       bench,
       ...options,
@@ -31,6 +31,9 @@ describe.skipIf(missingPrograms('tar', 'find') || process.geteuid?.() !== 0)('th
       .split('\n')
       .map((line) => JSON.parse(line) as Comparison);
     const memory = comparisons.pop()!;
+    const firstLs = comparisons.pop()!;
+    expect(firstLs.title).toMatch(/^first ls/);
+    expect(firstLs.rows).toMatchObject([{ name: 'fuse, libfuse', figures: { requests: 0 } }]);
     const jobs = ['walk', 'sequential'].flatMap((job) => [`${job}, cold`, `${job}, warm`]);
     expect(comparisons.map(({ title }) => title)).toEqual(jobs);
     for (const { reference, rows } of comparisons) {

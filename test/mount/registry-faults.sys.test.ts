@@ -261,7 +261,7 @@ describe('while the registry is gone', () => {
     },
   );
 
-  it.each(['SIGINT'] as const)('%s ends a reader that waits', async (name) => {
+  it.each(['SIGINT', 'SIGKILL'] as const)('%s ends a reader that waits', async (name) => {
     const cat = spawn('cat', [pathOf(nextFile())], { stdio: 'ignore' });
     await vi.waitFor(() => expect(now.refused).toBeGreaterThan(0), WAIT);
     cat.kill(name);
