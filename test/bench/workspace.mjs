@@ -13,7 +13,13 @@ import { join } from 'node:path';
 export async function withWorkspace(work, parent = tmpdir()) {
   const dir = mkdtempSync(join(parent, 'rafter-bench-'));
   const steps = [() => rmSync(dir, { recursive: true, force: true })];
-  const clean = async () => {
+  let cleaned;
+  // The work may fail by what interrupts it: whoever comes second waits for the first.
+  const clean = () => {
+    cleaned ??= endAll();
+    return cleaned;
+  };
+  const endAll = async () => {
     const failures = [];
     for (const step of steps.splice(0).reverse()) {
       try {
