@@ -33,7 +33,7 @@ const DEFAULT_LIMIT = 8 << 20;
  * in the same file, because the daemon's standard error goes there too. A disk that is full loses lines, not mounts. Lines below
  * `level` (default `info`) are not written.
  *
- * Not a logging library: pino takes 8 MB of a daemon that should have 80, and what it saves are microseconds of a few lines.
+ * Not a logging library: see docs/development.md, "The bundle".
  */
 export function openDaemonLog(
   path: string,
