@@ -17,7 +17,11 @@ export function defineOptimize(program: Command, setExitCode: (code: number) => 
     .description('make a converted image start from one stream of what its starts were seen to read')
     .argument('<image>', NYDUS_IMAGE_FORMS)
     .argument('<target>', IMAGE_FORMS)
-    .requiredOption('--trace <file...>', 'what runs of the image have read; several are merged')
+    .requiredOption(
+      '--trace <file>',
+      'what a run of the image has read; may be repeated: they are merged',
+      append,
+    )
     .option('--platform <os/arch>', 'which image of an index was traced (default: this machine)')
     .option('--src-creds <user:password>', 'credentials for the registry of IMAGE')
     .option('--dest-creds <user:password>', 'credentials for the registry of TARGET')
@@ -41,4 +45,8 @@ Example:
         }),
       ),
   );
+}
+
+function append(file: string, before: string[] = []): string[] {
+  return [...before, file];
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { Trace } from '../../trace/trace.js';
 import { addCommonOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes } from '../format.js';
@@ -78,19 +79,9 @@ Example:
   addCommonOptions(command).action(async (files: string[], { output: target }: { output: string }) =>
     setExitCode(
       await withContext(command, async ({ output }) => {
-        const [{ mergeTraces }, { writeTraceFile }] = await Promise.all([
-          import('../../trace/merge.js'),
-          import('../../mount/trace-file.js'),
-        ]);
+        const { mergeTraces } = await import('../../trace/merge.js');
         const merged = mergeTraces(await readTraces(files));
-        await writeTraceFile(target, merged);
-        const { touches } = merged;
-        const bytes = touches.reduce((sum, { length }) => sum + length, 0);
-        output.done(
-          { file: target, touches: touches.length, bytes },
-          `${target}: ${files.length} traces, ${touches.length} touches of ${formatBytes(bytes)}`,
-        );
-        return EXIT.ok;
+        return writeTrace(output, target, { trace: merged, of: `${files.length} traces, ` });
       }),
     ),
   );
@@ -111,19 +102,24 @@ Example:
   addCommonOptions(command).action(async (directory: string, target: string) =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
-        const [{ mountTrace }, { writeTraceFile }] = await Promise.all([
-          import('../../mount/client.js'),
-          import('../../mount/trace-file.js'),
-        ]);
+        const { mountTrace } = await import('../../mount/client.js');
         const saved = await mountTrace({ runDir, signal }, { mountpoint: directory });
-        await writeTraceFile(target, saved);
-        const bytes = saved.touches.reduce((sum, { length }) => sum + length, 0);
-        output.done(
-          { file: target, touches: saved.touches.length, bytes },
-          `${target}: ${saved.touches.length} touches of ${formatBytes(bytes)}`,
-        );
-        return EXIT.ok;
+        return writeTrace(output, target, { trace: saved });
       }),
     ),
   );
+}
+
+/** Writes the trace and says how much is in it, after what it is made `of`. */
+async function writeTrace(
+  output: CommandContext['output'],
+  file: string,
+  { trace, of = '' }: { trace: Trace; of?: string },
+): Promise<number> {
+  const { writeTraceFile } = await import('../../mount/trace-file.js');
+  await writeTraceFile(file, trace);
+  const touches = trace.touches.length;
+  const bytes = trace.touches.reduce((sum, { length }) => sum + length, 0);
+  output.done({ file, touches, bytes }, `${file}: ${of}${touches} touches of ${formatBytes(bytes)}`);
+  return EXIT.ok;
 }
