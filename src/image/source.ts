@@ -62,6 +62,8 @@ export interface ImageSource {
    * is one that has not given wrong bytes. Absent: there is only one place to read from.
    */
   distrust?(bytes: Buffer): void;
+  /** Opens `count` connections that will be needed soon, besides the one of the next request. Absent: there are none. */
+  openSpares?(count: number): void;
   /** Lets go of connections and files. */
   close(): Promise<void>;
 }

@@ -45,6 +45,7 @@ const mountInfoSchema = v.object({
 const mountResultSchema = v.object({
   ...mountInfoSchema.entries,
   config: v.record(v.string(), v.unknown()),
+  steps: v.array(v.object({ name: v.string(), atMs: v.number(), ms: v.number() })),
 }) satisfies Describes<MountResult>;
 
 const traceSchema = v.object({

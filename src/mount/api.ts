@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { CacheStats } from '../cache/stats.js';
 import type { ErrorCode } from '../errors.js';
 import { MAX_READ_TIMEOUT, MIN_READ_TIMEOUT } from './read-timeout.js';
+import type { Step } from './steps.js';
 
 /**
  * The daemon's API: HTTP with JSON bodies on a unix socket.
@@ -151,6 +152,8 @@ export interface MountInfo {
 export interface MountResult extends MountInfo {
   /** The image's configuration, as it is in the image. */
   config: Record<string, unknown>;
+  /** What mounting consisted of, and how long that took, from the request on. */
+  steps: Step[];
 }
 
 export interface DaemonStatus {

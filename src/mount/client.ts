@@ -16,6 +16,7 @@ import { canonicalMountPoint } from './mount-point.js';
 import { isRecordedMount } from './mount-state.js';
 import { hasSupervisor, runFiles } from './run-dir.js';
 import { type DaemonPlace, ensureDaemon, type OnNotice, tellOfDeadMounts } from './start-daemon.js';
+import { StepClock } from './steps.js';
 
 /** How often to start a daemon again because the one that answered was just ending. */
 const MAX_STARTS = 5;
@@ -36,18 +37,26 @@ interface SocketPlace {
 
 /**
  * Mounts an image through the daemon of the run directory, which is started if none runs. Relative paths in `request` are
- * taken from this process's working directory. When `signal` is aborted the daemon undoes what it began.
+ * taken from this process's working directory. `clock` hears of the steps. When `signal` is aborted the daemon undoes what it began.
  * Throws what the daemon throws (see `MountTable.mount`) and what `ensureDaemon` throws.
  */
-export async function mountImage(place: DaemonPlace, request: MountRequest): Promise<MountResult> {
+export async function mountImage(
+  place: DaemonPlace,
+  request: MountRequest,
+  clock = new StepClock(),
+): Promise<MountResult> {
   // One that died may have mounted it and not said so; its successor knows that by the id.
   const body = { ...absolutePaths(request), requestId: randomUUID() };
   const { socket } = runFiles(place.runDir);
   const end = Date.now() + RESTART_PATIENCE;
   for (let starts = 1; ; starts++) {
-    await ensureDaemon(place);
+    await clock.time('reach the daemon', () => ensureDaemon(place));
+    const sentAt = performance.now();
     try {
-      return await callDaemon<MountResult>(socket, 'POST /v1/mounts', { body, signal: place.signal });
+      const options = { body, signal: place.signal };
+      const mounted = await callDaemon<MountResult>(socket, 'POST /v1/mounts', options);
+      clock.include(mounted.steps, sentAt);
+      return mounted;
     } catch (error) {
       if (!(error instanceof DaemonGoneError)) throw error;
       const restarting = hasSupervisor(place.runDir) && Date.now() < end;

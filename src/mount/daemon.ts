@@ -28,6 +28,9 @@ import { supervisorCommand } from './supervisor-command.js';
 import { connectSupervisor, type SupervisorLink } from './supervisor-link.js';
 import { createWritableTrees } from './writable-trees.js';
 
+/** When a daemon that nobody has asked for a mount yet gets ready for one, in milliseconds after its start. */
+const PREPARATION_DELAY_MS = 500;
+
 export interface DaemonOptions {
   /** Directory of socket, lock, log and state; absolute. */
   runDir: string;
@@ -173,6 +176,7 @@ async function serve(
     },
   });
   let metricsServer: Server | undefined;
+  let preparation: NodeJS.Timeout | undefined;
   const activated = supervisor.inheritance.descriptors[API_SOCKET] ?? takeActivatedSocket();
   idle.watch(() => table.busy);
   try {
@@ -182,9 +186,11 @@ async function serve(
     await listen(server, activated === undefined ? files.socket : { fd: activated });
     supervisor.ready();
     notifyManager({ READY: '1', MAINPID: String(supervisor.supervisorPid ?? process.pid) });
+    preparation = setTimeout(() => drivers.prepare(), PREPARATION_DELAY_MS).unref();
     log.info('listening', { pid: process.pid, version, runDir, dataRoot, idleSeconds, reason });
     await stop.promise;
     if (successor !== undefined) {
+      clearTimeout(preparation);
       idle.close();
       notifyManager({ RELOADING: '1', MONOTONIC_USEC: String(process.hrtime.bigint() / 1000n) });
       await removeSocket();
@@ -225,6 +231,7 @@ async function serve(
   }
 
   async function takeDown(): Promise<void> {
+    clearTimeout(preparation);
     idle.close();
     notifyManager({ STOPPING: '1' });
     // The socket goes first: from here on clients start another daemon instead of waiting for this one.

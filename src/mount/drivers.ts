@@ -1,7 +1,7 @@
 import type { BlobCache } from '../cache/blob-cache.js';
 import { loadNatives } from '../codec/natives.js';
 import { isRafterError, messageOf } from '../errors.js';
-import { DeviceServer } from '../fuse/device-server.js';
+import { DeviceServer, freezeReport } from '../fuse/device-server.js';
 import type { ActiveMount, HandOver, Serving } from './active-mount.js';
 import type { MountInfo, MountRequest } from './api.js';
 import type { DaemonLog } from './daemon-log.js';
@@ -17,6 +17,8 @@ type DriverChoice = Pick<MountInfo, 'driver' | 'transport' | 'driverReason'>;
 
 /** The ways in which this daemon can mount an image. */
 export interface Drivers {
+  /** Starts what mounts need and need not wait for: the thread that reads the FUSE device. */
+  prepare(): void;
   /**
    * Mounts `image`, whose blobs are read through `blobs`, with the driver that `request` names or, by default, the best that
    * works: `driverReason` says then why it is not a better one. Throws what the driver throws; nothing is mounted then.
@@ -58,6 +60,7 @@ export function createDrivers(options: DriverOptions): Drivers {
   let started: DeviceServer | undefined;
   const server = () => {
     if (started === undefined) {
+      freezeReport();
       // The reading thread sleeps in the kernel from now on.
       loadNatives();
       started = new DeviceServer(new URL('./fuse-reader.js', import.meta.url), onFailed);
@@ -74,6 +77,14 @@ export function createDrivers(options: DriverOptions): Drivers {
   };
 
   return {
+    prepare() {
+      try {
+        if (defaultTransport() === 'device') server();
+      } catch {
+        // The next mount says what is wrong.
+      }
+    },
+
     async mount(image, blobs, request) {
       const { driver = 'auto', transport } = request;
       // A transport is one of the fuse driver.

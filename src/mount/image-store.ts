@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -176,18 +176,15 @@ async function writeBytes(path: string, bytes: Buffer): Promise<void> {
   await writeWholeFile(path, bytes, { mode: 0o600 });
 }
 
-/** Lets `fill` write a temporary file beside `path` and renames it when it is on the disk. */
+/**
+ * Lets `fill` write a temporary file beside `path` and renames it. Its digest tells what a crash of the machine has left of it, so nobody
+ * waits for the disk.
+ */
 async function writeWhole(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
   const temporary = `${path}.${process.pid}-${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   try {
     await fill(temporary);
-    const file = await open(temporary, 'r');
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });

@@ -281,8 +281,8 @@ export class MountTable {
   }
 }
 
-function resultOf({ info, image }: MountedImage): MountResult {
-  return { ...info, config: image.config.raw };
+function resultOf({ info, image, steps }: MountedImage): MountResult {
+  return { ...info, config: image.config.raw, steps };
 }
 
 async function isMounted(mountpoint: string, device: string): Promise<boolean> {

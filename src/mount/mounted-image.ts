@@ -17,14 +17,15 @@ import type { DaemonLog } from './daemon-log.js';
 import type { Drivers } from './drivers.js';
 import type { ImageStore } from './image-store.js';
 import type { Meters } from './meters.js';
+import { attachStartup, openStartupPack } from './mount-startup.js';
 import { MountTrace } from './mount-trace.js';
 import { mountTree, resumeTree } from './mount-tree.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
 import type { OpenedImages } from './opened-images.js';
-import { startPrefetch } from './prefetch.js';
 import type { SavedMount } from './saved-mounts.js';
-import { StartupPack } from './startup-pack.js';
+import type { StartupPack } from './startup-pack.js';
 import { limitStartupReadAhead } from './startup-read-ahead.js';
+import { type Step, StepClock } from './steps.js';
 import type { SupervisorLink } from './supervisor-link.js';
 import { checkTraceFile } from './trace-file.js';
 import { noStats, noteTraffic } from './traffic.js';
@@ -62,6 +63,8 @@ export interface MountedImage {
   readonly completion: Completion | undefined;
   /** What is read, if that was asked for. */
   readonly trace?: MountTrace | undefined;
+  /** How long mounting took, and what of it. */
+  readonly steps: Step[];
   /** Settles when the mount is gone, whoever unmounted it, and caches and connections are given back. */
   readonly released: Promise<void>;
 }
@@ -76,26 +79,33 @@ export function mountImage(
   { services, signal }: { services: MountServices; signal?: AbortSignal },
 ): Promise<MountedImage> {
   const startedAt = Date.now();
+  const clock = new StepClock();
   return withUndo(services, { request, mountpoint, signal }, async (undo) => {
     if (request.trace?.file !== undefined) await checkTraceFile(request.trace.file);
     const stats = noStats();
-    const { source, name, image, pack } = await openImage(request, { services, undo, stats, signal });
+    const opening = openImage(request, { services, undo, stats, clock, signal });
+    // While the registry is asked.
+    setImmediate(() => services.drivers.prepare());
+    const { source, name, image, pack } = await opening;
     const info = describe(image, { reference: name, mountpoint, stats });
     const { traceDir, log } = services;
     const trace = request.trace && new MountTrace({ image, request, traceDir, log }, startedAt);
     undo.push(() => trace?.finish());
-    const blobs = await acquireBlobs(image, { source, info, request, services, undo });
-    const isAttached = await attachStartup(
-      { image, blobs, pack: pack() },
-      { request, mountpoint, services, undo },
+    const blobs = await clock.time('open the cache', () =>
+      acquireBlobs(image, { source, info, request, services, undo }),
+    );
+    const isAttached = await clock.time('table of the start-up pack', () =>
+      attachStartup({ image, blobs, pack: pack() }, { request, mountpoint, services, undo }),
     );
     signal?.throwIfAborted();
-    const active = await mountTree({ image, blobs, info, request, trace: trace?.memory }, services);
+    const active = await clock.time('mount', () =>
+      mountTree({ image, blobs, info, request, trace: trace?.memory }, services),
+    );
     const ahead = await limitStartupReadAhead({ pack: pack(), isAttached, blobs, request, mountpoint });
     undo.push(() => ahead.stop());
     trace?.begin(info);
     const completion = complete(blobs, { request, mountpoint, services, undo });
-    return { image, active, blobs, completion, trace, info };
+    return { image, active, blobs, completion, trace, info, steps: clock.steps };
   });
 }
 
@@ -129,7 +139,7 @@ export async function resumeImage(
     const ahead = limitStartupReadAhead({ pack: pack(), isAttached, blobs, request, mountpoint });
     undo.push(async () => (await ahead).stop());
     const completion = complete(blobs, { request, mountpoint, services, undo });
-    return { image, info, blobs, completion, trace, active };
+    return { image, info, blobs, completion, trace, active, steps: [] };
   });
   // Something else may be on top of it by now.
   return { ...resumed, device };
@@ -177,10 +187,11 @@ async function openImage(
     undo: Undo;
     stats: MountStats;
     known?: Descriptor;
+    clock?: StepClock;
     signal?: AbortSignal | undefined;
   },
 ): Promise<{ source: ImageSource; name: string; image: NydusImage; pack: () => StartupPack | undefined }> {
-  const { services, undo, stats, known, signal } = use;
+  const { services, undo, stats, known, clock: steps, signal } = use;
   const reference = parseReference(request.reference);
   const name = formatReference(reference);
   const onTraffic = noteTraffic(stats, services);
@@ -194,31 +205,8 @@ async function openImage(
     undo.push(() => started.close());
     pack = started;
   };
-  const options = { source, store, opened, reference: name, platform, known, onStartupLayer, signal };
+  const options = { source, store, opened, reference: name, platform, known, onStartupLayer, steps, signal };
   return { source, name, image: await openNydusImage(options), pack: () => pack };
-}
-
-/** Asks for the start-up pack; what goes wrong with it is in the log, and counted with what else cannot be fetched. */
-function openStartupPack(
-  layer: StartupLayer,
-  use: { services: MountServices; source: ImageSource; stats: MountStats; mayFetch: boolean },
-): StartupPack {
-  const { services, source, stats, mayFetch } = use;
-  const { store, tempDir, meters, cache, log } = services;
-  return new StartupPack({
-    ...{ layer, store, source, mayFetch, tempDir },
-    onRequest: () => {
-      stats.requests++;
-      return cache.scheduler.occupy(source.place?.registry, 'startup');
-    },
-    onBytes: (count) => {
-      stats.fetchedBytes += count;
-    },
-    onWarning: (error) => {
-      meters.fetchErrors.note(error);
-      log.warn('the image starts without all of its start-up pack', { image: source.name, error });
-    },
-  });
 }
 
 function describe(
@@ -235,23 +223,6 @@ function describe(
     metadataBytes: image.metadataBytes,
     warnings: image.warnings,
   };
-}
-
-/**
- * Lets reads be answered from the start-up pack; an image without one has the files fetched ahead that its prefetch table
- * lists, unless that is not wanted. True if there is a pack that has something to give.
- */
-async function attachStartup(
-  { image, blobs, pack }: { image: NydusImage; blobs: readonly BlobCache[]; pack: StartupPack | undefined },
-  use: { request: MountRequest; mountpoint: string; services: MountServices; undo: Undo },
-): Promise<boolean> {
-  const { request, mountpoint, services, undo } = use;
-  if (pack !== undefined) return pack.attach(blobs);
-  if (request.prefetch !== false) {
-    const prefetch = startPrefetch(image, blobs, { mountpoint, log: services.log });
-    undo.push(() => prefetch?.stop());
-  }
-  return false;
 }
 
 /** Begins to complete the blobs of a mount, if that was asked for. Ends before they are given back. */

@@ -1,9 +1,6 @@
-import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import { type BlobLayout, layoutOf } from '../cache/layout.js';
 import { isRafterError, messageOf } from '../errors.js';
-import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
-import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
+import { descriptorOfBlob, mapNameOf } from '../image/chunk-map.js';
 import { type ImageConfig, parseImageConfig } from '../image/config.js';
 import { type Descriptor, isDigest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
@@ -11,13 +8,17 @@ import { type Manifest, parseManifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { findStartupLayer, type StartupLayer } from '../image/startup-layer.js';
-import { BlobMeta } from '../rafs/blob-meta.js';
 import { type Bootstrap, parseBootstrap, type RafsBlob } from '../rafs/bootstrap.js';
+import { createImageFetcher, type ImageFetcher } from './image-fetcher.js';
 import type { ImageStore } from './image-store.js';
 import type { OpenedImage, OpenedImages } from './opened-images.js';
+import { StepClock } from './steps.js';
 
 /** How long a source may take to resolve a reference whose last meaning is known, in milliseconds. */
 const RESOLVE_PATIENCE = 5_000;
+
+/** Connections for what a mount asks for when it knows the manifest: configuration, bootstrap, and start-up pack or first data. */
+const SPARE_CONNECTIONS = 2;
 
 export interface OpenOptions {
   source: ImageSource;
@@ -32,6 +33,8 @@ export interface OpenOptions {
   onStartupLayer?: ((layer: StartupLayer) => void) | undefined;
   /** Images that need not be decoded again. */
   opened?: OpenedImages | undefined;
+  /** Hears how long things take. */
+  steps?: StepClock | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -64,14 +67,17 @@ export function openNydusImage(options: OpenOptions): Promise<NydusImage> {
 }
 
 async function openImage(options: OpenOptions): Promise<NydusImage> {
-  const { source, store, reference } = options;
-  const fetcher = createFetcher(options);
-  const top = options.known ?? (await resolveReference(options, fetcher));
-  const { descriptor, manifest } = await findManifest(top, {
-    name: source.name,
-    platform: options.platform,
-    read: fetcher.manifest,
-  });
+  const { source, store, reference, steps = new StepClock() } = options;
+  const fetcher = createImageFetcher(options);
+  const top =
+    options.known ?? (await steps.time('resolve the reference', () => resolveReference(options, fetcher)));
+  const { descriptor, manifest } = await steps.time('manifest', () =>
+    findManifest(top, {
+      name: source.name,
+      platform: options.platform,
+      read: fetcher.manifest,
+    }),
+  );
   const bootstrapLayer = findBootstrapLayer(manifest, source.name);
   const startup = findStartup(manifest, source.name, fetcher.warnings);
   if (startup) options.onStartupLayer?.(startup);
@@ -86,10 +92,10 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
   if (startup) contents.push(startup.descriptor.digest);
   const ids = image.parts.bootstrap.blobs.map(({ id }) => id);
   const ofImage = { reference, top: top.digest, manifest: descriptor.digest };
-  // A disk that is full must not keep an image from being mounted that is here.
-  await store
-    .recordUse({ ...ofImage, contents: [...new Set(contents)], maps: image.maps, blobs: ids })
-    .catch((error) => fetcher.warnings.push(`what the image needs was not noted: ${messageOf(error)}`));
+  fetcher.noted(
+    store.recordUse({ ...ofImage, contents: [...new Set(contents)], maps: image.maps, blobs: ids }),
+  );
+  await steps.time('note what is needed', () => fetcher.allNoted());
   return {
     ...image.parts,
     manifest: descriptor,
@@ -100,13 +106,18 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
 
 /** Reads configuration, bootstrap and chunk maps. */
 async function decodeImage(
-  { source }: OpenOptions,
-  { fetcher, manifest, bootstrapLayer }: { fetcher: Fetcher; manifest: Manifest; bootstrapLayer: Descriptor },
+  { source, steps = new StepClock() }: OpenOptions,
+  {
+    fetcher,
+    manifest,
+    bootstrapLayer,
+  }: { fetcher: ImageFetcher; manifest: Manifest; bootstrapLayer: Descriptor },
 ): Promise<OpenedImage> {
   const [configBytes, layer] = await Promise.all([
-    fetcher.blob(manifest.config),
-    fetcher.bootstrapLayer(bootstrapLayer),
+    steps.time('configuration', () => fetcher.blob(manifest.config)),
+    steps.time('bootstrap', () => fetcher.bootstrapLayer(bootstrapLayer)),
   ]);
+  const parsedFrom = performance.now();
   const bootstrapBytes = new SharedArrayBuffer(layer.bootstrap.length);
   layer.bootstrap.copy(Buffer.from(bootstrapBytes));
   const bootstrap = parseBootstrap(Buffer.from(bootstrapBytes), `${source.name}: bootstrap`);
@@ -119,6 +130,7 @@ async function decodeImage(
     return { descriptor, layout: layoutOf(bootstrap, index, map) };
   };
   const blobs = await Promise.all(bootstrap.blobs.map(readBlob));
+  steps.note('parse the bootstrap', parsedFrom);
   return {
     parts: {
       config: parseImageConfig(configBytes, `${source.name}: configuration`),
@@ -151,13 +163,15 @@ function sizeOfAll(descriptors: Descriptor[]): number {
  * Asks the source what the reference means. Where an earlier answer is known, the source gets RESOLVE_PATIENCE to say so
  * again: a mount of an image that is here should not wait for a registry that is gone.
  */
-async function resolveReference(options: OpenOptions, fetcher: Fetcher): Promise<Descriptor> {
+async function resolveReference(options: OpenOptions, fetcher: ImageFetcher): Promise<Descriptor> {
   const { source, store, reference, signal } = options;
   const known = (await store.recallReference(reference)) ?? (await contentNamedBy(reference, store));
+  // The answer leads to several requests at once.
+  if (known === undefined) source.openSpares?.(SPARE_CONNECTIONS);
   const patience = known && AbortSignal.timeout(RESOLVE_PATIENCE);
   try {
     const descriptor = await source.resolve(joinSignals(signal, patience));
-    await store.rememberReference(reference, descriptor);
+    fetcher.noted(store.rememberReference(reference, descriptor));
     return descriptor;
   } catch (error) {
     if (known === undefined || signal?.aborted) throw error;
@@ -190,105 +204,4 @@ async function contentNamedBy(reference: string, store: ImageStore): Promise<Des
 function joinSignals(...signals: (AbortSignal | undefined)[]): AbortSignal | undefined {
   const given = signals.filter((signal) => signal !== undefined);
   return given.length === 0 ? undefined : AbortSignal.any(given);
-}
-
-type Fetcher = ReturnType<typeof createFetcher>;
-
-/** Reads from the store, or from the source and then keeps it; counts what was downloaded. */
-function createFetcher({ source, store, signal }: OpenOptions) {
-  let downloaded = 0;
-  const warnings: string[] = [];
-  const contents = new Set<string>();
-  const maps = new Set<string>();
-
-  async function readManifest(descriptor: Descriptor): Promise<Buffer> {
-    contents.add(descriptor.digest);
-    const kept = await store.readBlob(descriptor);
-    if (kept !== undefined) return kept;
-    const bytes = await source.readManifest(descriptor, signal);
-    downloaded += bytes.length;
-    await keep(descriptor, bytes);
-    return bytes;
-  }
-
-  async function openBlob(descriptor: Descriptor): Promise<Readable> {
-    contents.add(descriptor.digest);
-    const kept = await store.openBlob(descriptor);
-    if (kept !== undefined) return kept;
-    await store.writeBlob(descriptor, await source.openBlob(descriptor, signal));
-    downloaded += descriptor.size;
-    const written = await store.openBlob(descriptor);
-    if (written === undefined) throw new Error(`${descriptor.digest} vanished from the image store`);
-    return written;
-  }
-
-  async function keep(descriptor: Descriptor, bytes: Buffer): Promise<void> {
-    await store.writeBlob(descriptor, Readable.from([bytes], { objectMode: false }));
-  }
-
-  /** Reads a kept blob; if that turns out to be damaged, fetches it again, once. */
-  async function reading<T>(descriptor: Descriptor, use: (content: Readable) => Promise<T>): Promise<T> {
-    try {
-      return await use(await openBlob(descriptor));
-    } catch (error) {
-      // Damage may show in what it decompresses to before its digest is known.
-      if (!isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED', 'MALFORMED')) throw error;
-      await store.removeBlob(descriptor);
-      return await use(await openBlob(descriptor));
-    }
-  }
-
-  async function storedMap(blob: RafsBlob, descriptor: Descriptor): Promise<BlobMeta> {
-    const name = mapNameOf(blob);
-    maps.add(name);
-    const kept = await store.readMap(name);
-    if (kept !== undefined) {
-      try {
-        return BlobMeta.parseStored(kept, blob);
-      } catch (error) {
-        if (!isRafterError(error)) throw error;
-        await store.removeMap(name);
-      }
-    }
-    const { bytes, map } = await fetchMap(blob, descriptor);
-    await store.writeMap(name, bytes);
-    return map;
-  }
-
-  /** One that is wrong is fetched again, once: from another server, if there is one. */
-  async function fetchMap(
-    blob: RafsBlob,
-    descriptor: Descriptor,
-    { isAgain = false } = {},
-  ): Promise<{ bytes: Buffer; map: BlobMeta }> {
-    const bytes = await readStoredMap(source, { descriptor, blob, signal });
-    downloaded += bytes.length;
-    try {
-      return { bytes, map: BlobMeta.parseStored(bytes, blob) };
-    } catch (error) {
-      if (isAgain || source.distrust === undefined || !isRafterError(error)) throw error;
-      source.distrust(bytes);
-      return fetchMap(blob, descriptor, { isAgain: true });
-    }
-  }
-
-  return {
-    warnings,
-    downloaded: () => downloaded,
-    /** Digests of the contents that were asked for. */
-    contents,
-    /** Names of the chunk maps that were asked for. */
-    maps,
-    manifest: async (descriptor: Descriptor) =>
-      parseManifest(
-        await readManifest(descriptor),
-        `${source.name}: ${descriptor.digest}`,
-        descriptor.mediaType,
-      ),
-    blob: (descriptor: Descriptor) => reading(descriptor, buffer),
-    bootstrapLayer: (descriptor: Descriptor) =>
-      reading(descriptor, (content) => unpackBootstrapLayer(content, `${source.name}: bootstrap layer`)),
-    map: async (blob: RafsBlob, descriptor: Descriptor, file: Buffer | undefined) =>
-      (file && parseSuppliedMap(file, blob)) ?? storedMap(blob, descriptor),
-  };
 }

@@ -1,8 +1,8 @@
-import { once } from 'node:events';
-import { PassThrough, type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { Descriptor } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
 import type { ImageStore } from './image-store.js';
+import { keepingCopy } from './keeping-copy.js';
 
 /** The bytes of a start-up pack from its first one on. */
 export interface PackStream {
@@ -33,7 +33,7 @@ export async function openKeptPack({
 
 /** The pack from the source, in one request. What arrives is kept on this machine, once it has all come and is what it should be. */
 export async function openRemotePack(options: PackStreamOptions): Promise<PackStream> {
-  const { descriptor, source, signal, occupy } = options;
+  const { descriptor, store, source, signal, occupy, onBytes } = options;
   const release = occupy();
   let bytes: Readable;
   try {
@@ -43,31 +43,5 @@ export async function openRemotePack(options: PackStreamOptions): Promise<PackSt
     throw error;
   }
   bytes.once('close', release);
-  return { isKept: false, bytes: keeping(bytes, options) };
-}
-
-/** Passes `bytes` on and keeps a copy. A disk that does not take it costs the next mount a request, and this one nothing. */
-async function* keeping(
-  bytes: Readable,
-  { descriptor, store, onBytes }: PackStreamOptions,
-): AsyncGenerator<Buffer> {
-  const copy = new PassThrough();
-  copy.on('error', () => {});
-  let isFailed = false;
-  const kept = store.writeBlob(descriptor, copy).catch(() => {
-    isFailed = true;
-    copy.resume();
-  });
-  try {
-    for await (const part of bytes as AsyncIterable<Buffer>) {
-      onBytes(part.length);
-      if (!isFailed && !copy.write(part)) await Promise.race([once(copy, 'drain'), kept]);
-      yield part;
-    }
-    copy.end();
-  } finally {
-    bytes.destroy();
-    if (!copy.writableEnded) copy.destroy();
-    await kept;
-  }
+  return { isKept: false, bytes: keepingCopy(bytes, { descriptor, store, onBytes }) };
 }

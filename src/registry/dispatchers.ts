@@ -5,6 +5,7 @@ import { isCertificateError } from './error.js';
 import type { TlsSettings } from './hosts/endpoint.js';
 import type { Timeouts } from './options.js';
 import { proxyFor } from './proxies.js';
+import { createSpareConnections, type SpareConnections } from './spare-connections.js';
 import { readTrust, type Trust } from './trust.js';
 import { ConnectionPool, type Connector, createConnector } from './undici.js';
 
@@ -15,6 +16,8 @@ interface Connections {
   dispatcher: Dispatcher;
   /** Origin of the proxy that they go through. */
   proxy: string | undefined;
+  /** Connections that nobody needs yet; none through a proxy. */
+  spares?: SpareConnections;
 }
 
 /** Pools of connections, one per origin. */
@@ -47,6 +50,7 @@ export function createDispatchers(options: DispatchersOptions): Dispatchers {
     async destroy() {
       const open = await Promise.allSettled(pools.values());
       pools.clear();
+      for (const result of open) if (result.status === 'fulfilled') result.value.spares?.close();
       // Destroyed, not closed: an answer nobody reads must not hold up the end of the program.
       await Promise.all(
         open.map((result) => (result.status === 'fulfilled' ? result.value.dispatcher.destroy() : undefined)),
@@ -72,8 +76,10 @@ async function open(url: URL, { timeouts, env, settings }: DispatchersOptions): 
   }
   const connect = isTls
     ? trustingConnector(await readTrust(tls, env), tls, connectMs)
-    : { timeout: connectMs };
-  return { dispatcher: new ConnectionPool(url.origin, { ...limits, connect }), proxy: undefined };
+    : createConnector({ timeout: connectMs });
+  const spares = createSpareConnections(connect);
+  const dispatcher = new ConnectionPool(url.origin, { ...limits, connect: spares.connect });
+  return { dispatcher, proxy: undefined, spares };
 }
 
 interface ProxyOptions {

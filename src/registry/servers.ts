@@ -33,6 +33,8 @@ export interface Servers {
    * else to the registry. Only an answer of success is taken from a mirror. Errors are the registry's.
    */
   ask(request: RepositoryRequest, expect: number[]): Promise<ServerAnswer>;
+  /** Opens `count` connections to who is asked first for blobs. Errors are those of `ask`. */
+  openSpares(count: number): Promise<void>;
 }
 
 export interface ServersOptions {
@@ -113,6 +115,11 @@ export function createServers({ endpoints, transport, options, refusal, peers }:
         }
       }
       throw withMirrors(failures);
+    },
+    async openSpares(count) {
+      const [first] = serversFor({ method: 'GET', path: 'blobs/:', access: 'pull' }, servers);
+      const { endpoint } = await clientOf(first!, undefined);
+      await transport.openSpares(endpoint.api, count);
     },
   };
 }

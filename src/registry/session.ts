@@ -41,6 +41,8 @@ export interface Session {
   send(request: SessionRequest): Promise<SessionResponse>;
   /** Repeats `work` after temporary errors. */
   retry<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T>;
+  /** Opens `count` connections for requests that will come soon. What goes wrong shows with those. */
+  openSpares(count: number): void;
   close(): Promise<void>;
 }
 
@@ -60,6 +62,15 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
     return { transport, servers: createServers({ endpoints, transport, options, refusal, peers }) };
   }
 
+  function openParts() {
+    parts ??= open().catch((error) => {
+      // A file may be mended until the next request.
+      parts = undefined;
+      throw error;
+    });
+    return parts;
+  }
+
   return {
     name,
     policy,
@@ -68,15 +79,16 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
       return peers?.isUp() ? PIECE_BYTES : undefined;
     },
     async send({ expect, ...request }) {
-      parts ??= open().catch((error) => {
-        // A file may be mended until the next request.
-        parts = undefined;
-        throw error;
-      });
-      const { servers } = await parts;
+      const { servers } = await openParts();
       const { response, ...rest } = await servers.ask(request, expect);
       tellWarnings(response.headers);
       return { ...response, ...rest };
+    },
+    openSpares(count) {
+      // Peers are asked through connections of their own.
+      if (peers !== undefined) return;
+      const opening = openParts().then(({ servers }) => servers.openSpares(count));
+      opening.catch(() => {});
     },
     retry: (work, signal) => withRetry(work, { policy, signal, name }),
     async close() {

@@ -68,6 +68,10 @@ export class RegistrySource implements ImageSource {
     return readBlobRange(this.#session, descriptor, { offset, length, urgency }, signal);
   }
 
+  openSpares(count: number): void {
+    this.#session.openSpares(count);
+  }
+
   get pieceBytes(): number | undefined {
     return this.#session.pieceBytes;
   }

@@ -56,6 +56,8 @@ export interface Transport {
    * private headers, Authorization and cookies from the first other origin on. Any status is an answer. Errors: UNAVAILABLE, INTERRUPTED.
    */
   send(message: HttpRequest): Promise<HttpResponse>;
+  /** Opens `count` connections to the server at `url` for requests to come. Errors are those of `send`. */
+  openSpares(url: URL, count: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -72,6 +74,9 @@ export async function createTransport(
   const dispatchers = createDispatchers({ timeouts, settings, env: options.env ?? process.env });
   return {
     send: (message) => sendFollowing(dispatchers, message, timeouts),
+    async openSpares(url, count) {
+      (await dispatchers.for(url)).spares?.open(url, count);
+    },
     close: () => dispatchers.destroy(),
   };
 }

@@ -26,6 +26,8 @@ export interface ContainerRequest {
   signals: SignalRelay;
   /** Hears what the container writes to standard output, which goes to this process's as well. */
   onOutput?: ((bytes: Buffer) => void) | undefined;
+  /** Told when runc is about to be started. */
+  onStart?: (() => void) | undefined;
 }
 
 /**
@@ -43,6 +45,7 @@ export async function runContainer(request: ContainerRequest): Promise<number> {
 
   const args = ['--root', runcRoot, '--log', log, '--log-format', 'json', 'run', '--bundle', bundle, id];
   // A session of its own: the terminal's Ctrl-C reaches this process only, so the container gets it once.
+  request.onStart?.();
   const child = spawn(runc, args, {
     stdio: [stdin ? 'inherit' : 'ignore', onOutput ? 'pipe' : 'inherit', 'inherit'],
     detached: true,

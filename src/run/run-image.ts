@@ -3,6 +3,7 @@ import { hostname as machineName } from 'node:os';
 import { join, normalize } from 'node:path';
 import { RafterError } from '../errors.js';
 import type { ImageConfig, RunConfig } from '../image/config.js';
+import type { StepClock } from '../mount/steps.js';
 import { mountOverlay } from '../os/overlay.js';
 import { resolveCommand } from './command.js';
 import { runContainer } from './container.js';
@@ -38,6 +39,8 @@ export interface RunRequest {
   signal?: AbortSignal | undefined;
   /** Hears what the container writes to standard output. Not for one with a terminal. */
   onOutput?: ((bytes: Buffer) => void) | undefined;
+  /** Hears how long it takes to prepare the container. */
+  clock?: StepClock | undefined;
 }
 
 /**
@@ -48,7 +51,8 @@ export interface RunRequest {
  * without runc; also FAILED or DENIED if mounting or cleaning up fails.
  */
 export async function runImage(request: RunRequest): Promise<number> {
-  const { config, options, signal } = request;
+  const { config, options, signal, clock } = request;
+  const from = performance.now();
   const signals = relaySignals({ abort: signal });
   try {
     const lower = realpathSync(request.lower);
@@ -91,6 +95,7 @@ export async function runImage(request: RunRequest): Promise<number> {
         stdin,
         signals,
         onOutput: request.onOutput,
+        onStart: () => clock?.note('prepare the container', from),
       });
     } finally {
       await directory.remove();

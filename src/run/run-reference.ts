@@ -8,6 +8,7 @@ import type { MountRequest, MountResult } from '../mount/api.js';
 import { mountImage, mountTrace, unmountImage } from '../mount/client.js';
 import { prepareRunDir } from '../mount/run-dir.js';
 import type { DaemonPlace } from '../mount/start-daemon.js';
+import type { StepClock } from '../mount/steps.js';
 import { type FileLock, lockExistingFile, lockFile } from '../os/file-lock.js';
 import { resolveCommand } from './command.js';
 import type { RunOptions } from './options.js';
@@ -27,6 +28,8 @@ export interface RunReferenceRequest {
   onOutput?: ((bytes: Buffer) => void) | undefined;
   /** Told what was mounted, just before the container starts: from then on signals go to the container. */
   onMounted: (mounted: MountResult) => void;
+  /** Hears of the steps until the container's process is started. */
+  clock?: StepClock | undefined;
 }
 
 const LOCK_SUFFIX = '.lock';
@@ -39,7 +42,7 @@ const NEW_SUFFIX = '.new';
  * cannot be written.
  */
 export async function runReference(request: RunReferenceRequest): Promise<number> {
-  const { daemon, image, options, trace, onMounted } = request;
+  const { daemon, image, options, trace, onMounted, clock } = request;
   if (process.geteuid?.() !== 0)
     throw new RafterError('DENIED', 'running a container needs root', {
       hint: 'sudo rafter run ...; looking into an image needs no root: rafter ls, cat and inspect',
@@ -56,11 +59,8 @@ export async function runReference(request: RunReferenceRequest): Promise<number
   try {
     mkdirSync(mountpoint, { mode: 0o755 });
     if (trace !== undefined) await (await import('../mount/trace-file.js')).checkTraceFile(trace);
-    const mounted = await mountImage(daemon, {
-      ...image,
-      mountpoint,
-      ...(trace !== undefined && { trace: {} }),
-    });
+    const wanted = { ...image, mountpoint, ...(trace !== undefined && { trace: {} }) };
+    const mounted = await mountImage(daemon, wanted, clock);
     const config = parseImageConfig(Buffer.from(JSON.stringify(mounted.config)), image.reference);
     onMounted(mounted);
     const exitCode = await runImage({
@@ -71,6 +71,7 @@ export async function runReference(request: RunReferenceRequest): Promise<number
       dataRoot: daemon.dataRoot,
       signal: request.signal,
       onOutput: request.onOutput,
+      clock,
     });
     if (trace !== undefined) {
       const { writeTraceFile } = await import('../mount/trace-file.js');

@@ -57,3 +57,34 @@ it('writes nothing if the container ends before, or is no success', async (ctx) 
   await expect(packOf('none')).rejects.toMatchObject({ code: 'NOT_FOUND' });
   expect((await cli.run('run', '--until', '1s', image)).stderr).toContain('--until is for --learn');
 });
+
+it('a run is recorded, and traces of several make one image, wherever they are named', async (ctx) => {
+  if (missing) ctx.skip(missing);
+  const image = `oci:${layout}:lazy`;
+  const [cat, list] = [join(cli.dir, 'cat.trace'), join(cli.dir, 'list.trace')];
+  await cli.ok('run', '--trace', cat, image, '--', 'cat', '/data/from-image');
+  await cli.ok('run', '--trace', list, image, '--', 'sh', '-c', 'echo /data/*');
+  const shown = JSON.parse((await cli.ok('trace', 'show', '--json', cat)).stdout);
+  expect(shown).toMatchObject({ reference: image, command: ['cat', '/data/from-image'] });
+  expect(shown.files.map(({ path }: { path: string }) => path)).toContain('/data/from-image');
+  expect(shown.touchedBytes).toBeGreaterThan(0);
+  await cli.ok('optimize', '--trace', cat, '--trace', list, image, `oci:${layout}:both`);
+  expect((await packOf('both'))!.size).toBeGreaterThan(10_000);
+});
+
+it('tells where the time of a start went', async (ctx) => {
+  if (missing) ctx.skip(missing);
+  const image = `oci:${layout}:lazy`;
+  const command = ['sh', '-c', 'echo up'];
+  const { stdout, stderr } = await cli.ok('run', '--timing', '--json', image, '--', ...command);
+  expect(stdout).toBe('up\n');
+  const { steps } = JSON.parse(stderr.trim().split('\n').at(-1)!);
+  const names = steps.map(({ name }: { name: string }) => name);
+  expect(names[0]).toBe('start the command');
+  expect(names).toEqual(
+    expect.arrayContaining(['reach the daemon', 'manifest', 'mount', 'prepare the container']),
+  );
+  expect(names.at(-1)).toBe('container until its first line');
+  const table = await cli.ok('run', '--timing', image, '--', ...command);
+  expect(table.stderr).toMatch(/^ +AT +MS +STEP\n( +\d+ +\d+ {2}.+\n)+$/);
+});

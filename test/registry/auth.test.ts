@@ -33,6 +33,7 @@ function tokenServer({ expiresIn, more, headers = {}, status }: ServerOptions): 
         body: Readable.from([Buffer.from(JSON.stringify(answer))]),
       };
     },
+    openSpares: async () => {},
     close: async () => {},
   };
 }

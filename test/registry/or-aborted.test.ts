@@ -40,6 +40,7 @@ it('lets others go on when the one leaves who asked a server first', async () =>
       if (count++ > 0) return ok(url);
       return signal ? orAborted(first, 'the first request', signal) : first;
     },
+    openSpares: async () => {},
     close: async () => {},
   };
   const api = new URL('https://reg.example.com/v2');

@@ -74,7 +74,11 @@ async function mount(
   options: MountCliOptions,
 ): Promise<number> {
   const { mountImage } = await import('../../mount/client.js');
-  const { config: _config, ...mounted } = await mountImage(daemonPlace(context, options), {
+  const {
+    config: _config,
+    steps: _steps,
+    ...mounted
+  } = await mountImage(daemonPlace(context, options), {
     reference: image,
     mountpoint: directory,
     ...(options.platform !== undefined && { platform: options.platform }),

@@ -38,6 +38,7 @@ interface RunCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCliO
   platform?: string;
   learn?: string;
   until?: Until;
+  timing: boolean;
 }
 
 /** `rafter run IMAGE [-- CMD...]` */
@@ -66,6 +67,7 @@ export function defineRun(program: Command, setExitCode: (code: number) => void)
     .option('--platform <os/arch>', 'which image of an index (default: this machine)')
     .option('--learn <target>', 'write TARGET: the image, made to start from what this run reads')
     .option('--until <when>', 'with --learn: end at a line with this text, at port:N or after 5s', parseUntil)
+    .option('--timing', 'print at the end where the time went until the first line of the container', false)
     .passThroughOptions()
     .addHelpText(
       'after',
@@ -103,7 +105,10 @@ async function run(
 ): Promise<number> {
   const { env, workdir, user, volume, tty, interactive, net, entrypoint, readOnly, hostname } = options;
   const { learn: target, until } = options;
+  const timing = options.timing ? (await import('../start-timing.js')).measureStart() : undefined;
   if (until && target === undefined) throw new RafterError('USAGE', '--until is for --learn');
+  if (options.timing && target !== undefined)
+    throw new RafterError('USAGE', '--timing is for a start as it is, not for --learn');
   if (until && 'text' in until && tty)
     throw new RafterError('USAGE', '--until TEXT looks at standard output, which is a terminal with -t');
   const request: RunReferenceRequest = {
@@ -130,12 +135,17 @@ async function run(
       hostname,
       securityOptions: options.securityOpt,
     },
+    ...(timing && { clock: timing.clock, onOutput: tty ? undefined : timing.onOutput }),
     onMounted: ({ warnings }) => {
       for (const warning of warnings) context.output.warn(warning);
       context.releaseSignals();
     },
   };
-  if (target === undefined) return (await import('../../run/run-reference.js')).runReference(request);
+  if (target === undefined) {
+    const exitCode = await (await import('../../run/run-reference.js')).runReference(request);
+    if (timing) process.stderr.write(`${timing.report(context.output)}\n`);
+    return exitCode;
+  }
   const { learn } = await import('../learn.js');
   return learn(context, { run: request, target, until, options });
 }

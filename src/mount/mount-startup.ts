@@ -1,0 +1,48 @@
+import type { BlobCache } from '../cache/blob-cache.js';
+import type { ImageSource } from '../image/source.js';
+import type { StartupLayer } from '../image/startup-layer.js';
+import type { MountRequest, MountStats } from './api.js';
+import type { MountServices } from './mounted-image.js';
+import type { NydusImage } from './nydus-image.js';
+import { startPrefetch } from './prefetch.js';
+import { StartupPack } from './startup-pack.js';
+
+/** Asks for the start-up pack; what goes wrong with it is in the log, and counted with what else cannot be fetched. */
+export function openStartupPack(
+  layer: StartupLayer,
+  use: { services: MountServices; source: ImageSource; stats: MountStats; mayFetch: boolean },
+): StartupPack {
+  const { services, source, stats, mayFetch } = use;
+  const { store, tempDir, meters, cache, log } = services;
+  return new StartupPack({
+    ...{ layer, store, source, mayFetch, tempDir },
+    onRequest: () => {
+      stats.requests++;
+      return cache.scheduler.occupy(source.place?.registry, 'startup');
+    },
+    onBytes: (count) => {
+      stats.fetchedBytes += count;
+    },
+    onWarning: (error) => {
+      meters.fetchErrors.note(error);
+      log.warn('the image starts without all of its start-up pack', { image: source.name, error });
+    },
+  });
+}
+
+/**
+ * Lets reads be answered from the start-up pack; an image without one has the files fetched ahead that its prefetch table
+ * lists, unless that is not wanted. True if there is a pack that has something to give.
+ */
+export async function attachStartup(
+  { image, blobs, pack }: { image: NydusImage; blobs: readonly BlobCache[]; pack: StartupPack | undefined },
+  use: { request: MountRequest; mountpoint: string; services: MountServices; undo: (() => unknown)[] },
+): Promise<boolean> {
+  const { request, mountpoint, services, undo } = use;
+  if (pack !== undefined) return pack.attach(blobs);
+  if (request.prefetch !== false) {
+    const prefetch = startPrefetch(image, blobs, { mountpoint, log: services.log });
+    undo.push(() => prefetch?.stop());
+  }
+  return false;
+}
