@@ -19,7 +19,7 @@ beforeEach(async (ctx) => {
   await writeGoldenLayout('full', layout);
   place = createPlace();
   await mkdir(place.dataRoot);
-  mount({ source: 'rafter-test', target: place.dataRoot, type: 'tmpfs', data: 'size=64m' });
+  mount({ source: 'rafter-test', target: place.dataRoot, type: 'tmpfs', data: 'size=64m,mode=700' });
 });
 afterEach(async () => {
   if (!place) return;
