@@ -8,6 +8,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
+import pino from 'pino';
 import { messageOf } from '../errors.js';
 
 /** Writes one JSON object per line: time, level, message and the fields given. */
@@ -32,32 +33,45 @@ const DEFAULT_LIMIT = 8 << 20;
  * Opens the log at `path` for appending, mode 0600. It never holds more than `limit` bytes: then the newest half stays,
  * in the same file, because the daemon's standard error goes there too. A disk that is full loses lines, not mounts. Lines below
  * `level` (default `info`) are not written.
- *
- * Not a logging library: see docs/development.md, "The bundle".
  */
 export function openDaemonLog(
   path: string,
-  { limit = DEFAULT_LIMIT, level: lowest = 'info' }: { limit?: number; level?: LogLevel } = {},
+  { limit = DEFAULT_LIMIT, level = 'info' }: { limit?: number; level?: LogLevel } = {},
 ): DaemonLog {
-  const write = (level: LogLevel, message: string, { error, ...fields }: LogFields = {}) => {
-    if (LOG_LEVELS.indexOf(level) < LOG_LEVELS.indexOf(lowest)) return;
-    const what = error === undefined ? {} : { error: messageOf(error) };
-    const entry = { time: new Date().toISOString(), level, message, ...fields, ...what };
-    const line = JSON.stringify(entry, (_, value) =>
-      typeof value === 'string' ? withoutSecrets(value) : value,
-    );
+  // Written at once: what was logged before the daemon dies tells why, and pino's own destinations keep a file open that is cut here.
+  const write = (line: string) => {
     try {
       if (sizeOf(path) + line.length > limit) dropOlderHalf(path, limit);
-      appendFileSync(path, `${line}\n`, { mode: 0o600 });
+      appendFileSync(path, line, { mode: 0o600 });
     } catch {
       // There is no better place to report it.
     }
   };
-  return {
-    info: (message, fields) => write('info', message, fields),
-    warn: (message, fields) => write('warn', message, fields),
-    error: (message, fields) => write('error', message, fields),
-  };
+  const logger = pino(
+    {
+      level,
+      base: null,
+      messageKey: 'message',
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write },
+  );
+  const log =
+    (name: LogLevel) =>
+    (message: string, { error, ...fields }: LogFields = {}) => {
+      const what = error === undefined ? {} : { error: messageOf(error) };
+      logger[name](cleaned({ ...fields, ...what }), withoutSecrets(message));
+    };
+  return { info: log('info'), warn: log('warn'), error: log('error') };
+}
+
+/** `value` with every text in it, at any depth, without secrets. */
+function cleaned(value: unknown): unknown {
+  if (typeof value === 'string') return withoutSecrets(value);
+  if (Array.isArray(value)) return value.map(cleaned);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, cleaned(field)]));
 }
 
 /** Line by line: the stack of an error has several. */

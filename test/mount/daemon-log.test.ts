@@ -39,6 +39,21 @@ it('writes one JSON object per line, private, with what was thrown as text', () 
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
+it('writes no secret, however deep it lies, and takes a message as it is', () => {
+  const url = 'http://user:secret@host/x';
+  const log = openDaemonLog(path);
+  log.info(`100%d of ${url}`, { list: [url, { url }], none: undefined, big: 5n });
+  expect(lines()).toEqual([
+    {
+      time: expect.any(String),
+      level: 'info',
+      message: '100%d of http://host/x',
+      list: ['http://host/x', { url: 'http://host/x' }],
+      big: 5,
+    },
+  ]);
+});
+
 it('stays below its limit and keeps the newest lines, whole', () => {
   const log = openDaemonLog(path, { limit: 2000 });
   for (let i = 0; i < 500; i++) {
