@@ -22,3 +22,8 @@ declare module 'undici/lib/api/api-request.js' {
     options: Dispatcher.RequestOptions,
   ): Promise<Dispatcher.ResponseData>;
 }
+
+declare module 'undici/lib/api/api-connect.js' {
+  const connect: (this: import('undici').Dispatcher, ...args: unknown[]) => unknown;
+  export default connect;
+}
