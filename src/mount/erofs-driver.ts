@@ -3,6 +3,7 @@ import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlobCache } from '../cache/blob-cache.js';
 import { RafterError } from '../errors.js';
+import { explainFull } from '../os/disk-full.js';
 import { unmount } from '../os/mount.js';
 import { mountErofs } from '../os/mount-erofs.js';
 import { findMount } from '../os/mountinfo.js';
@@ -103,7 +104,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       try {
         const devices = await devicesOf(blobs, { ...where, files });
         await mkdir(tempDir, { recursive: true, mode: 0o700 });
-        await writeFile(bootstrap, Buffer.from(image.bootstrapBytes), { mode: 0o600, flag: 'wx' });
+        await writeBootstrap(bootstrap, image);
         await mountErofs({ bootstrap, devices, target: where.mountpoint });
       } catch (error) {
         for (const { file } of files) file.remove();
@@ -149,4 +150,12 @@ interface OpenedFile {
   /** Position in the blob table. */
   index: number;
   file: BlobFile;
+}
+
+async function writeBootstrap(path: string, { bootstrapBytes }: NydusImage): Promise<void> {
+  try {
+    await writeFile(path, Buffer.from(bootstrapBytes), { mode: 0o600, flag: 'wx' });
+  } catch (error) {
+    throw explainFull(error, path);
+  }
 }

@@ -28,7 +28,8 @@ afterEach(async () => {
 /** A table whose driver mounts nothing but notes what it should; `onMount` is called in the middle of it. */
 function tableWith(onMount: () => void): { table: MountTable; mounted: Set<string> } {
   const mounted = new Set<string>();
-  const drivers: Pick<Drivers, 'mount'> = {
+  const drivers: Pick<Drivers, 'mount' | 'prepare'> = {
+    prepare: () => undefined,
     async mount(_image, _blobs, { mountpoint }) {
       mounted.add(mountpoint);
       onMount();
