@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { withCommand } from './command-image.mjs';
 import { compare, median, printComparison } from './comparison.mjs';
 import { builtImage, splitImage } from './images.mjs';
 import { startRegistry } from './registry.mjs';
@@ -23,6 +24,7 @@ that quickstart builds.
   --rtt <ms>      round trip of the slow wire (default 20)
   --mbit <n>      its megabits per second (default 200)
   --rounds <n>    how often each is started (default 3)
+  --read-all      the container reads every file of the image before its line: never slower than a pull?
   --only <word>   only those whose name has this word, besides containerd and rafter; may be repeated
   --json          a line of JSON for each image and wire`;
 
@@ -32,11 +34,15 @@ const { values: options, positionals } = parseArgs({
     rtt: { type: 'string', default: '20' },
     mbit: { type: 'string', default: '200' },
     rounds: { type: 'string', default: '3' },
+    'read-all': { type: 'boolean', default: false },
     only: { type: 'string', multiple: true, default: [] },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
+/** What the container runs that reads everything. */
+const READ_ALL = ['sh', '-c', 'find / -xdev -type f -exec cat {} + | wc -c'];
+
 if (options.help) console.log(USAGE);
 else await bench();
 
@@ -75,7 +81,10 @@ function bench() {
 }
 
 async function benchImage(image, { registry, wires, dir }) {
-  const { layout, tag } = splitImage(image);
+  const named = splitImage(image);
+  const { layout, tag } = options['read-all']
+    ? withCommand(named, READ_ALL, join(dir, `read-all-${named.tag}`))
+    : named;
   const ways = [];
   const more = [rafterOptimized, ...nydusd].filter(({ name }) => isWanted(name));
   for (const way of [containerd, rafterPlain, ...more]) {
@@ -89,7 +98,7 @@ async function benchImage(image, { registry, wires, dir }) {
     for (let round = 0; round < Number(options.rounds); round++)
       for (const { way, prepared } of ways)
         results.get(way.name).push(await startOnce(way, prepared, { link, dir }));
-    report(`${tag}, ${name}`, ways, results);
+    report(`${tag}${options['read-all'] ? ', all of it read' : ''}, ${name}`, ways, results);
   }
 }
 
