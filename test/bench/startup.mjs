@@ -41,7 +41,7 @@ const { values: options, positionals } = parseArgs({
   },
 });
 /** What the container runs that reads everything. */
-const READ_ALL = ['sh', '-c', 'find / -xdev -type f -exec cat {} + | wc -c'];
+const READ_ALL = ['/bin/sh', '-c', 'find / -xdev -type f -exec cat {} + | wc -c'];
 
 if (options.help) console.log(USAGE);
 else await bench();
