@@ -82,12 +82,10 @@ it('asks on a terminal and does not show what is typed as the password', async (
     env: { ...process.env, DOCKER_CONFIG: directory },
   });
   let output = '';
-  const shown = async (text: string) => {
-    while (!output.includes(text)) {
-      const [piece] = (await once(child.stdout, 'data')) as [Buffer];
-      output += piece.toString();
-    }
-  };
+  child.stdout.on('data', (piece: Buffer) => {
+    output += piece.toString();
+  });
+  const shown = (text: string) => vi.waitFor(() => expect(output).toContain(text), { timeout: 30_000 });
   await shown('user name');
   child.stdin.write('annx\u007fa\r');
   await shown('password: ');
