@@ -3,9 +3,9 @@ import { descriptorOfBlob, descriptorOfMap, isReference, mapNameOf } from '../im
 import { MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import type { Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
-import { parseManifest } from '../image/manifest.js';
 import { NYDUS_REF } from '../image/media-types.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
+import { readManifest } from '../image/read-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { findStartupLayer } from '../image/startup-layer.js';
 import { requireReadable } from '../rafs/blob-forms.js';
@@ -60,10 +60,7 @@ export async function checkImage(source: ImageSource, options: CheckOptions): Pr
   const faults = createFaultList();
   const counts = { names: 0, chunks: 0, bytes: 0 };
   const top = await source.resolve(signal);
-  const read = async (descriptor: typeof top) => {
-    const bytes = await source.readManifest(descriptor, signal);
-    return parseManifest(bytes, `${name}: ${descriptor.digest}`, descriptor.mediaType);
-  };
+  const read = (descriptor: typeof top) => readManifest(source, descriptor, signal);
   const found = await faults.guard('manifest', () => findManifest(top, { name, platform, read }));
   if (found) await checkFound(source, { found, signal, counts, onProgress }, faults);
   const { original } = options;

@@ -2,10 +2,11 @@ import { isRafterError } from '../errors.js';
 import { MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
-import { type Index, type Manifest, parseManifest } from '../image/manifest.js';
+import type { Index } from '../image/manifest.js';
 import { NYDUS_SOURCE_DIGEST, NYDUS_SOURCE_REFERENCE } from '../image/media-types.js';
 import { isNydusManifest } from '../image/nydus-manifest.js';
 import { formatPlatform } from '../image/platform.js';
+import { readManifest } from '../image/read-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { isStartupLayer } from '../image/startup-layer.js';
 import { BlobFeature } from '../rafs/blob-features.js';
@@ -108,7 +109,7 @@ export async function describe(
 ): Promise<IndexDescription | ImageDescription> {
   const top = await source.resolve(options.signal);
   if (options.platform === undefined) {
-    const parsed = await readParsed(source, top, options);
+    const parsed = await readManifest(source, top, options.signal);
     return parsed.kind === 'index'
       ? describeIndex(source, top, parsed)
       : describeManifest(source, { descriptor: top, manifest: parsed }, options);
@@ -133,17 +134,8 @@ function find(source: ImageSource, top: Descriptor, options: InspectOptions): Pr
   return findManifest(top, {
     name: source.name,
     platform: options.platform,
-    read: (descriptor) => readParsed(source, descriptor, options),
+    read: (descriptor) => readManifest(source, descriptor, options.signal),
   });
-}
-
-async function readParsed(
-  source: ImageSource,
-  descriptor: Descriptor,
-  { signal }: InspectOptions,
-): Promise<Manifest | Index> {
-  const bytes = await source.readManifest(descriptor, signal);
-  return parseManifest(bytes, `${source.name}: ${descriptor.digest}`, descriptor.mediaType);
 }
 
 function describeIndex(source: ImageSource, { digest }: Descriptor, index: Index): IndexDescription {

@@ -1,6 +1,6 @@
 import { findManifest } from '../image/find-manifest.js';
-import { parseManifest } from '../image/manifest.js';
 import { isNydusManifest } from '../image/nydus-manifest.js';
+import { readManifest } from '../image/read-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { type Change, type ChunkForm, type ComparedTree, compareTrees, differencesText } from './compare.js';
 import { compareNydus, formOf } from './compared-image.js';
@@ -85,9 +85,6 @@ async function find(
     name,
     platform,
     prefer,
-    read: async (descriptor) => {
-      const bytes = await source.readManifest(descriptor, signal);
-      return parseManifest(bytes, `${name}: ${descriptor.digest}`, descriptor.mediaType);
-    },
+    read: (descriptor) => readManifest(source, descriptor, signal),
   });
 }

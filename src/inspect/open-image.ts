@@ -4,8 +4,9 @@ import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '..
 import { type ImageConfig, MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
-import { type Manifest, parseManifest } from '../image/manifest.js';
+import type { Manifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
+import { readManifest } from '../image/read-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
 import { type Bootstrap, type ChunkMap, parseBootstrap, type RafsBlob } from '../rafs/bootstrap.js';
@@ -50,10 +51,7 @@ export async function openImage(source: ImageSource, options: OpenImageOptions =
   const found = await findManifest(await source.resolve(signal), {
     name,
     platform,
-    read: async (descriptor) => {
-      const bytes = await source.readManifest(descriptor, signal);
-      return parseManifest(bytes, `${name}: ${descriptor.digest}`, descriptor.mediaType);
-    },
+    read: (descriptor) => readManifest(source, descriptor, signal),
   });
   return openManifest(source, found, signal);
 }

@@ -6,7 +6,8 @@ import { RafterError } from '../errors.js';
 import type { ImageConfig } from '../image/config.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
-import { type Index, type Manifest, parseManifest } from '../image/manifest.js';
+import type { Index, Manifest } from '../image/manifest.js';
+import { readManifest } from '../image/read-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { openImageStore } from '../mount/image-store.js';
 import { openNydusImage } from '../mount/nydus-image.js';
@@ -45,8 +46,7 @@ export async function openTracedImage(source: ImageSource, options: OpenTracedOp
     name,
     platform,
     read: async (wanted) => {
-      const bytes = await source.readManifest(wanted, signal);
-      const parsed = parseManifest(bytes, `${name}: ${wanted.digest}`, wanted.mediaType);
+      const parsed = await readManifest(source, wanted, signal);
       if (parsed.kind === 'index') index = parsed;
       return parsed;
     },

@@ -2,9 +2,10 @@ import pLimit from 'p-limit';
 import { RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
-import { type Manifest, parseManifest } from '../image/manifest.js';
+import type { Manifest } from '../image/manifest.js';
 import { isNondistributable } from '../image/media-types.js';
 import { findBootstrapLayer } from '../image/nydus-manifest.js';
+import { readManifest } from '../image/read-manifest.js';
 import { referredLayers } from '../image/referred-layers.js';
 import type { ImageSource } from '../image/source.js';
 import { findStartupLayer } from '../image/startup-layer.js';
@@ -47,12 +48,7 @@ export async function preheatImage(source: ImageSource, options: PreheatOptions 
   const found = await findManifest(await source.resolve(signal), {
     name,
     platform,
-    read: async (descriptor) =>
-      parseManifest(
-        await source.readManifest(descriptor, signal),
-        `${name}: ${descriptor.digest}`,
-        descriptor.mediaType,
-      ),
+    read: (descriptor) => readManifest(source, descriptor, signal),
   });
   const { descriptor, manifest } = found;
   // Refuses what is no Nydus image.
