@@ -7,6 +7,7 @@ import { formatBytes, formatDuration } from '../format.js';
 import { keepHeapSmall } from '../heap.js';
 import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
+import { repeatable } from '../repeatable.js';
 import { otherOptions, sideOptions, type TwoSidedOptions } from '../side-options.js';
 
 interface ConvertCliOptions extends TwoSidedOptions {
@@ -35,7 +36,7 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
     .option(
       '--platform <os/arch>',
       'which image of an index, may be repeated (default: this machine)',
-      append,
+      repeatable,
     )
     .addOption(new Option('--all-platforms', 'every image for Linux of an index').conflicts('platform'))
     .option('--merge-index', 'list the ordinary images too, for clients that do not know Nydus', false)
@@ -49,7 +50,7 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
     .option(
       '--chunk-dict <image>',
       'Nydus image to share chunks with instead of storing them again, may be repeated',
-      append,
+      repeatable,
       [],
     )
     .option('--lossy', 'leave out, with a warning, what the format cannot hold', false)
@@ -148,10 +149,6 @@ function sharedText({ chunks, bytes, blobs, blobBytes }: ConvertSummary['diction
     ? 'nothing shared with the chunk dictionary'
     : `besides ${blobs} blobs of the chunk dictionary (${formatBytes(blobBytes)}), which have ${chunks} of its chunks ` +
         `(${formatBytes(bytes)} unpacked)`;
-}
-
-function append(value: string, before: string[] = []): string[] {
-  return [...before, value];
 }
 
 function parseCompressor(text: string): string {

@@ -3,6 +3,7 @@ import { addCommonOptions, addRegistryOptions, withContext } from '../context.js
 import { EXIT } from '../exit-codes.js';
 import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { optimizeTo, readTraces } from '../optimize-image.js';
+import { repeatable } from '../repeatable.js';
 import type { TwoSidedOptions } from '../side-options.js';
 
 interface OptimizeCliOptions extends TwoSidedOptions {
@@ -20,7 +21,7 @@ export function defineOptimize(program: Command, setExitCode: (code: number) => 
     .requiredOption(
       '--trace <file>',
       'what a run of the image has read; may be repeated: they are merged',
-      append,
+      repeatable,
     )
     .option('--platform <os/arch>', 'which image of an index was traced (default: this machine)')
     .option('--src-creds <user:password>', 'credentials for the registry of IMAGE')
@@ -45,8 +46,4 @@ Example:
         }),
       ),
   );
-}
-
-function append(file: string, before: string[] = []): string[] {
-  return [...before, file];
 }

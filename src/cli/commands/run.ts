@@ -13,6 +13,7 @@ import {
 } from '../context.js';
 import { daemonPlace } from '../daemon-place.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
+import { repeatable } from '../repeatable.js';
 import {
   addServingOptions,
   type ServingCliOptions,
@@ -48,10 +49,15 @@ export function defineRun(program: Command, setExitCode: (code: number) => void)
     .description('run a container of a converted image at once; its data is fetched when it is read')
     .argument('<image>', NYDUS_IMAGE_FORMS)
     .argument('[command...]', 'instead of the command of the image; may stand behind --')
-    .option('-e, --env <key[=value]>', 'set a variable, or pass it on from here', collect, [])
+    .option('-e, --env <key[=value]>', 'set a variable, or pass it on from here', repeatable, [])
     .option('-w, --workdir <dir>', 'working directory in the container')
     .option('-u, --user <name[:group]>', 'user name or id, and group')
-    .option('-v, --volume <host:container[:ro]>', 'show a path of this machine in the container', collect, [])
+    .option(
+      '-v, --volume <host:container[:ro]>',
+      'show a path of this machine in the container',
+      repeatable,
+      [],
+    )
     .option('-t, --tty', 'with a terminal', false)
     .option('-i, --interactive', 'pass standard input on', false)
     .addOption(new Option('--net <mode>', 'network').choices(['host', 'none']).default('host'))
@@ -61,7 +67,7 @@ export function defineRun(program: Command, setExitCode: (code: number) => void)
     .option(
       '--security-opt <option>',
       'seccomp=unconfined, seccomp=FILE or no-new-privileges, as for docker run',
-      collect,
+      repeatable,
       [],
     )
     .option('--platform <os/arch>', 'which image of an index (default: this machine)')
@@ -148,8 +154,4 @@ async function run(
   }
   const { learn } = await import('../learn.js');
   return learn(context, { run: request, target, until, options });
-}
-
-function collect(value: string, all: string[]): string[] {
-  return [...all, value];
 }
