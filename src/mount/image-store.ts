@@ -1,6 +1,6 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -8,8 +8,7 @@ import * as v from 'valibot';
 import { algorithmOf, type Descriptor, type Digest, descriptorSchema, hexOf } from '../image/descriptor.js';
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import { verifiedStream } from '../image/verified-stream.js';
-import { explainFull } from '../os/disk-full.js';
-import { TEMPORARY_SUFFIX, writeWholeFile } from '../os/whole-file.js';
+import { fillWholeFile, writeWholeFile } from '../os/whole-file.js';
 
 /**
  * What must be here to mount an image again without its registry: manifests, configurations and bootstrap layers by
@@ -119,7 +118,11 @@ export function openImageStore(dir: string): ImageStore {
     async writeBlob(descriptor, content) {
       const path = blobPath(descriptor);
       const checked = verifiedStream(content, descriptor, descriptor.digest);
-      await writeWhole(path, (temporary) => pipeline(checked, createWriteStream(temporary, { mode: 0o600 })));
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      // Its digest tells what a crash of the machine has left of it, so nobody waits for the disk.
+      await fillWholeFile(path, (temporary) =>
+        pipeline(checked, createWriteStream(temporary, { mode: 0o600 })),
+      );
     },
 
     async holds(descriptors, maps) {
@@ -174,20 +177,4 @@ function ignoreMissing(error: NodeJS.ErrnoException): undefined {
 async function writeBytes(path: string, bytes: Buffer): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await writeWholeFile(path, bytes, { mode: 0o600 });
-}
-
-/**
- * Lets `fill` write a temporary file beside `path` and renames it. Its digest tells what a crash of the machine has left of it, so nobody
- * waits for the disk.
- */
-async function writeWhole(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
-  const temporary = `${path}.${process.pid}-${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  try {
-    await fill(temporary);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw explainFull(error, path);
-  }
 }

@@ -21,10 +21,7 @@ export async function writeWholeFile(
   content: string | Buffer,
   { mode, durable = false, owner }: WholeFileOptions,
 ): Promise<void> {
-  // A name of its own: of two writers at once each leaves a whole file.
-  const unique = `${process.pid}-${randomBytes(4).toString('hex')}`;
-  const temporary = `${path}.${unique}${TEMPORARY_SUFFIX}`;
-  try {
+  await fillWholeFile(path, async (temporary) => {
     const handle = await open(temporary, 'wx', mode);
     try {
       if (owner !== undefined) await handle.chown(owner.uid, owner.gid);
@@ -33,12 +30,25 @@ export async function writeWholeFile(
     } finally {
       await handle.close();
     }
+  });
+  if (durable) await syncDirectory(dirname(path));
+}
+
+/**
+ * Lets `fill` write a temporary file beside `path` and renames it, in place of what was there. Nobody waits for the disk here: what a crash
+ * of the machine may leave of the file is the caller's to see to. Throws what `fill` throws, NO_SPACE if it does not fit.
+ */
+export async function fillWholeFile(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+  // A name of its own: of two writers at once each leaves a whole file.
+  const unique = `${process.pid}-${randomBytes(4).toString('hex')}`;
+  const temporary = `${path}.${unique}${TEMPORARY_SUFFIX}`;
+  try {
+    await fill(temporary);
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
     throw explainFull(error, path);
   }
-  if (durable) await syncDirectory(dirname(path));
 }
 
 /** Waits until the names in `directory` are on the disk. */
