@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { Readable } from 'node:stream';
 import { decompressLayer, detectLayerCompression } from '../codec/decompress-stream.js';
 import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { isDiskFull } from '../os/disk-full.js';
 import { openNameless } from '../os/nameless-file.js';
 import { type FileRange, readExactly, streamRange } from './file-range.js';
 import { indexTar } from './tar-index.js';
@@ -96,7 +97,7 @@ async function plainFile(handle: FileHandle, path: string, tempDir: string): Pro
     for await (const piece of tar as AsyncIterable<Buffer>) await copy.writeFile(piece);
   } catch (error) {
     await copy.close();
-    if (!['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '')) throw error;
+    if (!isDiskFull(error)) throw error;
     throw new RafterError('NO_SPACE', `${tempDir}: no space to unpack ${path} (${errnoOf(error)})`, {
       cause: error,
       hint: 'name a directory with more space in TMPDIR',

@@ -13,6 +13,7 @@ import { discardBody } from './transport.js';
 
 /** Most answers that one range may come in. */
 const MAX_PIECES = 64;
+
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
 
 /** What is to happen when the bytes of a range turn out wrong. */

@@ -124,14 +124,14 @@ export function createPeers(text: string, options: RegistryOptions): Peers {
       if (!isBroken && !response.body.errored) health.served();
     });
     const wasThere = response.headers['x-dragonfly-task-download-finished'] === 'true';
-    const what = `${describeRequest('GET', response.url)} through the Dragonfly peer ${place.host}`;
+    const asked = describeRequest('GET', response.url);
     return {
       response,
-      request: describeRequest('GET', response.url),
+      request: asked,
       fault(error) {
         if (isRafterError(error, 'INTERRUPTED')) return error;
         tell(isRafterError(error, 'DIGEST_MISMATCH') ? 'wrong bytes' : 'broken');
-        return asTemporary(error, what);
+        return asTemporary(error, `${asked} through the Dragonfly peer ${place.host}`);
       },
       arrived: (count) => options.onTraffic?.({ kind: 'bytes', from: 'peers', count, wasThere }),
     };

@@ -5,6 +5,7 @@ import { errnoOf, RafterError } from '../errors.js';
 import { blobDigest } from '../image/blob-digest.js';
 import type { Digest } from '../image/descriptor.js';
 import type { CreateBlobOptions } from '../image/target.js';
+import { isDiskFull } from '../os/disk-full.js';
 import { openNameless } from '../os/nameless-file.js';
 import type { RequestBody } from './transport.js';
 
@@ -139,7 +140,7 @@ async function append({ handle, directory }: File, bytes: Buffer): Promise<void>
 }
 
 function cannotKeep(directory: string, error: unknown): RafterError {
-  const code = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '') ? 'NO_SPACE' : 'FAILED';
+  const code = isDiskFull(error) ? 'NO_SPACE' : 'FAILED';
   return new RafterError(code, `${directory}: a blob cannot be kept there (${errnoOf(error)})`, {
     cause: error,
     hint: 'name a directory that can be written and has space in TMPDIR',
