@@ -136,13 +136,16 @@ export class LayerOverlay {
     }
   }
 
-  /** Removes everything below `directory` that lower layers brought. */
+  /** Removes everything below `directory` that lower layers brought. Symlinks make trees deeper than a stack: no recursion. */
   #removeLower(directory: Directory): void {
-    for (const [name, child] of directory.children) {
-      if (!this.#isOfThisLayer(child)) directory.children.delete(name);
-      else if (child.children) {
-        this.#resetPassed(child);
-        this.#removeLower(asDirectory(child));
+    const ahead = [directory];
+    for (let current = ahead.pop(); current !== undefined; current = ahead.pop()) {
+      for (const [name, child] of current.children) {
+        if (!this.#isOfThisLayer(child)) current.children.delete(name);
+        else if (child.children) {
+          this.#resetPassed(child);
+          ahead.push(asDirectory(child));
+        }
       }
     }
   }

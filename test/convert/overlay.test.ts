@@ -272,6 +272,24 @@ describe('whiteouts', () => {
     expect(shown(lower, [file('.wh..wh..opq'), file('only', 1)])).toEqual(['/ 755', '/only 1']);
   });
 
+  it('empty a tree that symlinks have made deeper than any path', () => {
+    // Each link leads a thousand directories deeper than the one before.
+    const names = 'a/'.repeat(1000);
+    const lower = Array.from({ length: 20 }, (_, i) => i).flatMap((i) => {
+      const path = (i === 0 ? '' : `s${i - 1}/`) + names;
+      return [dir(path.slice(0, -1)), symlink(`s${i}`, path)];
+    });
+    for (const marker of ['.wh..wh..opq', '.wh.a']) {
+      let node = stack(lower, [file('s19/new', 1), file(marker)]);
+      let depth = 0;
+      for (let below = node.children!.get('a'); below; below = below.children?.get('a')) {
+        node = below;
+        depth++;
+      }
+      expect([depth, [...node.children!.keys()]]).toEqual([20_000, ['new']]);
+    }
+  });
+
   it('reach through a symlinked directory', () => {
     expect(shown([dir('r'), file('r/x'), symlink('s', 'r')], [file('s/.wh.x')])).toEqual([
       '/ 755',
