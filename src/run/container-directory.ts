@@ -1,14 +1,27 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type FileLock, lockExistingFile, lockFile } from '../os/file-lock.js';
+import { errnoOf } from '../errors.js';
+import { type FileLock, lockExistingFile, lockFile, tryLock } from '../os/file-lock.js';
 import { unmountOverlay } from '../os/overlay.js';
+import { removeTree } from '../os/remove-tree.js';
 import { deleteContainer } from './runc.js';
 
 /** Held while the container lives; its text is runc's root directory, so that whoever cleans up finds the container. */
 const LOCK_NAME = 'lock';
-/** Directories that begin with it are being made; nobody else touches them. */
+/** Directories that begin with it are being made, by whoever holds their lock. */
 const NEW_PREFIX = '.new-';
 
 /** Everything of one container that is on disk. */
@@ -38,12 +51,20 @@ export function createContainerDirectory({
 }: ContainerDirectoryRequest): ContainerDirectory {
   const id = `rafter-${randomBytes(6).toString('hex')}`;
   const path = join(parent, id);
-  const draft = join(parent, NEW_PREFIX + id);
   mkdirSync(parent, { recursive: true, mode: 0o711 });
-  mkdirSync(join(draft, 'rootfs'), { recursive: true, mode: 0o711 });
-  writeFileSync(join(draft, LOCK_NAME), runcRoot);
-  const lock = lockFile(join(draft, LOCK_NAME));
-  renameSync(draft, path);
+  const { draft, held } = makeDraft(join(parent, NEW_PREFIX + id));
+  let lock: FileLock;
+  try {
+    mkdirSync(join(draft, 'rootfs'), { mode: 0o711 });
+    writeFileSync(join(draft, LOCK_NAME), runcRoot);
+    lock = lockFile(join(draft, LOCK_NAME));
+    renameSync(draft, path);
+  } catch (error) {
+    removeTree(draft);
+    throw error;
+  } finally {
+    closeSync(held);
+  }
   return {
     id,
     path,
@@ -52,16 +73,73 @@ export function createContainerDirectory({
   };
 }
 
-/** Removes what containers left behind whose rafter was killed, running processes included. */
+/**
+ * Makes a directory whose name begins with `prefix`, and takes its lock. Before that another process may think that it was left
+ * behind, and remove it: then it is another directory.
+ */
+function makeDraft(prefix: string): { draft: string; held: number } {
+  for (let i = 0; ; i++) {
+    const draft = `${prefix}-${i}`;
+    mkdirSync(draft, { mode: 0o711 });
+    const held = lockDirectory(draft);
+    if (held === undefined) continue;
+    if (existsSync(draft)) return { draft, held };
+    closeSync(held);
+  }
+}
+
+/** The open directory with its lock; undefined if another process has that, or there is no such directory (any more). */
+function lockDirectory(path: string): number | undefined {
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  let fd: number;
+  try {
+    fd = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) return undefined;
+    throw error;
+  }
+  if (tryLock(fd, path)) return fd;
+  closeSync(fd);
+  return undefined;
+}
+
+/**
+ * Removes what was left behind of containers whose rafter was killed, running processes included, and of those that were never
+ * finished.
+ */
 export async function removeStaleContainers(parent: string, runc: string): Promise<void> {
-  const ids = existsSync(parent) ? readdirSync(parent).filter((name) => !name.startsWith(NEW_PREFIX)) : [];
-  for (const id of ids) {
+  for (const id of existsSync(parent) ? readdirSync(parent) : []) {
     const path = join(parent, id);
+    if (id.startsWith(NEW_PREFIX)) {
+      removeDraft(path);
+      continue;
+    }
     const lock = lockExistingFile(join(path, LOCK_NAME));
-    // It is alive, or just being removed by another process.
-    if (lock === undefined) continue;
+    // It is alive, or being removed: by another process, or by one that was killed when only the directory was left.
+    if (lock === undefined) {
+      removeIfEmpty(path);
+      continue;
+    }
     const runcRoot = readFileSync(join(path, LOCK_NAME), 'utf8');
     await removeDirectory(path, { id, runc, runcRoot, lock });
+  }
+}
+
+function removeDraft(path: string): void {
+  const held = lockDirectory(path);
+  if (held === undefined) return;
+  try {
+    removeTree(path);
+  } finally {
+    closeSync(held);
+  }
+}
+
+function removeIfEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes(errnoOf(error) ?? '')) throw error;
   }
 }
 
