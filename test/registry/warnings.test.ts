@@ -36,3 +36,15 @@ it('tells each once, with the registry that says it', () => {
   tell({ warning: '299 - "b", 299 - "a"' });
   expect(told).toEqual(['registry.example.com: a', 'registry.example.com: b']);
 });
+
+it('tells of so many, and once that there are more', () => {
+  const told: string[] = [];
+  const tell = warningTeller('h', (text) => told.push(text));
+  const send = (i: number) => tell({ warning: `299 - "warning ${i}"` });
+  for (let i = 0; i < 32; i++) send(i);
+  expect(told).toHaveLength(32);
+  expect(told.at(-1)).toBe('h: warning 31');
+  for (let i = 0; i < 1000; i++) send(i);
+  expect(told).toHaveLength(33);
+  expect(told.at(-1)).toBe('h: more warnings, which are not shown');
+});
