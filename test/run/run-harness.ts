@@ -1,10 +1,19 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RunConfig } from '../../src/image/config.js';
 import type { RunOptions } from '../../src/run/options.js';
+import { findRunc } from '../../src/run/runc.js';
 import { makeSmallRootfs } from './small-rootfs.js';
 
 /** The compiled module: a container needs a process of its own, with its own streams, signals and exit code. */
@@ -14,6 +23,7 @@ const MODULE = new URL('../../dist/run/run-image.js', import.meta.url);
 export const THROWN = 99;
 
 const CHILD = `
+  process.env.PATH = process.argv[2] + ':' + process.env.PATH;
   const { runImage } = await import('${MODULE.href}');
   try {
     process.exitCode = await runImage(JSON.parse(process.argv[1]));
@@ -34,14 +44,25 @@ export class RunHarness {
   readonly lower = makeSmallRootfs(join(this.directory, 'image'));
   readonly runDir = join(this.directory, 'run');
   readonly dataRoot = join(this.directory, 'data');
+  readonly #programs = join(this.directory, 'bin');
+  readonly #runcLog = join(this.directory, 'runc.log');
+
+  /** Puts a runc in front of the machine's that notes what it is asked for: which containers are ours. */
+  #noteRunc(): void {
+    if (existsSync(this.#programs)) return;
+    mkdirSync(this.#programs);
+    const script = `#!/bin/sh\necho "$*" >>${this.#runcLog}\nexec ${findRunc()} "$@"\n`;
+    writeFileSync(join(this.#programs, 'runc'), script, { mode: 0o755 });
+  }
 
   /** Command line of a process that runs the container. */
   argv(options: RunOptions, config: RunConfig = {}, lower = this.lower): string[] {
     if (!existsSync(MODULE)) throw new Error('dist/ is missing: npm run build');
+    this.#noteRunc();
     const { runDir, dataRoot } = this;
     const image = { os: 'linux', architecture: '', config, diffIds: [], history: [], raw: {} };
     const request = JSON.stringify({ lower, config: image, options, runDir, dataRoot });
-    return [process.execPath, '--input-type=module', '-e', CHILD, request];
+    return [process.execPath, '--input-type=module', '-e', CHILD, request, this.#programs];
   }
 
   /** Runs a container to its end. `input` is what its standard input would hold. */
@@ -85,10 +106,18 @@ export class RunHarness {
     const processes = readdirSync('/proc')
       .filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid)
       .filter((pid) => commandLine(pid).includes(this.directory));
-    const cgroups = execFileSync('find', ['/sys/fs/cgroup', '-maxdepth', '3', '-name', 'rafter-*'], {
+    return [...mounts, ...files, ...processes.map(commandLine), ...this.#cgroups()];
+  }
+
+  /** Control groups of containers of this harness. Others may come and go meanwhile: other tests run containers as well. */
+  #cgroups(): string[] {
+    if (!existsSync(this.#runcLog)) return [];
+    const ids = new Set(readFileSync(this.#runcLog, 'utf8').match(/\brafter-[0-9a-f]{12}\b/g));
+    // It fails when a directory goes while it looks.
+    const { stdout } = spawnSync('find', ['/sys/fs/cgroup', '-maxdepth', '3', '-name', 'rafter-*'], {
       encoding: 'utf8',
     });
-    return [...mounts, ...files, ...processes.map(commandLine), ...cgroups.split('\n').filter(Boolean)];
+    return stdout.split('\n').filter((path) => ids.has(path.slice(path.lastIndexOf('/') + 1)));
   }
 
   /** Files to share with a container. */
