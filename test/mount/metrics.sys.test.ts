@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { mountImage } from '../../src/mount/client.js';
+import { METRICS } from '../../src/mount/metrics.js';
 import { METRICS_TYPE } from '../../src/mount/metrics-text.js';
 import { parseMetrics } from '../support/prometheus.js';
 import { createPlace, readEverything, type TestPlace } from './daemon-process.js';
@@ -11,7 +12,7 @@ import { writeGoldenLayout } from './layouts.js';
 
 let place: TestPlace;
 beforeEach(() => {
-  place = createPlace({ supervised: true, options: ['--metrics', '0'] });
+  place = createPlace({ supervised: true, options: ['--metrics', '0', '--cache-size', '1G'] });
 });
 afterEach(() => place.remove());
 
@@ -52,6 +53,14 @@ it('counts what readers of a mount cause, on the socket and over TCP', async () 
   const count = (name: string) => metrics.get(name)!.samples.at(-1)!.value;
   expect(count('rafter_fetch_duration_seconds')).toBe(total('rafter_fetch_requests_total'));
   expect(count('rafter_read_wait_seconds')).toBeGreaterThan(0);
+
+  // The dashboard shows what a real daemon offers; labels such as the code of an error come with the first one.
+  const dashboard = await readFile(resolve(import.meta.dirname, '../../docs/grafana.json'), 'utf8');
+  const shown = new Set(dashboard.match(/\b(?:rafter|process|nodejs)_[a-z0-9_]+(?=\{)/g));
+  const series = [...metrics.values()].flatMap(({ samples }) => samples.map((sample) => sample.name));
+  const labelled = METRICS.filter(({ labels = [] }) => labels.length > 0).map((metric) => metric.name);
+  expect([...shown].filter((name) => ![...series, ...labelled].includes(name))).toEqual([]);
+  expect([...shown].filter((name) => series.includes(name)).length).toBeGreaterThan(20);
 
   const tcp = await tcpAddress();
   expect(tcp.host).toBe('127.0.0.1');
