@@ -1,6 +1,7 @@
+import { BodyBudget } from '../rafs/body-budget.js';
 import type { Bootstrap, DiskInode } from '../rafs/bootstrap.js';
 import { RafsFlag } from '../rafs/flags.js';
-import { MAX_PATH_SIZE } from '../rafs/walk.js';
+import { MAX_PATH_SIZE, mostNames, tooManyNames } from '../rafs/walk.js';
 import type { FaultList } from './faults.js';
 import { joinPath } from './find-path.js';
 
@@ -38,10 +39,14 @@ export function checkTree(bootstrap: Bootstrap, faults: FaultList, onChunk: Chun
   const directories = new Set([root.nid]);
   const links = new Map<number, Links>();
   const pending: Pending[] = [{ path: Buffer.from('/'), inode: root, parent: root.nid }];
+  const most = mostNames(bootstrap);
+  const budget = new BodyBudget(bootstrap);
   let names = 1;
   let hasXattrs = checkInode(root, '/');
 
   function checkInode(inode: DiskInode, path: string): boolean {
+    const fits = faults.guard('bootstrap', () => budget.take(inode) ?? true, { path });
+    if (!fits) return inode.hasXattrs;
     faults.guard('bootstrap', () => bootstrap.xattrs(inode), { path });
     if (inode.type === 'symlink') faults.guard('bootstrap', () => bootstrap.readlink(inode), { path });
     for (let k = 0; k < inode.chunkCount; k++) {
@@ -96,6 +101,7 @@ export function checkTree(bootstrap: Bootstrap, faults: FaultList, onChunk: Chun
           const text = name.toString('latin1');
           const dots = expected.get(text);
           if (dots === undefined) {
+            if (names >= most) throw tooManyNames(bootstrap);
             if (type === 'dir') subdirectories++;
             checkChild(dir, name, nid, type);
           } else if (dots !== nid) {

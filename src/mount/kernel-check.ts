@@ -1,4 +1,5 @@
 import { RafterError } from '../errors.js';
+import { BodyBudget } from '../rafs/body-budget.js';
 import type { Bootstrap, ChunkAddress } from '../rafs/bootstrap.js';
 import { type WalkEntry, walk } from '../rafs/walk.js';
 
@@ -16,8 +17,13 @@ export function checkForKernel(bootstrap: Bootstrap): void {
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: RAFS v${bootstrap.version} is not EROFS`);
   if (bootstrap.blockSize !== 4096)
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: blocks of ${bootstrap.blockSize} bytes`);
+  const budget = new BodyBudget(bootstrap);
+  const seen = new Set<number>();
   for (const entry of walk(bootstrap)) {
     const { inode } = entry;
+    if (seen.has(inode.nid)) continue;
+    seen.add(inode.nid);
+    budget.take(inode);
     if (inode.hasXattrs) bootstrap.xattrs(inode);
     if (inode.type === 'symlink') bootstrap.readlink(inode);
     if (inode.type === 'file') checkChunks(bootstrap, entry);

@@ -3,8 +3,8 @@ import { walk } from '../rafs/walk.js';
 
 /** Most decoded bytes that a prefetch table makes a mount fetch: no start needs more. */
 const MAX_PREFETCH_BYTES = 256 << 20;
-/** Most files whose chunks are looked up for it. */
-const MAX_PREFETCH_FILES = 1 << 16;
+/** Most names and chunk addresses that are looked up for it. */
+const MAX_PREFETCH_STEPS = 1 << 18;
 
 /**
  * The chunks of what the prefetch table of `bootstrap` lists, each once, in its order; a directory means all files below it. An entry for
@@ -13,16 +13,18 @@ const MAX_PREFETCH_FILES = 1 << 16;
  */
 export function* listedChunks(
   bootstrap: Bootstrap,
-  { maxBytes = MAX_PREFETCH_BYTES, maxFiles = MAX_PREFETCH_FILES } = {},
+  { maxBytes = MAX_PREFETCH_BYTES, maxSteps = MAX_PREFETCH_STEPS } = {},
 ): Generator<ChunkAddress> {
   const seen = bootstrap.blobs.map(() => new Set<number>());
   let bytes = 0;
-  let files = 0;
+  let steps = 0;
   for (const nid of new Set(bootstrap.prefetchNids)) {
     if (nid === bootstrap.rootNid) continue;
-    for (const inode of filesOf(bootstrap, nid)) {
-      if (++files > maxFiles) return;
+    for (const inode of inodesOf(bootstrap, nid)) {
+      if (++steps > maxSteps) return;
+      if (inode.type !== 'file') continue;
       for (let k = 0; k < inode.chunkCount; k++) {
+        if (++steps > maxSteps) return;
         const address = bootstrap.chunkAt(inode, k);
         const chunks = seen[address.blobIndex]!;
         if (chunks.has(address.chunkIndex)) continue;
@@ -35,15 +37,14 @@ export function* listedChunks(
   }
 }
 
-function* filesOf(bootstrap: Bootstrap, nid: number): Generator<DiskInode> {
+/** The inode `nid` and, if it is a directory, what is below it. */
+function* inodesOf(bootstrap: Bootstrap, nid: number): Generator<DiskInode> {
   let inode: DiskInode;
   try {
     inode = bootstrap.inode(nid);
   } catch {
     return;
   }
-  if (inode.type === 'file') yield inode;
-  if (inode.type !== 'dir') return;
-  for (const entry of walk(bootstrap, { path: Buffer.from('/'), inode }))
-    if (entry.inode.type === 'file') yield entry.inode;
+  if (inode.type !== 'dir') yield inode;
+  else for (const entry of walk(bootstrap, { path: Buffer.from('/'), inode })) yield entry.inode;
 }

@@ -35,6 +35,10 @@ export class BootstrapV6 implements Bootstrap {
     return bootstrap;
   }
 
+  get size(): number {
+    return this.#area.bytes.length;
+  }
+
   get rootNid(): number {
     return this.#tables.superblock.rootNid;
   }

@@ -33,6 +33,8 @@ export interface Bootstrap {
   readonly version: 5 | 6;
   /** For messages. */
   readonly name: string;
+  /** Bytes. */
+  readonly size: number;
   readonly rootNid: number;
   /** Bytes of a chunk: chunk k of a file begins at k * chunkSize. */
   readonly chunkSize: number;

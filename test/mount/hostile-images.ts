@@ -133,6 +133,48 @@ export function withManyNames(count: number): SampleImage {
   return sample([['many', directory(names)]]);
 }
 
+/**
+ * A sample in which `count` directories have the entries of one with that many names: its blocks are theirs, too, so that walking them meets
+ * `count` times `count` names in a bootstrap that holds twice as many.
+ */
+export function withSharedDirectories(count: number): SampleImage {
+  const fifo: TreeNode = { inode: { ...COMMON, type: 'fifo', mode: 0o010600 } as Inode };
+  // Whole blocks, of which nothing stands behind the inode: 16 entries of 256 bytes each.
+  const names = Array.from({ length: count }, (_, i): [string, TreeNode] => [
+    `${i}`.padStart(244, '0'),
+    fifo,
+  ]);
+  const image = sample([
+    ['many', directory(names)],
+    ...names.map(([name]): [string, TreeNode] => [`d${name.slice(200)}`, directory([])]),
+  ]);
+  return changed(image, ({ bytes, bootstrap, at }) => {
+    const many = find(bootstrap, 'many');
+    const size = Math.floor(many.size / 4096) * 4096;
+    for (const [name] of names) {
+      const place = at(find(bootstrap, `d${name.slice(200)}`));
+      bytes.writeUInt16LE(1, place);
+      bytes.writeUInt32LE(size, place + AT_SIZE);
+      bytes.writeUInt32LE(many.dataOffset / 4096, place + AT_UNION);
+    }
+  });
+}
+
+/** A sample with `count` more files, each of as many chunks as the bootstrap has room for: their chunk indexes lie over each other. */
+export function withSharedChunkIndexes(count: number): SampleImage {
+  const empty: TreeNode['inode'] = { ...COMMON, type: 'file', mode: 0o100644, size: 0, chunks: [] };
+  const image = sample(
+    Array.from({ length: count }, (_, i): [string, TreeNode] => [`f${i}`, { inode: { ...empty } as Inode }]),
+  );
+  return changed(image, ({ bytes, bootstrap, at }) => {
+    for (let i = 0; i < count; i++) {
+      const place = at(find(bootstrap, `f${i}`));
+      const chunks = Math.floor((bytes.length - place - 64) / INDEX_SIZE);
+      bytes.writeUInt32LE(chunks * CHUNK, place + AT_SIZE);
+    }
+  });
+}
+
 /** What `withManyNames` made, with an entry 128 blocks into that directory whose nid is behind the end of the bootstrap. */
 export function withDamageAmongMany(many: SampleImage): SampleImage {
   return changed(many, ({ bytes, bootstrap }) => {

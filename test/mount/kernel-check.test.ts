@@ -6,6 +6,7 @@ import { BOOTSTRAPS, golden } from '../rafs/golden.js';
 import { fuzzRounds, fuzzSeeds } from '../support/fuzz.js';
 import { overwrite, placesOf, random } from '../support/mutate.js';
 import {
+  CHUNK,
   find,
   type SampleImage,
   sample,
@@ -13,6 +14,8 @@ import {
   withDamageAmongMany,
   withManyNames,
   withSecondName,
+  withSharedChunkIndexes,
+  withSharedDirectories,
   withSize,
 } from './hostile-images.js';
 
@@ -55,6 +58,21 @@ describe('what the kernel is given', () => {
     ['has two names', ['e', 'f'], ['d']],
   ])('is no directory that %s', (_, from, to) => {
     expect(() => check(withSecondName(from, to))).toThrow(/has two names/);
+  });
+
+  it('is no small file that would cost much: directories or chunk indexes that lie over each other', () => {
+    const directories = parseBootstrap(withSharedDirectories(500).bootstrap, 'sample');
+    const tell = vi.spyOn(directories, 'inode');
+    expect(() => checkForKernel(directories)).toThrow(/more names than \d+ bytes can hold/);
+    expect(tell.mock.calls.length).toBeLessThan(directories.size / 12 + 10);
+    const indexes = parseBootstrap(withSharedChunkIndexes(200).bootstrap, 'sample');
+    // As if all of them were good addresses.
+    vi.spyOn(indexes, 'chunkAt').mockImplementation(({ oneRun }, k) => ({
+      blobIndex: 0,
+      chunkIndex: 0,
+      decodedOffset: oneRun ? k * CHUNK : 0,
+    }));
+    expect(() => checkForKernel(indexes)).toThrow(/inodes claim more than the \d+ bytes/);
   });
 
   it('is not RAFS v5', () => {

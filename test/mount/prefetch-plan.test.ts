@@ -41,5 +41,7 @@ it('end at the limits', async () => {
   const bootstrap = await bootstrapWith(['/d', '/two', '/one']);
   expect(indices(bootstrap, { maxBytes: 4 * CHUNK })).toEqual([3, 4, 5, 1]);
   expect(indices(bootstrap, { maxBytes: 4 * CHUNK - 1 })).toEqual([3, 4, 5]);
-  expect(indices(bootstrap, { maxFiles: 2 })).toEqual([3, 4, 5, 1, 2]);
+  // Steps: the directory, the file in it, its three chunks; the next file, its two chunks.
+  expect(indices(bootstrap, { maxSteps: 8 })).toEqual([3, 4, 5, 1, 2]);
+  expect(indices(bootstrap, { maxSteps: 7 })).toEqual([3, 4, 5, 1]);
 });

@@ -79,7 +79,6 @@ export class BootstrapV5 implements Bootstrap {
     return this.#image.superblock.inodesCount;
   }
 
-  /** Bytes. */
   get size(): number {
     return this.#image.bytes.length;
   }
