@@ -1,4 +1,5 @@
 import { isRafterError } from '../errors.js';
+import { BodyBudget } from '../rafs/body-budget.js';
 import type { Bootstrap, DiskInode } from '../rafs/bootstrap.js';
 import { readBootstrapTables } from '../rafs/bootstrap-tables.js';
 import { CHUNK_ENTRY_SIZE, decodeChunkFormat } from '../rafs/chunk-index.js';
@@ -43,10 +44,12 @@ export function checkMetaArea(bytes: Buffer, bootstrap: Bootstrap, faults: Fault
   const ranges: Ranges = { starts: [], ends: [], owners: [] };
   const { metaOffset, blockSize } = addTables(ranges, bytes, bootstrap);
   const seen = new Set<number>();
+  const budget = new BodyBudget(bootstrap);
   try {
     for (const { path, inode } of walk(bootstrap)) {
       if (seen.has(inode.nid)) continue;
       seen.add(inode.nid);
+      budget.take(inode);
       checkInode({ bytes, bootstrap, blockSize, at: metaOffset + inode.nid * INODE_SLOT }, inode, {
         path: path.toString(),
         faults,

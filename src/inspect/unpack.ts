@@ -20,7 +20,7 @@ import { explainFull } from '../os/disk-full.js';
 import { makeNode, setTime, setXattr, syncFileSystem } from '../os/inode.js';
 import { removeTree } from '../os/remove-tree.js';
 import type { DiskInode } from '../rafs/bootstrap.js';
-import type { WalkEntry } from '../rafs/walk.js';
+import { mostNames, tooManyNames, type WalkEntry } from '../rafs/walk.js';
 import { type ContentReader, createContentReader } from './content.js';
 import { joinPath } from './find-path.js';
 import type { OpenImage } from './open-image.js';
@@ -135,8 +135,8 @@ async function writeDirectory(work: Work, dir: OpenDirectory): Promise<void> {
     if (text === '.' || text === '..') continue;
     work.options.signal?.throwIfAborted();
     const path = joinPath(dir.path, name);
+    if (work.summary.names++ > mostNames(bootstrap)) throw tooManyNames(bootstrap);
     await writeEntry(work, dir, { path, name, inode: bootstrap.inode(nid) });
-    work.summary.names++;
   }
 }
 
