@@ -6,7 +6,8 @@ import { sha256Stream } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import type { Digest } from './descriptor.js';
 import { printable } from './printable.js';
-import { decodeTarHeader, encodeTarHeader, TAR_BLOCK, type TarHeader } from './ustar.js';
+import { readTarHeader } from './tar-header.js';
+import { encodeTarHeader, TAR_BLOCK } from './ustar.js';
 
 /** Most bytes of a bootstrap: metadata of some millions of files. */
 export const MAX_BOOTSTRAP_SIZE = 1 << 30;
@@ -156,17 +157,17 @@ async function readEntries(
   const blobMetas = new Map<string, Buffer>();
   for (let entries = 0; ; entries++) {
     const at = reader.position;
-    const header = await nextHeader(reader, name);
-    if (header === undefined) break;
+    const entry = await nextEntry(reader, name);
+    if (entry === undefined) break;
     if (entries >= MAX_TAR_ENTRIES) throw tooLarge(name, `the tar has more than ${MAX_TAR_ENTRIES} entries`);
-    const metaHex = header.type === 'file' ? BLOB_META_NAME.exec(header.name)?.[1] : undefined;
-    const where = `${name}: ${printable(header.name)} at ${at}`;
+    const metaHex = entry.isFile ? BLOB_META_NAME.exec(entry.name)?.[1] : undefined;
+    const where = `${name}: ${printable(entry.name)} at ${at}`;
     if (metaHex !== undefined) {
-      blobMetas.set(metaHex, await readContent(reader, header, MAX_BLOB_META_SIZE, where));
-    } else if (header.type === 'file' && BOOTSTRAP_NAME.test(header.name)) {
-      bootstrap = await readContent(reader, header, MAX_BOOTSTRAP_SIZE, where);
+      blobMetas.set(metaHex, await readContent(reader, entry, MAX_BLOB_META_SIZE, where));
+    } else if (entry.isFile && BOOTSTRAP_NAME.test(entry.name)) {
+      bootstrap = await readContent(reader, entry, MAX_BOOTSTRAP_SIZE, where);
     } else {
-      await skipContent(reader, header.size, where);
+      await skipContent(reader, entry.size, where);
     }
   }
   if (bootstrap === undefined) {
@@ -175,21 +176,31 @@ async function readEntries(
   return { bootstrap, blobMetas };
 }
 
-async function nextHeader(reader: PieceReader, name: string): Promise<TarHeader | undefined> {
+/** What a tar header says of what follows it. */
+interface TarEntry {
+  name: string;
+  isFile: boolean;
+  size: number;
+}
+
+async function nextEntry(reader: PieceReader, name: string): Promise<TarEntry | undefined> {
   const at = reader.position;
   const block = Buffer.alloc(TAR_BLOCK);
   const got = await reader.read(block);
   // A tar that simply stops between two entries is read as if the zero blocks were there, as tar(1) does.
   if (got === 0) return undefined;
   if (got < TAR_BLOCK) throw new RafterError('TRUNCATED', `${name}: the tar ends within the header at ${at}`);
-  const header = decodeTarHeader(block);
-  if (header === 'damaged') throw new RafterError('MALFORMED', `${name}: no valid tar header at ${at}`);
-  return header;
+  if (block.every((byte) => byte === 0)) return undefined;
+  const what = `${name}: the tar entry at ${at}`;
+  const header = readTarHeader(block, what);
+  const size = header.number('size', what);
+  if (size < 0) throw new RafterError('MALFORMED', `${what}: negative size`);
+  return { name: header.path.toString(), isFile: header.type === '0' || header.type === '\0', size };
 }
 
 async function readContent(
   reader: PieceReader,
-  { size }: TarHeader,
+  { size }: TarEntry,
   limit: number,
   where: string,
 ): Promise<Buffer> {

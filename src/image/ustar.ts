@@ -11,16 +11,15 @@ const LINK = { offset: 157, length: 100 };
 const MAGIC = { offset: 257, length: 8 };
 const DEVMAJOR = { offset: 329, length: 8 };
 const DEVMINOR = { offset: 337, length: 8 };
-const PREFIX = { offset: 345, length: 155 };
 
 /** Everything in a tar is a multiple of this. */
 export const TAR_BLOCK = 512;
 const MAGIC_USTAR = Buffer.from('ustar\x0000', 'latin1');
 
-/** An entry as a header describes it. `size` is the bytes of content that follow. */
-export interface TarHeader {
+/** A plain entry. `size` is the bytes of content that follow. */
+interface PlainEntry {
   name: string;
-  type: 'file' | 'dir' | 'other';
+  type: 'file' | 'dir';
   mode: number;
   size: number;
 }
@@ -65,29 +64,10 @@ export function encodeUstar(fields: UstarFields): Buffer {
 }
 
 /** The header of a file or directory owned by 0:0 with time 0. The name may have at most 100 bytes. */
-export function encodeTarHeader({ name, type, mode, size }: TarHeader): Buffer {
-  if (type === 'other' || Buffer.byteLength(name) > MAX_USTAR_NAME)
-    throw new Error(`no plain tar entry: ${name}`);
+export function encodeTarHeader({ name, type, mode, size }: PlainEntry): Buffer {
+  if (Buffer.byteLength(name) > MAX_USTAR_NAME) throw new Error(`no plain tar entry: ${name}`);
   const flag = type === 'dir' ? '5' : '0';
   return encodeUstar({ name: Buffer.from(name), flag, mode, uid: 0, gid: 0, size, mtime: 0 });
-}
-
-/**
- * Reads a header block. `undefined` for a block of zeros, which ends the archive; `'damaged'` if its checksum or a number is
- * wrong.
- */
-export function decodeTarHeader(block: Buffer): TarHeader | 'damaged' | undefined {
-  if (block.every((byte) => byte === 0)) return undefined;
-  const size = getOctal(block, SIZE);
-  const mode = getOctal(block, MODE);
-  if (getOctal(block, CHECKSUM) !== checksumOf(block)) return 'damaged';
-  if (size === undefined || mode === undefined) return 'damaged';
-  const isUstar = block.toString('latin1', MAGIC.offset, MAGIC.offset + 5) === 'ustar';
-  const prefix = isUstar && block[MAGIC.offset + 5] === 0 ? getString(block, PREFIX) : '';
-  const name = getString(block, NAME);
-  const flag = block[TYPE.offset];
-  const type = flag === 0x30 || flag === 0 ? 'file' : flag === 0x35 ? 'dir' : 'other';
-  return { name: prefix === '' ? name : `${prefix}/${name}`, type, mode, size };
 }
 
 /** Sum of the header's bytes with the checksum field counted as spaces. */
@@ -122,22 +102,4 @@ function putBase256(header: Buffer, { offset, length }: Field, value: number): v
   header[offset] = 0x80;
   header.writeUIntBE(value % 2 ** 48, offset + length - 6, 6);
   header.writeUIntBE(Math.floor(value / 2 ** 48), offset + length - 8, 2);
-}
-
-/** Octal digits, or with the first bit set a big-endian number (GNU); undefined if it is neither or too large. */
-function getOctal(block: Buffer, { offset, length }: Field): number | undefined {
-  if ((block[offset]! & 0x80) !== 0) {
-    const high = block.subarray(offset + 1, offset + length - 6);
-    return block[offset] === 0x80 && high.every((byte) => byte === 0)
-      ? block.readUIntBE(offset + length - 6, 6)
-      : undefined;
-  }
-  const text = block.toString('latin1', offset, offset + length).replace(/^ +|[\0 ].*$/gs, '');
-  return /^[0-7]*$/.test(text) ? Number.parseInt(text || '0', 8) : undefined;
-}
-
-function getString(block: Buffer, { offset, length }: Field): string {
-  const bytes = block.subarray(offset, offset + length);
-  const end = bytes.indexOf(0);
-  return bytes.toString('utf8', 0, end < 0 ? length : end);
 }
