@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import { RafterError } from '../errors.js';
 import { createOutput, type Output } from './output.js';
 
-/** The options that every command has (`common-options.ts`). */
+/** The options that every command has. */
 interface CommonOptions {
   dataRoot: string;
   runDir: string;

@@ -1,3 +1,4 @@
+import { BodyBudget } from '../rafs/body-budget.js';
 import type { Bootstrap } from '../rafs/bootstrap.js';
 import { walk } from '../rafs/walk.js';
 import { TRACE_PAGE_SIZE } from './trace.js';
@@ -22,13 +23,15 @@ export class FileRanges {
   /** For each blob, ascending; they do not overlap. */
   readonly #ranges: FileRange[][];
 
-  /** Reads the whole tree. Throws what `walk` throws, and MALFORMED for a chunk outside of its blob. */
+  /** Reads the whole tree. Throws what `walk` and `BodyBudget` throw, and MALFORMED for a chunk outside of its blob. */
   constructor(bootstrap: Bootstrap) {
     const found = bootstrap.blobs.map(() => new Map<number, FileRange>());
     const seen = new Set<number>();
+    const budget = new BodyBudget(bootstrap);
     for (const { path, inode } of walk(bootstrap)) {
       if (inode.type !== 'file' || seen.has(inode.nid)) continue;
       seen.add(inode.nid);
+      budget.take(inode);
       const { chunkSize } = bootstrap;
       const file = { path, size: inode.size };
       for (let k = 0; k * chunkSize < inode.size; k++) {
