@@ -16,6 +16,29 @@ export function setXattr(path: Buffer, name: Buffer, value: Buffer): void {
     });
 }
 
+/** A name or value is at most this long, a list of names too (xattr(7)). */
+const XATTR_MAX = 64 << 10;
+
+/**
+ * All extended attributes of what is at `path`, of a symlink itself, that this user may see. Waits on another thread: this one may
+ * serve the file. Throws with the errno's name.
+ */
+export async function readXattrs(path: Buffer): Promise<{ name: Buffer; value: Buffer }[]> {
+  const room = Buffer.alloc(XATTR_MAX);
+  const place = zeroEnded(path);
+  const list = await libc().llistxattrAside(place, room, room.length);
+  if (list.result < 0) throw systemError(list.errno, 'list the extended attributes');
+  const names = room.toString('latin1', 0, list.result).split('\0').slice(0, -1);
+  const xattrs: { name: Buffer; value: Buffer }[] = [];
+  for (const text of names) {
+    const name = Buffer.from(text, 'latin1');
+    const { result, errno } = await libc().lgetxattrAside(place, zeroEnded(name), room, room.length);
+    if (result < 0) throw systemError(errno, `read the extended attribute ${text}`);
+    xattrs.push({ name, value: Buffer.copyBytesFrom(room, 0, result) });
+  }
+  return xattrs;
+}
+
 /** Sets access and modification time of what is at `path`, of a symlink itself. Seconds since 1970 may be negative. */
 export function setTime(
   path: Buffer,

@@ -1,12 +1,19 @@
 import { loadNative } from './native-package.js';
 
 type Koffi = typeof import('koffi');
+type KoffiFunction = ReturnType<ReturnType<Koffi['load']>['func']>;
+
+/** What a call on another thread returned, and its errno if that is -1. */
+interface AsideResult {
+  result: number;
+  errno: number;
+}
 
 /** The C functions that this program calls. Pointers are addresses (bigint) or Buffers; -1 means: see `errno()`. */
 export interface Libc {
   mount(source: string, target: string, type: string, flags: number, data: string | null): number;
   /** The same on another thread. */
-  mountAside(...args: Parameters<Libc['mount']>): Promise<{ result: number; errno: number }>;
+  mountAside(...args: Parameters<Libc['mount']>): Promise<AsideResult>;
   umount2(target: string, flags: number): number;
   flock(fd: number, operation: number): number;
   fcntl(fd: number, command: number, value: number): number;
@@ -15,6 +22,9 @@ export interface Libc {
   memcpy(target: bigint | Buffer, source: bigint | Buffer, size: number): bigint;
   strlen(text: bigint): number | bigint;
   lsetxattr(path: Buffer, name: Buffer, value: Buffer, size: number, flags: number): number;
+  /** On another thread: who serves the file may be this one. */
+  llistxattrAside(path: Buffer, list: Buffer, size: number): Promise<AsideResult>;
+  lgetxattrAside(path: Buffer, name: Buffer, value: Buffer, size: number): Promise<AsideResult>;
   mknod(path: Buffer, mode: number, device: number): number;
   utimensat(directory: number, path: Buffer, times: Buffer, flags: number): number;
   syncfs(fd: number): number;
@@ -58,14 +68,17 @@ export function libc(): Libc {
 function bind(ffi: Koffi): Libc {
   const library = ffi.load('libc.so.6');
   const mount = library.func('int mount(const char*, const char*, const char*, unsigned long, const char*)');
+  const aside =
+    <Args extends unknown[]>(call: KoffiFunction) =>
+    (...args: Args) =>
+      new Promise<AsideResult>((resolve, reject) => {
+        call.async(...args, (error: unknown, result: number | bigint) =>
+          error ? reject(error) : resolve({ result: Number(result), errno: ffi.errno() }),
+        );
+      });
   return {
     mount,
-    mountAside: (...args) =>
-      new Promise((resolve, reject) => {
-        mount.async(...args, (error: unknown, result: number) =>
-          error ? reject(error) : resolve({ result, errno: ffi.errno() }),
-        );
-      }),
+    mountAside: aside(mount),
     umount2: library.func('int umount2(const char*, int)'),
     flock: library.func('int flock(int, int)'),
     fcntl: library.func('int fcntl(int, int, int)'),
@@ -73,6 +86,8 @@ function bind(ffi: Koffi): Libc {
     fallocate: library.func('int fallocate(int, int, int64_t, int64_t)'),
     memcpy: library.func('memcpy', 'uintptr_t', ['void *', 'void *', 'size_t']),
     strlen: library.func('strlen', 'size_t', ['void *']),
+    llistxattrAside: aside(library.func('int64_t llistxattr(void *, void *, size_t)')),
+    lgetxattrAside: aside(library.func('int64_t lgetxattr(void *, void *, void *, size_t)')),
     lsetxattr: library.func('int lsetxattr(void *, void *, void *, size_t, int)'),
     mknod: library.func('int mknod(void *, unsigned int, uint64_t)'),
     utimensat: library.func('int utimensat(int, void *, void *, int)'),

@@ -1,7 +1,8 @@
-import { chmod, chown, mkdir, stat, utimes } from 'node:fs/promises';
+import { chmod, chown, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, isRafterError, RafterError } from '../errors.js';
+import { readXattrs, setTime, setXattr } from './inode.js';
 import { isKernelAtLeast } from './kernel.js';
 import { mountAside, unmount } from './mount.js';
 import { isMountPoint, type MountEntry } from './mountinfo.js';
@@ -28,8 +29,8 @@ export interface OverlayRequest {
 }
 
 /**
- * Mounts a writable tree over a read-only one. What is written ends up in `<directory>/upper`. The root of the tree has owner, mode
- * and time of the lower one, if `upper` is made here. This process may serve the lower tree itself: it goes on meanwhile.
+ * Mounts a writable tree over a read-only one. What is written ends up in `<directory>/upper`. The root of the tree has owner, mode,
+ * time, ACLs and other extended attributes of the lower one, if `upper` is made here. This process may serve the lower tree itself: it goes on meanwhile.
  * USAGE if a path has a character that overlayfs takes for a separator; FAILED with a hint if the file system of
  * `directory` cannot hold an upper tree.
  */
@@ -94,13 +95,33 @@ export async function unmountOverlay(target: string): Promise<void> {
   }
 }
 
+/** What overlayfs keeps for itself, and what a security module gives to every new file by its own rules. */
+const NOT_COPIED = /^(trusted\.overlay\.|security\.selinux$)/;
+/** Who may do what depends on these. Overlayfs, too, does without any other when it copies to a file system that has none. */
+const NEEDED = /^(system\.posix_acl_|security\.)/;
+
+/** Makes the directory `path` with the attributes of `model`; does nothing if it is there already. */
 async function makeLike(path: string, model: string): Promise<void> {
   if (!(await makeDirectory(path))) return;
-  const { uid, gid, mode, atime, mtime } = await stat(model);
-  await chown(path, uid, gid);
-  await chmod(path, mode & 0o7777);
-  await utimes(path, atime, mtime);
+  const { uid, gid, mode, mtimeNs } = await stat(model, { bigint: true });
+  const xattrs = await readXattrs(Buffer.from(model));
+  await chown(path, Number(uid), Number(gid));
+  await chmod(path, Number(mode) & 0o7777);
+  const place = Buffer.from(path);
+  for (const { name, value } of xattrs) {
+    const text = name.toString('latin1');
+    if (NOT_COPIED.test(text)) continue;
+    try {
+      setXattr(place, name, value);
+    } catch (error) {
+      if (NEEDED.test(text) || !isRafterError(error, 'UNSUPPORTED')) throw error;
+    }
+  }
+  const nanoseconds = ((mtimeNs % SECOND) + SECOND) % SECOND;
+  setTime(place, { seconds: Number((mtimeNs - nanoseconds) / SECOND), nanoseconds: Number(nanoseconds) });
 }
+
+const SECOND = 1_000_000_000n;
 
 /** False if it is there already. */
 async function makeDirectory(path: string): Promise<boolean> {

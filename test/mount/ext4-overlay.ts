@@ -4,9 +4,15 @@ import { join } from 'node:path';
 import { mount, unmount } from '../../src/os/mount.js';
 import type { TestPlace } from './daemon-process.js';
 
+/** Gives the directory $2 the attributes of $1, as an administrator would do it. */
+const COPY_ATTRIBUTES = `
+chown --reference="$1" "$2" && chmod --reference="$1" "$2" &&
+getfattr -d -m - -e hex --absolute-names "$1" | (cd "$2" && sed 's|^# file: .*|# file: .|' | setfattr --restore=-) &&
+touch --reference="$1" "$2"`;
+
 /**
  * A copy of the tree `source` on an ext4 of its own, with an overlay of it at `root` that this program has nothing to do with. Needs
- * mkfs.ext4. What ext4 cannot hold is missing.
+ * mkfs.ext4 and setfattr. What ext4 cannot hold is missing.
  */
 export async function overlayOnExt4(
   place: TestPlace,
@@ -22,7 +28,7 @@ export async function overlayOnExt4(
   // It fails where something does not fit, as a link that is longer than a block.
   spawnSync('cp', ['-a', source, join(disk, 'lower')]);
   const [root, lower, upper, work] = ['root', 'lower', 'upper', 'work'].map((name) => join(disk, name));
-  for (const program of ['chown', 'chmod', 'touch']) execFileSync(program, [`--reference=${source}`, upper!]);
+  execFileSync('sh', ['-c', COPY_ATTRIBUTES, 'sh', source, upper!]);
   const data = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
   mount({ source: 'overlay', target: root!, type: 'overlay', data });
   const remove = () => {

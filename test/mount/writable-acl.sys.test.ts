@@ -23,6 +23,20 @@ const directory = { type: '5', mode: 0o755 };
 const files = (dir: string): TarItem[] =>
   ['one', 'two', 'three'].map((name) => ({ name: `${dir}/${name}`, data: `${dir} ${name}`, mode: 0o664 }));
 const image = makeTar([
+  {
+    name: './',
+    ...directory,
+    mode: 0o2771,
+    uid: 12,
+    gid: 34,
+    pax: [
+      ['mtime', '-1234.000000567'],
+      [`SCHILY.xattr.${ACCESS}`, aclBytes({ owner: 7, user: 6, id: 65534, group: 5, mask: 7, other: 1 })],
+      [`SCHILY.xattr.${DEFAULT}`, inherited],
+      ['SCHILY.xattr.user.root', 'of the image'],
+      ['SCHILY.xattr.trusted.odd', 'kept'],
+    ],
+  },
   withDefault('given/', inherited, directory),
   ...files('given'),
   { name: 'given/inner/', ...directory },
@@ -43,7 +57,7 @@ const image = makeTar([
 /** What makes files in directories with default ACLs, copies files up in them, and gives, changes and takes ACLs. */
 const SCRIPT = `
 cd "$1"; umask 022; try() { "$@" >/dev/null 2>&1 || echo "$1 $2: $?"; }
-for dir in given given/inner taken plain renamed; do
+for dir in . given given/inner taken plain renamed; do
   echo new > $dir/file; mkdir $dir/dir; echo deeper > $dir/dir/file; (umask 077; echo private > $dir/private)
   try mkfifo $dir/fifo; try ln -s elsewhere $dir/link
 done
@@ -76,6 +90,8 @@ it('default ACLs are inherited as on an overlay on ext4, through every driver', 
       ...more,
     });
   const plain = await mount('plain', {});
+  const root = (await readTree(plain.mountpoint)).get('/')!;
+  expect(root).toMatchObject({ mode: '2771', owner: '12:34', mtime: '-1234000000567' });
   const reference = await overlayOnExt4(place, plain.mountpoint);
   try {
     expect(compareTrees(await readTree(plain.mountpoint), await readTree(reference.root))).toEqual([]);
@@ -91,6 +107,7 @@ it('default ACLs are inherited as on an overlay on ext4, through every driver', 
       libfuse: { driver: 'fuse', transport: 'libfuse' },
     })) {
       const { id, mountpoint } = await mount(name, { ...how, writable: {} });
+      expect((await readTree(mountpoint)).get('/')).toEqual(root);
       expect(change(mountpoint)).toBe(said);
       expect(compareTrees(expected, await readTree(mountpoint))).toEqual([]);
       await unmountImage(place, { id });

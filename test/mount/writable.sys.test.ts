@@ -138,6 +138,8 @@ it('is taken away when daemon and supervisor have died: both layers, and what wa
   const third = await mountWritable('three');
   await writeFile(join(second.mountpoint, 'new'), 'kept');
   const { pid, supervisorPid } = (await daemonStatus(place))!;
+  // Stopped, it cannot start another supervisor first.
+  process.kill(pid, 'SIGSTOP');
   for (const id of [supervisorPid!, pid]) process.kill(id, 'SIGKILL');
   expect(await ended(pid)).toBe(true);
   await unmountImage(place, { mountpoint: third.mountpoint });
