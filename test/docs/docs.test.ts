@@ -78,6 +78,17 @@ it('README and the list of pages name every page', () => {
   expect(read('README.md')).toContain('(docs/README.md)');
 });
 
+it("README's table has a row with every command", async () => {
+  const table = /## Commands\n([\s\S]*?)\n\n[^|\n]/.exec(read('README.md'))![1]!;
+  const rows = table.split('\n').filter((line) => line.startsWith('| `'));
+  const named = rows.map((row) => row.split(' | ')[0]!).join('\n');
+  const missing = (await describeProgram()).commands.flatMap((command) => {
+    const inner = command.commands.map((one) => one.name()).filter((name) => name !== 'help');
+    return [`rafter ${command.name()}`, ...inner].filter((name) => !named.includes(name));
+  });
+  expect(missing).toEqual([]);
+});
+
 it('the picture of the house has the floors that are tested, in their order', () => {
   const picture = /## The house[\s\S]*?```\n([\s\S]*?)```/.exec(read('docs/development.md'))![1]!;
   const floors = /const floors = \[([^\]]*)\]/.exec(read('test/layering.test.ts'))![1]!;
