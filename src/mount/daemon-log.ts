@@ -1,15 +1,7 @@
-import {
-  appendFileSync,
-  closeSync,
-  fstatSync,
-  ftruncateSync,
-  openSync,
-  readSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { appendFileSync } from 'node:fs';
 import pino from 'pino';
 import { messageOf } from '../errors.js';
+import { dropOlderHalf, type LogLevel, sizeOf } from './log-file.js';
 
 /** Writes one JSON object per line: time, level, message and the fields given. */
 export interface DaemonLog {
@@ -20,11 +12,6 @@ export interface DaemonLog {
 }
 
 type LogFields = Record<string, unknown>;
-
-/** Levels by their weight. */
-export const LOG_LEVELS = ['info', 'warn', 'error'] as const;
-
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Size at which the log's older half is thrown away, in bytes. */
 const DEFAULT_LIMIT = 8 << 20;
@@ -77,40 +64,4 @@ function cleaned(value: unknown): unknown {
 /** Line by line: the stack of an error has several. */
 function withoutSecrets(text: string): string {
   return text.split('\n').map(messageOf).join('\n');
-}
-
-/** The last `lines` lines that were written to the log at `path` behind byte `from`. */
-export function readLogTail(
-  path: string,
-  { from = 0, lines = 10 }: { from?: number; lines?: number } = {},
-): string {
-  const text = readEnd(path, from).toString();
-  return text.trimEnd().split('\n').slice(-lines).join('\n');
-}
-
-/** Bytes of the log at `path`; 0 if there is none. */
-export function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-}
-
-function dropOlderHalf(path: string, limit: number): void {
-  const rest = readEnd(path, Math.max(sizeOf(path) - Math.floor(limit / 2), 0));
-  const fd = openSync(path, 'r+');
-  try {
-    ftruncateSync(fd, 0);
-    writeSync(fd, rest, rest.indexOf('\n') + 1);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function readEnd(path: string, from: number): Buffer {
-  if (sizeOf(path) <= from) return Buffer.alloc(0);
-  const fd = openSync(path, 'r');
-  try {
-    const bytes = Buffer.alloc(Math.max(fstatSync(fd).size - from, 0));
-    return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, from));
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isRafterError, RafterError } from '../errors.js';
 import type { DaemonStatus } from './api.js';
 import { callDaemon } from './api-client.js';
-import { readLogTail, sizeOf } from './daemon-log.js';
+
 import { takeAwayDeadMounts } from './dead-mounts.js';
+import { readLogTail, sizeOf } from './log-file.js';
 import { hasSupervisor, prepareRunDir } from './run-dir.js';
 import { environmentForOthers } from './service-manager.js';
 

@@ -11,7 +11,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { openDaemonLog, readLogTail, sizeOf } from '../../src/mount/daemon-log.js';
+import { openDaemonLog } from '../../src/mount/daemon-log.js';
+import { readLogTail, sizeOf } from '../../src/mount/log-file.js';
 
 let dir: string;
 let path: string;

@@ -2,7 +2,7 @@ import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { RafterError } from '../../errors.js';
 import type { DaemonStatus } from '../../mount/api.js';
-import { LOG_LEVELS, type LogLevel } from '../../mount/daemon-log.js';
+import { LOG_LEVELS, type LogLevel } from '../../mount/log-file.js';
 import type { ListenAddress } from '../../mount/metrics-server.js';
 import { SUPERVISED } from '../../mount/supervisor-protocol.js';
 import { addCommonOptions, withContext } from '../context.js';
