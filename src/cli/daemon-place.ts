@@ -9,7 +9,7 @@ const IDLE_SECONDS = 60;
  * V8's space for young objects, in MiB for each half of it. The daemon's are small and few; with the default of 16 it would keep
  * tens of megabytes for them.
  */
-const HEAP_FLAGS = ['--max-semi-space-size=1'];
+export const HEAP_FLAGS = ['--max-semi-space-size=1'];
 
 /** `given` flags of Node.js, and those that a daemon has by default. */
 export function heapFlags(given: readonly string[]): string[] {

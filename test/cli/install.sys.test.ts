@@ -1,8 +1,9 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { HEAP_FLAGS } from '../../src/cli/daemon-place.js';
 import { LayoutTarget } from '../../src/image/layout-target.js';
 import { storeImage } from '../support/layout-image.js';
 
@@ -54,12 +55,32 @@ it('packs the program and its documentation: no sources, tests, types or source 
   expect(names).toContain('bin/rafter');
   const known = [
     /^dist\/bundle\/([\w-]+\.js|package\.json|THIRD-PARTY\.txt)$/,
+    /^dist\/bundle\/bytecode\/v[\d.]+-\w+(-daemon)?\/[\w-]+\.js$/,
     /^(docs\/.*\.(md|json)|man\/.*\.1)$/,
     /^(bin\/(rafter|package\.json)|package\.json|README\.md|LICENSE)$/,
   ];
   expect(names.filter((name) => !known.some((pattern) => pattern.test(name)))).toEqual([]);
   expect(names.filter((name) => name.includes('test'))).toEqual([]);
-  expect(packed.size).toBeLessThan(1_000_000);
+  expect(packed.size).toBeLessThan(3_000_000);
+});
+
+it('brings bytecode that V8 takes, of what starts containers and the daemon', () => {
+  const bundle = join(installed, 'dist/bundle');
+  const bytecode = join(bundle, 'bytecode', `${process.version}-${process.arch}`);
+  for (const [folder, flags, name] of [
+    [bytecode, [], 'run-reference.js'],
+    [`${bytecode}-daemon`, HEAP_FLAGS, 'daemon.js'],
+  ] as const) {
+    const names = readdirSync(folder);
+    expect(names).toEqual(expect.arrayContaining(['main.js', 'commands.js', name]));
+    const script = `for (const name of ${JSON.stringify(names)}) {
+      const source = Module.wrap(fs.readFileSync(${JSON.stringify(bundle)} + '/' + name, 'utf8'));
+      const cachedData = fs.readFileSync(${JSON.stringify(folder)} + '/' + name);
+      if (new vm.Script(source, { cachedData }).cachedDataRejected) console.log(name);
+    }`;
+    const args = [...flags, '-e', `const { Module } = module.constructor; ${script}`];
+    expect(execFileSync(process.execPath, args, { encoding: 'utf8' })).toBe('');
+  }
 });
 
 it('brings the licences of all packages that are part of the bundle', () => {
@@ -108,9 +129,14 @@ it('converts and checks an image with nothing but what users get', async () => {
   );
   await target.commit();
   const options = ['--data-root', join(dir, 'data'), '--json'];
-  const summary = JSON.parse(rafter('convert', ...options, 'oci:images:plain', 'oci:images:lazy')) as {
-    target: { digest: string };
-  };
+  const convert = ['convert', ...options, '--quiet', 'oci:images:plain', 'oci:images:lazy'];
+  const { stdout, stderr } = spawnSync(process.execPath, [join(dir, 'bin/rafter'), ...convert], {
+    cwd: dir,
+    encoding: 'utf8',
+  });
+  // Not even a warning of Node.js.
+  expect(stderr).toBe('');
+  const summary = JSON.parse(stdout) as { target: { digest: string } };
   expect(summary.target.digest).toMatch(/^sha256:/);
   expect(rafter('check', 'oci:images:lazy', '--source', 'oci:images:plain')).toContain(': good');
 });

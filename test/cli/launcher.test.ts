@@ -1,5 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -42,6 +53,56 @@ it('runs what was compiled after the bundle was made, or without one', () => {
   expect(rafter().toString()).toBe('modules a b\n');
   bundle(0);
   expect(rafter().toString()).toBe('modules a b\n');
+});
+
+/** Where the bytecode of main.js is for this version of Node.js. */
+const bytecode = (suffix = '') =>
+  join(dir, `dist/bundle/bytecode/${process.version}-${process.arch}${suffix}/main.js`);
+
+/** Stores for the bundle's main.js bytecode of another program, as long as it, which prints `name`. */
+function storeBytecode(name: string, file = bytecode()): void {
+  mkdirSync(dirname(file), { recursive: true });
+  const source = readFileSync(join(dir, 'dist/bundle/main.js'), 'utf8').replace('bundle', name);
+  const script = `const bytes = new vm.Script(Module.wrap(${JSON.stringify(source)})).createCachedData();
+    fs.writeFileSync(${JSON.stringify(file)}, bytes);`;
+  execFileSync(process.execPath, ['-e', `const { Module } = module.constructor; ${script}`]);
+}
+
+it('runs bytecode that the build made of the bundle', () => {
+  bundle(0);
+  storeBytecode('ready!');
+  expect(rafter().toString()).toBe('ready! a b\n');
+});
+
+it('runs the source where bytecode is cut, or made of another source or under other flags', () => {
+  bundle(0);
+  storeBytecode('longer name');
+  expect(rafter().toString()).toBe('bundle a b\n');
+  storeBytecode('ready!');
+  truncateSync(bytecode(), statSync(bytecode()).size - 8);
+  expect(rafter().toString()).toBe('bundle a b\n');
+  storeBytecode('ready!', bytecode('-daemon'));
+  const flagged = ['--max-semi-space-size=1', join(dir, 'bin/rafter'), 'a', 'b'];
+  expect(execFileSync(process.execPath, flagged).toString()).toBe('bundle a b\n');
+});
+
+it('loads a file of the bundle once, knows where it is, and tries one again that has failed', () => {
+  bundle(0);
+  writeFileSync(
+    join(dir, 'dist/bundle/main.js'),
+    `const part = require('./part.js');
+     let failed;
+     try { require('./bad.js'); } catch (error) { failed = error.message; }
+     globalThis.good = true;
+     console.log(part === require('./part.js'), part.file, __filename, failed, require('./bad.js').good);`,
+  );
+  writeFileSync(join(dir, 'dist/bundle/part.js'), 'module.exports = { file: __filename };');
+  writeFileSync(
+    join(dir, 'dist/bundle/bad.js'),
+    "if (!globalThis.good) throw new Error('bad'); exports.good = true;",
+  );
+  const at = (name: string) => join(realpathSync(dir), 'dist/bundle', name);
+  expect(rafter().toString()).toBe(`true ${at('part.js')} ${at('main.js')} bad true\n`);
 });
 
 it('says how to build a checkout that is not built', () => {
