@@ -225,7 +225,7 @@ export class BlobCache {
     const missing = chunks.filter((chunk) => !this.#isLocal(chunk.index));
     stats.hits += chunks.length - missing.length;
     const fetched = new Map<ChunkInfo, Buffer>();
-    const awaited = this.#pieces?.await(missing, { offset, target, signal });
+    const awaited = this.#pieces?.await(missing, { offset, target, signal, bytes: this.#demand.bytes });
     await this.#fetch(awaited?.others ?? missing, fetched, signal);
     const came = (await awaited?.coming) ?? new Set();
     this.#throwIfCancelled(signal);

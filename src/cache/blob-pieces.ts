@@ -1,3 +1,4 @@
+import type { BlobBytes } from './blob-bytes.js';
 import { endOf, fillGaps } from './chunk-runs.js';
 import { composeRead, type ReadPlaces } from './compose.js';
 import type { ChunkInfo } from './layout.js';
@@ -53,20 +54,24 @@ export class BlobPieces {
 
   /**
    * Waits for what of `chunks` in `target` is on its way, where that is likely sooner than the chunk: `coming` resolves with the chunks
-   * whose part of `target` is filled. `others` are those of which the pieces do not have all that is asked for.
+   * whose part of `target` is filled. `others` are those of which the pieces do not have all that is asked for. `bytes`: where those would come from.
    */
   await(
     chunks: readonly ChunkInfo[],
-    { offset, target, signal }: Range & { signal: AbortSignal },
+    { offset, target, signal, bytes }: Range & { signal: AbortSignal; bytes: Pick<BlobBytes, 'pieceBytes'> },
   ): { others: ChunkInfo[]; coming: Promise<Set<ChunkInfo>> } {
     const others: ChunkInfo[] = [];
+    const isDear = () => bytes.pieceBytes !== undefined;
     const waits: Promise<ChunkInfo | undefined>[] = [];
     for (const chunk of chunks) {
       const from = Math.max(offset, chunk.decodedOffset);
       const part = target.subarray(from - offset, endOf(chunk) - offset);
       const unit = this.#reader.unitOf(from, part.length);
       if (unit === undefined) others.push(chunk);
-      else waits.push(this.#awaitOne(chunk, { unit, signal, read: () => this.#reader.read(from, part) }));
+      else
+        waits.push(
+          this.#awaitOne(chunk, { unit, signal, isDear, read: () => this.#reader.read(from, part) }),
+        );
     }
     const coming = Promise.all(waits).then((came) => new Set(came.filter((chunk) => chunk !== undefined)));
     return { others, coming };
@@ -74,9 +79,15 @@ export class BlobPieces {
 
   async #awaitOne(
     chunk: ChunkInfo,
-    { unit, signal, read }: { unit: number; signal: AbortSignal; read: () => boolean },
+    {
+      unit,
+      signal,
+      isDear,
+      read,
+    }: { unit: number; signal: AbortSignal; isDear: () => boolean; read: () => boolean },
   ): Promise<ChunkInfo | undefined> {
-    const came = await this.#arrivals.wait(unit, unitPlaceOf(chunk).storedSize, signal);
+    const cost = { chunkBytes: unitPlaceOf(chunk).storedSize, isDear };
+    const came = await this.#arrivals.wait(unit, cost, signal);
     return came && !signal.aborted && read() ? chunk : undefined;
   }
 }

@@ -1,5 +1,15 @@
 /** A stream that gave nothing for so long, in milliseconds, is not waited for. */
 const STALL_MS = 500;
+/** The same where chunks are dear: peers give a stream in pieces of several MiB, and each only when it is whole. */
+const DEAR_STALL_MS = 5000;
+
+/** What asking for a chunk costs. */
+export interface ChunkCost {
+  /** Its stored bytes. */
+  chunkBytes: number;
+  /** Just now it costs many times as much as it has, and as long. */
+  isDear: () => boolean;
+}
 
 export interface ArrivalOptions {
   /** Bytes of the stream up to the end of each unit. */
@@ -54,21 +64,24 @@ export class PieceArrivals {
   }
 
   /**
-   * Waits for `unit` as long as that is likely sooner than asking for a chunk of `chunkBytes` stored bytes. True when it has arrived;
-   * false if somebody who needs it should ask. Ends with false, too, when `signal` is aborted.
+   * Waits for `unit` as long as that is likely sooner than asking for a chunk, or as the stream goes on where that is dear. True when it
+   * has arrived; false if somebody who needs it should ask. Ends with false, too, when `signal` is aborted.
    */
-  async wait(unit: number, chunkBytes: number, signal: AbortSignal): Promise<boolean> {
+  async wait(unit: number, cost: ChunkCost, signal: AbortSignal): Promise<boolean> {
     while (unit >= this.count) {
-      if (signal.aborted || !this.#isWorthWaiting(unit, chunkBytes)) return false;
+      if (signal.aborted || !this.#isWorthWaiting(unit, cost)) return false;
       await this.#nextEvent(signal);
     }
     return true;
   }
 
-  #isWorthWaiting(unit: number, chunkBytes: number): boolean {
+  #isWorthWaiting(unit: number, { chunkBytes, isDear }: ChunkCost): boolean {
     const now = performance.now();
     const end = this.#ends[unit];
-    if (this.#ended || end === undefined || now - this.#latestAt >= STALL_MS) return false;
+    if (this.#ended || end === undefined) return false;
+    const still = now - this.#latestAt;
+    if (isDear()) return still < DEAR_STALL_MS;
+    if (still >= STALL_MS) return false;
     if (this.#firstAt === undefined) return true;
     // The chunk would come after the same delay that the stream had, at the rate that the stream has.
     const rate = this.#received / Math.max(now - this.#firstAt, 1);
@@ -78,6 +91,7 @@ export class PieceArrivals {
 
   /** Resolves when a unit arrives or the stream ends, when it may have stalled, and when `signal` is aborted. */
   #nextEvent(signal: AbortSignal): Promise<void> {
+    const left = this.#latestAt + STALL_MS - performance.now();
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
@@ -86,10 +100,7 @@ export class PieceArrivals {
         resolve();
       };
       // A process that was kept from running looks first whether something has come meanwhile.
-      const timer = setTimeout(
-        () => setImmediate(done),
-        Math.max(this.#latestAt + STALL_MS - performance.now(), 1),
-      );
+      const timer = setTimeout(() => setImmediate(done), left > 0 ? left : STALL_MS);
       signal.addEventListener('abort', done, { once: true });
       this.#waiters.add(done);
     });

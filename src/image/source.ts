@@ -54,9 +54,16 @@ export interface ImageSource {
   ): Promise<Buffer>;
   /**
    * Where ranges are had in pieces only, just now: stored bytes of an aligned window in which a read costs as much as all of it.
-   * Undefined or absent: a range costs what it has.
+   * Undefined or absent: a range costs what it has, as it does in blobs that are no larger than a piece.
    */
   readonly pieceBytes?: number | undefined;
+  /** As `readBlobRange`, for a few bytes, at no more than they cost where ranges are had in pieces. Absent: there are no pieces. */
+  readFewBytes?(
+    descriptor: Descriptor,
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<Buffer>;
   /**
    * Says that `bytes`, the very buffer that `readBlobRange` returned, were not the blob's: the next read asks another server, if there
    * is one that has not given wrong bytes. Absent: there is only one place to read from.

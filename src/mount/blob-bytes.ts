@@ -31,7 +31,8 @@ export function blobBytesOf(
     name: `${source.name}: ${descriptor.digest}`,
     host: source.place?.registry,
     get pieceBytes() {
-      return source.pieceBytes;
+      const { pieceBytes } = source;
+      return pieceBytes !== undefined && descriptor.size > pieceBytes ? pieceBytes : undefined;
     },
     async read(offset, length, signal, urgency) {
       const end = performance.now() + readTimeout * 1000;

@@ -1,4 +1,5 @@
 import { type FileHandle, mkdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlobCache } from '../cache/blob-cache.js';
 import { BlobPieces } from '../cache/blob-pieces.js';
 import { writeFull } from '../cache/file-io.js';
@@ -7,13 +8,29 @@ import { RafterError } from '../errors.js';
 import type { ImageSource } from '../image/source.js';
 import type { StartupLayer } from '../image/startup-layer.js';
 import { openNameless } from '../os/nameless-file.js';
-import { type OpenPack, openPack } from '../startup/read-pack.js';
+import {
+  checkTableSize,
+  type OpenPack,
+  openPack,
+  type PackReference,
+  parsePackHead,
+} from '../startup/read-pack.js';
+import type { PackTable } from '../startup/table.js';
 import type { ImageStore } from './image-store.js';
 import { isAllLocal, placesOf } from './startup-places.js';
 import { openKeptPack, openRemotePack, type PackStream } from './startup-stream.js';
 
-/** How long a mount waits for the pack's table when everything else is here, in milliseconds. */
+/**
+ * How long a mount waits for the pack's table when everything else is here, in milliseconds; and where the image would start from
+ * scattered reads that each cost a piece of several MiB.
+ */
 const TABLE_PATIENCE_MS = 1000;
+const DEAR_TABLE_PATIENCE_MS = 5000;
+/**
+ * After how many milliseconds the table, some ten KiB, is asked for by itself of who has no pieces: a Dragonfly peer that must first get
+ * the pack gives nothing of it before it has 4 MiB.
+ */
+const TABLE_ALONE_MS = 100;
 
 export interface StartupPackOptions {
   layer: StartupLayer;
@@ -82,16 +99,15 @@ export class StartupPack {
    */
   async attach(blobs: readonly BlobCache[]): Promise<boolean> {
     try {
-      const opened = await this.#openedSoon();
-      if (opened === undefined) return false;
-      const { table } = opened.pack;
+      const table = await this.#tableSoon();
+      if (table === undefined) return false;
       const places = placesOf(table, blobs, this.#name);
       if (isAllLocal(places)) {
         this.#abort.abort();
-        if (this.#received === undefined) await opened.pack.end();
+        if (this.#received === undefined) await (await this.#opening)?.pack.end();
         return false;
       }
-      const { file, arrivals } = await this.#receive(opened);
+      const { file, arrivals } = await this.#receive(table);
       for (const [blob, pieces] of places)
         blob.attachPieces(new BlobPieces(pieces, { fd: file.fd, arrivals }));
       this.#readAhead = table.readAhead;
@@ -111,6 +127,11 @@ export class StartupPack {
     await opened?.pack.end().catch(() => {});
     const received = await this.#received?.catch(() => undefined);
     await received?.file.close();
+  }
+
+  get #reference(): PackReference {
+    const { layer } = this.#options;
+    return { ...layer, name: this.#name, size: layer.descriptor.size };
   }
 
   get #name(): string {
@@ -133,10 +154,9 @@ export class StartupPack {
     const onBytes = (count: number) => this.#noteBytes(count);
     const occupy = this.#options.onRequest;
     const stream = kept ?? (await openRemotePack({ ...this.#options, descriptor, signal, occupy, onBytes }));
-    const reference = { ...layer, name: this.#name, size: descriptor.size };
     try {
-      const opened = { stream, pack: await openPack(stream.bytes, reference) };
-      if (!stream.isKept && this.#received === undefined) await this.#receive(opened);
+      const opened = { stream, pack: await openPack(stream.bytes, this.#reference) };
+      if (!stream.isKept) await this.#receive(opened.pack.table);
       return opened;
     } catch (error) {
       if (!stream.isKept) throw error;
@@ -152,17 +172,37 @@ export class StartupPack {
     return this.#open({ mayBeKept: false });
   }
 
-  async #openedSoon(): Promise<Opened | undefined> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const error = () =>
-        new RafterError('UNAVAILABLE', `${this.#name}: no table within ${TABLE_PATIENCE_MS} ms`);
-      timer = setTimeout(() => reject(error()), TABLE_PATIENCE_MS);
+  /** The table, of the stream or asked for by itself, whichever comes first. UNAVAILABLE after a time. */
+  async #tableSoon(): Promise<PackTable | undefined> {
+    const patience =
+      this.#options.source.pieceBytes === undefined ? TABLE_PATIENCE_MS : DEAR_TABLE_PATIENCE_MS;
+    const stop = new AbortController();
+    const { signal } = stop;
+    const ofStream = this.#opening.then((opened) => opened?.pack.table);
+    const late = sleep(patience, undefined, { signal }).then(() => {
+      throw new RafterError('UNAVAILABLE', `${this.#name}: no table within ${patience} ms`);
     });
     try {
-      return await Promise.race([this.#opening, late]);
+      return await Promise.race([ofStream, late, this.#tableAlone(signal).catch(() => ofStream)]);
     } finally {
-      clearTimeout(timer);
+      stop.abort();
+    }
+  }
+
+  /** The table, if it is worth being asked for by itself; else that of the stream. */
+  async #tableAlone(signal: AbortSignal): Promise<PackTable | undefined> {
+    const { source, layer, mayFetch, onRequest, onBytes } = this.#options;
+    const ofStream = this.#opening.then((opened) => opened?.pack.table);
+    if (!mayFetch || source.pieceBytes === undefined || source.readFewBytes === undefined) return ofStream;
+    await sleep(Math.max(0, this.#askedAt + TABLE_ALONE_MS - performance.now()), undefined, { signal });
+    checkTableSize(this.#reference);
+    const release = onRequest();
+    try {
+      const head = await source.readFewBytes(layer.descriptor, 0, layer.tableSize, signal);
+      onBytes(head.length);
+      return parsePackHead(head, this.#reference);
+    } finally {
+      release();
     }
   }
 
@@ -173,15 +213,16 @@ export class StartupPack {
   }
 
   /** Begins to write what arrives to a file, if it has not begun. */
-  #receive(opened: Opened): Promise<Received> {
+  #receive(table: PackTable): Promise<Received> {
     this.#received ??= (async () => {
       await mkdir(this.#options.tempDir, { recursive: true, mode: 0o700 });
       const file = await openNameless(this.#options.tempDir);
-      const ends = opened.pack.table.units.map((unit) => unit.storedOffset + unit.storedSize);
+      const ends = table.units.map((unit) => unit.storedOffset + unit.storedSize);
       const arrivals = new PieceArrivals({ ends, askedAt: this.#askedAt });
       this.#arrivals = arrivals;
       if (this.#bytes > 0) arrivals.noteBytes(this.#bytes);
-      this.#running = this.#write(opened, { file, arrivals })
+      this.#running = this.#opening
+        .then((opened) => opened && this.#write(opened, { file, arrivals }))
         .catch((error: unknown) => this.#warn(error))
         .finally(() => arrivals.end());
       return { file, arrivals };

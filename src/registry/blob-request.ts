@@ -16,6 +16,8 @@ export interface BlobRange {
   signal?: AbortSignal | undefined;
   /** Default: somebody waits for it. */
   urgency?: ReadUrgency | undefined;
+  /** Never through peers. Default false. */
+  isDirect?: boolean | undefined;
 }
 
 /**
@@ -26,8 +28,9 @@ export interface BlobRange {
 export async function requestBlob(
   session: Session,
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
-  { start, end = size, signal, urgency }: BlobRange,
+  { start, end = size, signal, urgency, isDirect = false }: BlobRange,
 ): Promise<SessionResponse> {
+  const isPastPeers = isDirect || !session.hasPeersFor(size);
   const isRange = start > 0 || end < size;
   const headers: Record<string, string> = isRange ? { range: `bytes=${start}-${end - 1}` } : {};
   const request = {
@@ -37,12 +40,13 @@ export async function requestBlob(
     expect: isRange ? [200, 206] : [200],
     signal,
     urgency,
+    isDirect: isPastPeers,
   };
   const accept = (response: SessionResponse) =>
     fromStart(response, { start, end }, `${session.name}@${digest}`);
   const redirects = redirectsOf.get(session) ?? createRedirects();
   redirectsOf.set(session, redirects);
-  const known = session.hasPeers ? undefined : redirects.get(digest);
+  const known = isPastPeers ? redirects.get(digest) : undefined;
   if (known !== undefined) {
     try {
       return accept(await session.send({ ...request, url: known }));

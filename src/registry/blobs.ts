@@ -100,10 +100,16 @@ export async function openBlob(
 export async function readBlobRange(
   session: Session,
   blob: Blob,
-  range: { offset: number; length: number; urgency?: ReadUrgency | undefined },
+  range: {
+    offset: number;
+    length: number;
+    urgency?: ReadUrgency | undefined;
+    /** Never through peers. Default false. */
+    isDirect?: boolean;
+  },
   signal?: AbortSignal,
 ): Promise<Buffer> {
-  const { offset, length, urgency } = range;
+  const { offset, length, urgency, isDirect } = range;
   if (length === 0) return Buffer.alloc(0);
   const name = `${session.name}@${blob.digest}`;
   if (offset + length > blob.size) {
@@ -127,6 +133,7 @@ export async function readBlobRange(
         end: offset + length,
         signal,
         urgency,
+        isDirect,
       });
       faults.push(response.fault);
       try {

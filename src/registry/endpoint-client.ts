@@ -17,6 +17,8 @@ export type RepositoryRequest = Omit<HttpRequest, 'url'> & {
   reads?: string[];
   /** For reads of blobs: why. Default: somebody waits for it. */
   urgency?: ReadUrgency | undefined;
+  /** For reads of blobs: never through peers. Default false. */
+  isDirect?: boolean | undefined;
 } & /** Below `/v2/<repository>/`, already encoded, with its query; or where the registry said, as an upload's Location. */ (
     | { path: string; url?: undefined }
     | { url: URL; path?: undefined }

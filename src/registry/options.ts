@@ -32,6 +32,8 @@ export interface RegistryOptions {
    * does not serve.
    */
   p2p?: string | undefined;
+  /** Read through it, too, what is no larger than a piece (`PIECE_BYTES`), which peers do not pass on to each other. Default false. */
+  p2pSmallBlobs?: boolean | undefined;
   /** Hears what came of reading blobs. */
   onTraffic?: ((event: Traffic) => void) | undefined;
   /** Hears what a registry wants its users to know, as one line. */

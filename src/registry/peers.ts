@@ -1,5 +1,6 @@
 import { isRafterError, RafterError } from '../errors.js';
 import type { ReadUrgency } from '../image/source.js';
+import { watchFloor } from './body-floor.js';
 import type { EndpointClient, RepositoryRequest } from './endpoint-client.js';
 import { DEFAULT_TIMEOUTS, type RegistryOptions, type Timeouts } from './options.js';
 import { createPeerHealth } from './peer-health.js';
@@ -48,8 +49,11 @@ const SIGNATURE_PARAMETERS = [
   ...['sv', 'se', 'sp', 'sr', 'sig', 'st', 'spr', 'skoid', 'sktid', 'skt', 'ske', 'sks', 'skv', 'ns'],
 ];
 
-/** Why a peer was set aside: it did not answer, it answered with an error, its answer broke off, its bytes were wrong. */
-export type PeerFailure = 'unreachable' | 'error' | 'broken' | 'wrong bytes';
+/**
+ * Why a peer was set aside: it did not answer, it answered with an error, its answer broke off, or brought next to nothing, its bytes
+ * were wrong.
+ */
+export type PeerFailure = 'unreachable' | 'error' | 'broken' | 'slow' | 'wrong bytes';
 
 /** A Dragonfly peer that blobs are read through. */
 export interface Peers {
@@ -73,6 +77,7 @@ export interface Peers {
 export function createPeers(text: string, options: RegistryOptions): Peers {
   const place = parsePeer(text);
   const health = createPeerHealth();
+  const timeouts = shortest(options.timeouts);
   let opened: Promise<Transport> | undefined;
 
   const tell = (reason: PeerFailure) => {
@@ -84,7 +89,7 @@ export function createPeers(text: string, options: RegistryOptions): Peers {
   function carrier(urgency: PeerUrgency, failed: () => void): Transport['send'] {
     return async (message) => {
       try {
-        opened ??= createTransport({ timeouts: shortest(options.timeouts), env: {} });
+        opened ??= createTransport({ timeouts, env: {} });
         const response = await (await opened).send(carriedBy(place, message, urgency));
         return { ...response, url: message.url };
       } catch (error) {
@@ -125,15 +130,26 @@ export function createPeers(text: string, options: RegistryOptions): Peers {
     });
     const wasThere = response.headers['x-dragonfly-task-download-finished'] === 'true';
     const asked = describeRequest('GET', response.url);
+    const what = `${asked} through the Dragonfly peer ${place.host}`;
+    const floor = watchFloor(response.body, {
+      windowMs: timeouts.idleMs,
+      onSlow() {
+        tell('slow');
+        return new RafterError('UNAVAILABLE', `${what}: hardly any bytes come`, { temporary: true });
+      },
+    });
     return {
       response,
       request: asked,
       fault(error) {
         if (isRafterError(error, 'INTERRUPTED')) return error;
         tell(isRafterError(error, 'DIGEST_MISMATCH') ? 'wrong bytes' : 'broken');
-        return asTemporary(error, `${asked} through the Dragonfly peer ${place.host}`);
+        return asTemporary(error, what);
       },
-      arrived: (count) => options.onTraffic?.({ kind: 'bytes', from: 'peers', count, wasThere }),
+      arrived(count) {
+        floor.note(count);
+        options.onTraffic?.({ kind: 'bytes', from: 'peers', count, wasThere });
+      },
     };
   }
 
@@ -153,7 +169,7 @@ export function createPeers(text: string, options: RegistryOptions): Peers {
   return {
     isUp: health.isUp,
     async ask(request, expect, client) {
-      if (!isBlobRead(request)) return undefined;
+      if (request.isDirect || !isBlobRead(request)) return undefined;
       if (health.isUp()) return ask(request, expect, await client());
       if (health.mayProbe())
         void client()

@@ -29,8 +29,11 @@ export interface Session {
   /** `host/repository`, for messages. */
   readonly name: string;
   readonly policy: RetryPolicy;
-  /** Blobs may be read through peers. */
-  readonly hasPeers: boolean;
+  /**
+   * A blob of `size` bytes is to be read through peers. Those pass on to each other only what is larger than a piece: of the rest they
+   * are a detour to the registry.
+   */
+  hasPeersFor(size: number): boolean;
   /** See ImageSource.pieceBytes. */
   readonly pieceBytes: number | undefined;
   /**
@@ -74,7 +77,7 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
   return {
     name,
     policy,
-    hasPeers: peers !== undefined,
+    hasPeersFor: (size) => peers !== undefined && (options.p2pSmallBlobs === true || size > PIECE_BYTES),
     get pieceBytes() {
       return peers?.isUp() ? PIECE_BYTES : undefined;
     },
@@ -85,9 +88,10 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
       return { ...response, ...rest };
     },
     openSpares(count) {
-      // Peers are asked through connections of their own.
-      if (peers !== undefined) return;
-      const opening = openParts().then(({ servers }) => servers.openSpares(count));
+      // The largest blob comes from the peers, through a connection of its own.
+      const wanted = peers === undefined ? count : count - 1;
+      if (wanted === 0) return;
+      const opening = openParts().then(({ servers }) => servers.openSpares(wanted));
       opening.catch(() => {});
     },
     retry: (work, signal) => withRetry(work, { policy, signal, name }),

@@ -68,6 +68,15 @@ export class RegistrySource implements ImageSource {
     return readBlobRange(this.#session, descriptor, { offset, length, urgency }, signal);
   }
 
+  readFewBytes(
+    descriptor: Descriptor,
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<Buffer> {
+    return readBlobRange(this.#session, descriptor, { offset, length, isDirect: true }, signal);
+  }
+
   openSpares(count: number): void {
     this.#session.openSpares(count);
   }

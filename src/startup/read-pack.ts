@@ -26,25 +26,38 @@ export interface OpenPack {
 }
 
 /**
+ * The table in `head`, the first `tableSize` bytes of a pack. Throws DIGEST_MISMATCH, MALFORMED if it is that of another pack, and what
+ * `parseTable` throws.
+ */
+export function parsePackHead(head: Buffer, { name, size, tableDigest }: PackReference): PackTable {
+  const digest = ociDigest(head);
+  if (digest !== tableDigest)
+    throw new RafterError(
+      'DIGEST_MISMATCH',
+      `${name}: the table has digest ${digest}, expected ${tableDigest}`,
+    );
+  const table = parseTable(head, name);
+  if (table.size !== size)
+    throw new RafterError('MALFORMED', `${name}: ${size} bytes, but its table describes ${table.size}`);
+  return table;
+}
+
+/** Throws MALFORMED unless there can be such a table: what is asked for ends up in memory. */
+export function checkTableSize({ name, size, tableSize }: PackReference): void {
+  if (tableSize < HEADER_SIZE || tableSize > HEADER_SIZE + MAX_STORED_TABLE_SIZE || tableSize > size)
+    throw new RafterError('MALFORMED', `${name}: a table of ${tableSize} bytes in a pack of ${size}`);
+}
+
+/**
  * Reads a pack from its first byte on: resolves with the table as soon as that is here and verified. Throws DIGEST_MISMATCH,
  * TRUNCATED and what `parseTable` throws. Of `stream` no more is read than is asked for; it is ended with `units`, by `end`, or by an error.
  */
 export async function openPack(stream: AsyncIterable<Buffer>, reference: PackReference): Promise<OpenPack> {
-  const { name, size, tableSize, tableDigest } = reference;
+  const { name, tableSize } = reference;
   const taker = byteTaker(stream, name);
   try {
-    if (tableSize < HEADER_SIZE || tableSize > HEADER_SIZE + MAX_STORED_TABLE_SIZE || tableSize > size)
-      throw new RafterError('MALFORMED', `${name}: a table of ${tableSize} bytes in a pack of ${size}`);
-    const head = await taker.take(tableSize);
-    const digest = ociDigest(head);
-    if (digest !== tableDigest)
-      throw new RafterError(
-        'DIGEST_MISMATCH',
-        `${name}: the table has digest ${digest}, expected ${tableDigest}`,
-      );
-    const table = parseTable(head, name);
-    if (table.size !== size)
-      throw new RafterError('MALFORMED', `${name}: ${size} bytes, but its table describes ${table.size}`);
+    checkTableSize(reference);
+    const table = parsePackHead(await taker.take(tableSize), reference);
     return { table, units: readUnits(table, taker, name), end: () => taker.end() };
   } catch (error) {
     await taker.end();

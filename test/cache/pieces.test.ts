@@ -170,8 +170,36 @@ describe('what is on its way', () => {
       askedAt: performance.now() - 1,
     });
     far.noteBytes(1);
-    expect(await far.wait(399, 100, new AbortController().signal)).toBe(false);
+    expect(await far.wait(399, { chunkBytes: 100, isDear: () => false }, new AbortController().signal)).toBe(
+      false,
+    );
     expect((await read(cache, 0, 1)).equals(pages(blob, 0, 1))).toBe(true);
+    expect(source.requests).toHaveLength(0);
+  });
+
+  it('is waited for, however far behind and slow, as long as chunks cost a piece of a peer', async () => {
+    const blob = sampleBlob([PAGE, PAGE]);
+    const ranges = Array.from({ length: 400 }, (): [number, number] => [1, 1]);
+    const ends = ranges.map((_, i) => i * 1_000_000);
+    const far = new PieceArrivals({ ends, askedAt: performance.now() - 1 });
+    far.noteBytes(1);
+    let isDear = true;
+    let isOver = false;
+    const { signal } = new AbortController();
+    const waiting = far.wait(300, { chunkBytes: 100, isDear: () => isDear }, signal).finally(() => {
+      isOver = true;
+    });
+    far.publish();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isOver).toBe(false);
+    isDear = false;
+    far.publish();
+    expect(await waiting).toBe(false);
+    const { cache, source, arrive } = await withPieces(blob, [[0, 1]]);
+    Object.assign(source, { pieceBytes: 1 << 20 });
+    const reading = read(cache, 0, 1);
+    arrive();
+    expect((await reading).equals(pages(blob, 0, 1))).toBe(true);
     expect(source.requests).toHaveLength(0);
   });
 

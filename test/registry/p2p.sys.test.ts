@@ -91,6 +91,20 @@ it('reads ranges and whole blobs of the peer, with what it has to know, and cost
   });
 });
 
+it('asks the registry itself for what peers do not pass on to each other, and for few bytes', async () => {
+  const source = open();
+  const small = registry.addBlob(bytes.subarray(0, PIECE));
+  expect((await buffer(await source.openBlob(small))).length).toBe(PIECE);
+  await source.readBlobRange(small, 10, 10);
+  expect((await source.readFewBytes(blob, 20, 10)).equals(bytes.subarray(20, 30))).toBe(true);
+  expect(peer.requests).toEqual([]);
+  const larger = registry.addBlob(bytes.subarray(0, PIECE + 1));
+  await source.readBlobRange(larger, 10, 10);
+  expect(peer.requests).toHaveLength(1);
+  await open({ p2pSmallBlobs: true }).readBlobRange(small, 10, 10);
+  expect(peer.requests).toHaveLength(2);
+});
+
 it('asks the registry itself for manifests', async () => {
   const text = Buffer.from('{"schemaVersion":2,"manifests":[]}');
   registry.manifests.set('1', { mediaType: 'application/vnd.oci.image.index.v1+json', bytes: text });
@@ -150,6 +164,29 @@ describe('a peer that fails', () => {
     const before = peer.requests.length;
     await expectRange(source, 3_000_000, 10);
     expect(peer.requests).toHaveLength(before);
+  });
+
+  it('is done without: its bytes trickle', async () => {
+    // Bytes come far more often than that: it is never silent so long.
+    const source = open({ timeouts: { idleMs: 2000 } });
+    peer.trouble = 'trickle';
+    await expectRange(source, 1000, 1_000_000);
+    expect(fails()).toEqual(['slow']);
+    expect(from('peers')).toBeGreaterThan(0);
+    expect(from('peers') + from('registry')).toBe(1_000_000);
+    expect(asked()).toBeLessThan(bytes.length);
+    peer.trouble = undefined;
+    const events = fails().length;
+    expect((await buffer(await source.openBlob(blob))).equals(bytes)).toBe(true);
+    expect(fails()).toHaveLength(events);
+  });
+
+  it('goes on from the registry with a whole blob that trickles', async () => {
+    peer.trouble = 'trickle';
+    const source = open({ timeouts: { idleMs: 2000 } });
+    expect((await buffer(await source.openBlob(blob))).equals(bytes)).toBe(true);
+    expect(fails()).toEqual(['slow']);
+    expect(from('peers') + from('registry')).toBe(bytes.length);
   });
 
   it('is done without: nobody listens', async () => {

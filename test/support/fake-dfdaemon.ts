@@ -1,7 +1,10 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
+/** How often a byte comes of one that is slow. */
+const TRICKLE_MS = 20;
 /** Dragonfly's smallest piece. */
 export const PIECE = 4 << 20;
 
@@ -13,6 +16,8 @@ export type Trouble =
   | 'hang'
   /** Half of the answer, then the connection is cut. */
   | 'cut'
+  /** A byte of the answer now and then, for ever. */
+  | 'trickle'
   /** A bit of the answer is flipped. */
   | 'wrong';
 
@@ -75,6 +80,13 @@ export async function startFakeDfdaemon(): Promise<FakeDfdaemon> {
       ...(isRange && { 'content-range': `bytes ${start}-${start + bytes.length - 1}/${size}` }),
     });
     if (standIn.trouble === 'wrong') bytes[bytes.length >> 1]! ^= 1;
+    if (standIn.trouble === 'trickle') {
+      for (let at = 0; !response.destroyed; at++) {
+        response.write(bytes.subarray(at, at + 1));
+        await sleep(TRICKLE_MS);
+      }
+      return;
+    }
     if (standIn.trouble !== 'cut') return void response.end(bytes);
     response.write(bytes.subarray(0, bytes.length >> 1), () => response.destroy());
   }

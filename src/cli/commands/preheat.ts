@@ -53,7 +53,12 @@ async function preheat(
   const traffic: PreheatTraffic = { present: 0, brought: 0, registry: 0 };
   const reference = parseRegistryReference(image, 'only images in registries are read through peers');
   const onTraffic = (event: Traffic) => count(traffic, event);
-  const source = openSource(reference, { ...accessOptions(options), p2p, onTraffic });
+  const source = openSource(reference, {
+    ...accessOptions(options),
+    p2p,
+    p2pSmallBlobs: true,
+    onTraffic,
+  });
   const progress = createProgress({ quiet: output.quiet || output.json });
   const startedAt = performance.now();
   try {
