@@ -120,6 +120,25 @@ describe.skipIf(process.geteuid?.() !== 0 ? 'needs root' : missingPrograms('unsh
       }
     });
 
+    it('with a kernel that is too old says which is needed, and doctor what follows from it', async () => {
+      // No machine has an older kernel for a test; but on tmpfs every kernel refuses EROFS as those before 6.12 do everywhere.
+      const tmpfs = 'mount -t tmpfs -o mode=700 none disk';
+      const own = `--run-dir ${cli.dir}/run3 --data-root ${cli.dir}/disk`;
+      const mounted = `rafter mount --driver erofs ${own} ${lazy} mnt; code=$?; rafter daemon stop ${own} 2>/dev/null; exit $code`;
+      judge(await shell(`${tmpfs}; ${mounted}`, ['unshare', '-m']), {
+        code: 6,
+        says: /cannot mount erofs at .*mnt/,
+        hint: /needs Linux 6\.12/,
+      });
+      const release = '/proc/sys/kernel/osrelease';
+      const old = `echo 4.19.0-27-amd64 >release; mount --bind release ${release}`;
+      const { code } = await shell(`${old}; rafter doctor >found`, ['unshare', '-m']);
+      expect(code).toBe(6);
+      const found = readFileSync(join(cli.dir, 'found'), 'utf8');
+      expect(found).toMatch(/^kernel +MISSING +Linux 4\.19 +mount, run$/m);
+      expect(found).toMatch(/^kernel: its FUSE is too old.*\n {2}use a kernel from 4\.20 on$/m);
+    });
+
     it('tells a user without root what needs root', async () => {
       // A checkout may stand where other users cannot look, such as root's home.
       const seen = `mount --bind ${checkout} checkout; mount --rbind ${realModules()} checkout/node_modules`;
