@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RafterError } from '../errors.js';
+import { preparePrivateDirectory } from '../os/private-directory.js';
 import type { RunReferenceRequest } from '../run/run-reference.js';
 import type { CommandContext } from './context.js';
 import { EXIT } from './exit-codes.js';
@@ -32,7 +33,9 @@ export interface LearnRequest {
  */
 export async function learn(context: CommandContext, request: LearnRequest): Promise<number> {
   const { run, target, until, options } = request;
-  const temp = join(context.options.dataRoot, 'tmp');
+  const { dataRoot } = context.options;
+  await preparePrivateDirectory(dataRoot, '--data-root');
+  const temp = join(dataRoot, 'tmp');
   await mkdir(temp, { recursive: true, mode: 0o700 });
   const dir = await mkdtemp(join(temp, 'learn-'));
   const watch = until && watchStart(until);

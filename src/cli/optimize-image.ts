@@ -29,7 +29,10 @@ async function readBounded(path: string, limit: number): Promise<Buffer> {
     }
   } catch (error) {
     const code = errnoOf(error) === 'ENOENT' ? 'NOT_FOUND' : 'FAILED';
-    throw new RafterError(code, `cannot read the trace ${path}: ${messageOf(error)}`, { cause: error });
+    throw new RafterError(code, `cannot read the trace ${path}: ${messageOf(error)}`, {
+      cause: error,
+      hint: 'rafter run --trace FILE and rafter trace save MOUNTPOINT FILE write one',
+    });
   }
 }
 
@@ -44,6 +47,8 @@ export async function optimizeTo(
     import('../transports/open.js'),
     import('../image/reference.js'),
   ]);
+  const { preparePrivateDirectory } = await import('../os/private-directory.js');
+  await preparePrivateDirectory(dataRoot, '--data-root');
   const access = sideOptions(options);
   const source = openSource(parseReference(image), access.source);
   const progress = createProgress({ quiet: output.quiet || output.json });

@@ -1,4 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { errnoOf, RafterError } from '../errors.js';
@@ -38,6 +39,41 @@ export function blobPath(root: string, digest: Digest): string {
 /** The directories with the blobs of the layout at `root`, one per algorithm, below it and in order: `blobs/sha256`. */
 export async function blobDirectories(root: string): Promise<string[]> {
   return (await readdir(join(root, 'blobs'))).sort().map((algorithm) => join('blobs', algorithm));
+}
+
+/** Path of `name` in an open directory, wherever that is by now (proc(5)). */
+export function below(directory: FileHandle, name: string): string {
+  return `/proc/self/fd/${directory.fd}/${name}`;
+}
+
+/**
+ * Opens the directory `path` (of `blobDirectories`) of the layout at `root` to put blobs there; made if it is missing. DENIED if a
+ * part of it is a symlink: whoever made the layout would choose where on this machine files are written.
+ */
+export async function openBlobDirectory(root: string, path: string): Promise<FileHandle> {
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  let directory = await open(root, O_RDONLY | O_DIRECTORY);
+  for (const name of path.split('/')) {
+    const place = below(directory, name);
+    try {
+      await mkdir(place).catch(ignoreExisting);
+      const inner = await open(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      await directory.close();
+      directory = inner;
+    } catch (error) {
+      await directory.close();
+      if (errnoOf(error) !== 'ENOTDIR' && errnoOf(error) !== 'ELOOP') throw error;
+      throw new RafterError('DENIED', `${join(root, path)}: ${name} is not a directory of the layout`, {
+        cause: error,
+        hint: 'blobs are not written through symlinks: name another layout',
+      });
+    }
+  }
+  return directory;
+}
+
+function ignoreExisting(error: unknown): void {
+  if (errnoOf(error) !== 'EEXIST') throw error;
 }
 
 /** Reads a layout's index.json; undefined if there is none. MALFORMED or LIMIT_EXCEEDED name the file. */

@@ -10,11 +10,13 @@ import { type BlobDigest, blobDigest } from './blob-digest.js';
 import { type Descriptor, type Digest, verifyDigest } from './descriptor.js';
 import { withDirectoryLock } from './file-lock.js';
 import {
+  below,
   blobDirectories,
   blobPath,
   checkLayoutMarker,
   LAYOUT_INDEX,
   LAYOUT_MARKER,
+  openBlobDirectory,
   readLayoutIndex,
   writeLayoutIndex,
   writeLayoutMarker,
@@ -168,10 +170,14 @@ export class LayoutTarget implements ImageTarget {
     await checkWritableLayout(this.#root);
     await withDirectoryLock(this.#root, async () => {
       for (const directory of await blobDirectories(stage)) {
-        const [staged, blobs] = [join(stage, directory), join(this.#root, directory)];
-        await mkdir(blobs, { recursive: true });
-        for (const hex of await readdir(staged)) await rename(join(staged, hex), join(blobs, hex));
-        await syncDirectory(blobs);
+        const staged = join(stage, directory);
+        const blobs = await openBlobDirectory(this.#root, directory);
+        try {
+          for (const hex of await readdir(staged)) await rename(join(staged, hex), below(blobs, hex));
+          await blobs.sync();
+        } finally {
+          await blobs.close();
+        }
       }
       if ((await fileSize(join(this.#root, LAYOUT_MARKER))) === undefined)
         await writeLayoutMarker(this.#root);

@@ -33,11 +33,12 @@ export async function readCertsDir(directory: string): Promise<Pick<TlsSettings,
   };
 }
 
-/** The settings for `host` (with its port, if it has one) of all of `directories` together. */
+/** The settings for `host` (with its port, if it has one) of all of `directories` together. URLs have hosts that mean directories. */
 export async function readCertsDirs(
   directories: string[],
   host: string,
 ): Promise<Pick<TlsSettings, 'ca' | 'clients'>> {
+  if (host === '.' || host === '..') return { ca: [], clients: [] };
   const found = await Promise.all(directories.map((directory) => readCertsDir(join(directory, host))));
   return { ca: found.flatMap(({ ca }) => ca), clients: found.flatMap(({ clients }) => clients) };
 }
