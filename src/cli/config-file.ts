@@ -54,7 +54,10 @@ function readConfig(file: string, mustExist: boolean): string | undefined {
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'ENOENT' && !mustExist) return undefined;
-    if (errno === 'ENOENT') throw new RafterError('NOT_FOUND', `${file}: no such configuration file`);
+    if (errno === 'ENOENT')
+      throw new RafterError('NOT_FOUND', `${file}: no such configuration file`, {
+        hint: 'rafter config show says which files are looked for',
+      });
     if (errno === 'EACCES')
       throw new RafterError('DENIED', `${file}: this user may not read it`, { cause: error });
     if (error instanceof RafterError) throw error;

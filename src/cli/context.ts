@@ -104,7 +104,10 @@ function warnOnce(text: string): void {
 /** `user:password`; the password may hold colons. Throws USAGE without repeating what was given. */
 export function parseCredentials(text: string): { username: string; password: string } {
   const colon = text.indexOf(':');
-  if (colon < 1) throw new RafterError('USAGE', 'credentials must be given as user:password');
+  if (colon < 1)
+    throw new RafterError('USAGE', 'credentials must be given as user:password', {
+      hint: 'or keep them with rafter login, so that they are on no command line',
+    });
   return { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 

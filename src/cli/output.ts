@@ -46,15 +46,25 @@ export function createOutput({ json, quiet, debug }: OutputOptions): Output {
 /** An error as JSON: the same fields as the daemon's API has. */
 function describe(error: unknown): { code: ErrorCode; message: string; hint?: string } {
   const known: RafterError | undefined = isRafterError(error) ? error : undefined;
+  const hint = hintOf(error);
   return {
     code: known?.code ?? 'FAILED',
     message: messageOf(error),
-    ...(known?.hint !== undefined && { hint: known.hint }),
+    ...(hint !== undefined && { hint }),
   };
 }
 
+const DAMAGED =
+  'the data is damaged or was exchanged: get the image anew; rafter check IMAGE names every fault';
+
+/** What can be done about an error: what it says itself, or what is true of all of its kind. */
+function hintOf(error: unknown): string | undefined {
+  if (!isRafterError(error)) return undefined;
+  return error.hint ?? (['DIGEST_MISMATCH', 'TRUNCATED'].includes(error.code) ? DAMAGED : undefined);
+}
+
 function errorText(error: unknown): string {
-  const hint = isRafterError(error) ? error.hint : undefined;
+  const hint = hintOf(error);
   const line = `${paint(process.stderr, 'red', 'rafter:')} ${messageOf(error)}`;
   return hint === undefined ? line : `${line}\n${paint(process.stderr, 'cyan', 'hint:')} ${hint}`;
 }

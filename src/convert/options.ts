@@ -99,5 +99,7 @@ function inRange(value: number, min: number, max: number): boolean {
 }
 
 function usage(option: string, value: unknown, expected: string): RafterError {
-  return new RafterError('USAGE', `${option} ${value}: it must be ${expected}`);
+  return new RafterError('USAGE', `${option} ${value}: it must be ${expected}`, {
+    hint: 'rafter convert --help says what each option is for',
+  });
 }

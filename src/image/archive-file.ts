@@ -70,7 +70,12 @@ async function openFile(path: string): Promise<FileHandle> {
     const code = { ENOENT: 'NOT_FOUND', ENOTDIR: 'NOT_FOUND', EACCES: 'DENIED' } as const;
     const errno = errnoOf(error) as keyof typeof code;
     const message = code[errno] === 'NOT_FOUND' ? 'no such file' : messageOf(error);
-    throw new RafterError(code[errno] ?? 'FAILED', `${path}: ${message}`, { cause: error });
+    throw new RafterError(code[errno] ?? 'FAILED', `${path}: ${message}`, {
+      cause: error,
+      ...(code[errno] === 'NOT_FOUND' && {
+        hint: 'an archive is written oci-archive:FILE[:TAG] or docker-archive:FILE[:REF]',
+      }),
+    });
   }
   throw new RafterError('USAGE', `${path}: a directory where an archive was expected`, {
     hint: 'for an OCI layout write oci:DIR[:TAG]',

@@ -39,6 +39,9 @@ export function parseJson(bytes: Buffer, limit: number, name: string): unknown {
   } catch (error) {
     throw new RafterError('MALFORMED', `${name}: not JSON: ${printable(messageOf(error))}`, {
       cause: error,
+      ...(/^\s*</.test(bytes.toString('latin1', 0, 64)) && {
+        hint: 'it looks like a web page: is the name of the registry right, and is no log-in page in between?',
+      }),
     });
   }
 }

@@ -116,7 +116,10 @@ async function checkDirectory(root: string): Promise<void> {
     if ((await stat(root)).isDirectory()) return;
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
-    throw new RafterError('NOT_FOUND', `${root}: no such directory`, { cause: error });
+    throw new RafterError('NOT_FOUND', `${root}: no such directory`, {
+      cause: error,
+      hint: 'an OCI layout is written oci:DIR[:TAG]',
+    });
   }
   throw new RafterError('USAGE', `${root}: not a directory`, {
     hint: 'for a tar file write oci-archive:FILE[:TAG] or docker-archive:FILE[:REF]',

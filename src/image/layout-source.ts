@@ -71,9 +71,10 @@ export class LayoutSource implements ImageSource {
     const bytes = await this.#files.readFile(LAYOUT_INDEX, MAX_MANIFEST_SIZE);
     if (bytes === undefined) {
       throw new RafterError('NOT_FOUND', `${this.#root}: no OCI layout here (${LAYOUT_INDEX} is missing)`, {
-        ...(this.#reference.transport === 'oci-archive' && {
-          hint: 'if docker save wrote it, write docker-archive:FILE[:REF]',
-        }),
+        hint:
+          this.#reference.transport === 'oci-archive'
+            ? 'if docker save wrote it, write docker-archive:FILE[:REF]'
+            : 'an OCI layout is a directory with index.json, oci-layout and blobs in it',
       });
     }
     return parseLayoutIndex(bytes, this.#files.pathOf(LAYOUT_INDEX));

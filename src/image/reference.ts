@@ -85,7 +85,10 @@ export function parseReference(text: string): ImageReference {
 /** As `parseReference`, for what only a registry can do: USAGE with `refusal` for a reference to anything else. */
 export function parseRegistryReference(text: string, refusal: string): RegistryReference {
   const reference = parseReference(text);
-  if (reference.transport !== 'registry') throw new RafterError('USAGE', `${text}: ${refusal}`);
+  if (reference.transport !== 'registry')
+    throw new RafterError('USAGE', `${text}: ${refusal}`, {
+      hint: 'they are written HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]',
+    });
   return reference;
 }
 

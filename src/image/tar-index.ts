@@ -182,5 +182,7 @@ async function readPart(
 }
 
 function cutShort(what: string): RafterError {
-  return new RafterError('TRUNCATED', `${what}: the archive ends within it`);
+  return new RafterError('TRUNCATED', `${what}: the archive ends within it`, {
+    hint: 'it is no tar file, or was not written or copied to its end',
+  });
 }

@@ -17,7 +17,9 @@ export function findPath(
   { follow, name }: { follow: boolean; name: string },
 ): WalkEntry {
   const wrong = (code: 'NOT_FOUND' | 'FAILED', problem: string) =>
-    new RafterError(code, `${name}: ${path.toString()}: ${problem}`);
+    new RafterError(code, `${name}: ${path.toString()}: ${problem}`, {
+      hint: `rafter ls -R ${name} lists what is there`,
+    });
   const root: WalkEntry = { path: Buffer.from('/'), inode: bootstrap.inode(bootstrap.rootNid) };
   let passed = [root];
   const ahead = splitPath(path).reverse();

@@ -27,6 +27,7 @@ import type { OpenImage } from './open-image.js';
 
 /** Directories below each other; each that is under way keeps a file open. */
 const MAX_DEPTH = 500;
+const ELSEWHERE = 'name a directory that does not exist yet, or an empty one';
 
 export interface UnpackSummary {
   directory: string;
@@ -107,8 +108,10 @@ function requireRoot(): void {
 function requireEmpty(target: string): void {
   const found = lstatSync(target, { throwIfNoEntry: false });
   if (!found) return;
-  if (!found.isDirectory()) throw new RafterError('USAGE', `${target} exists and is not a directory`);
-  if (readdirSync(target).length > 0) throw new RafterError('USAGE', `${target} is not empty`);
+  if (!found.isDirectory())
+    throw new RafterError('USAGE', `${target} exists and is not a directory`, { hint: ELSEWHERE });
+  if (readdirSync(target).length > 0)
+    throw new RafterError('USAGE', `${target} is not empty`, { hint: ELSEWHERE });
 }
 
 function makeTemporary(path: string): void {

@@ -12,7 +12,7 @@ import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.j
 import { callDaemon, DaemonGoneError } from './api-client.js';
 import { takeAwayDeadMounts } from './dead-mounts.js';
 import { removeCovered } from './lower-mounts.js';
-import { canonicalMountPoint } from './mount-point.js';
+import { canonicalMountPoint, notMounted } from './mount-point.js';
 import { isRecordedMount } from './mount-state.js';
 import { hasSupervisor, runFiles } from './run-dir.js';
 import { type DaemonPlace, ensureDaemon, type OnNotice, tellOfDeadMounts } from './start-daemon.js';
@@ -109,14 +109,21 @@ export async function mountTrace(
 ): Promise<Trace> {
   const id = 'id' in which ? which.id : await mountIdAt(place, which.mountpoint);
   const trace = await callIfRunning<Trace>(place, `GET /v1/mounts/${id}/trace`);
-  if (trace === undefined) throw new RafterError('NOT_FOUND', `no daemon runs for ${place.runDir}`);
+  if (trace === undefined) throw noDaemon(place.runDir);
   return trace;
+}
+
+/** What is said by commands that need the daemon of a run directory where none runs. */
+export function noDaemon(runDir: string): RafterError {
+  return new RafterError('NOT_FOUND', `no daemon runs for ${runDir}`, {
+    hint: 'mount and run start one; one that uses another place is named with --run-dir',
+  });
 }
 
 async function mountIdAt(place: SocketPlace, directory: string): Promise<string> {
   const paths = [resolve(directory), await canonicalMountPoint(resolve(directory))];
   const found = (await listMounts(place)).findLast(({ mountpoint }) => paths.includes(mountpoint));
-  if (found === undefined) throw new RafterError('NOT_FOUND', `no image is mounted at ${directory}`);
+  if (found === undefined) throw notMounted(directory);
   return found.id;
 }
 
@@ -189,8 +196,7 @@ async function unmountLeftover(runDir: string, path: string): Promise<void> {
   const covered = await removeCovered(runDir, { only: (overlay) => overlay === mountpoint });
   if (covered.length > 0) return;
   const known = await isRecordedMount(stateFile, mountpoint);
-  if (!known && (await findMount(mountpoint))?.type !== FUSE_TYPE)
-    throw new RafterError('NOT_FOUND', `no image is mounted at ${path}`);
+  if (!known && (await findMount(mountpoint))?.type !== FUSE_TYPE) throw notMounted(path);
   await unmountFuse(mountpoint, { detach: true });
 }
 
@@ -204,7 +210,7 @@ export async function upgradeDaemon(
   { deadline = UPGRADE_DEADLINE }: { deadline?: number } = {},
 ): Promise<DaemonStatus> {
   const before = await daemonStatus(place);
-  if (before === undefined) throw new RafterError('NOT_FOUND', `no daemon runs for ${place.runDir}`);
+  if (before === undefined) throw noDaemon(place.runDir);
   const { socket, log } = runFiles(place.runDir);
   await callDaemon(socket, 'POST /v1/upgrade', { body: { command }, signal: place.signal });
   for (const end = Date.now() + deadline; ; await sleep(POLL)) {

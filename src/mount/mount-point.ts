@@ -3,6 +3,15 @@ import { basename, dirname, isAbsolute, join } from 'node:path';
 import { errnoOf, RafterError } from '../errors.js';
 import { findMount } from '../os/mountinfo.js';
 
+const DIRECTORY_HINT = 'an image is mounted on an empty directory: mkdir makes one';
+
+/** What is said where an image was expected to be mounted and none is. */
+export function notMounted(path: string): RafterError {
+  return new RafterError('NOT_FOUND', `no image is mounted at ${path}`, {
+    hint: 'rafter mounts lists those that are',
+  });
+}
+
 /**
  * The canonical path of a directory that something may be mounted at.
  * Throws USAGE (not absolute, not a directory), NOT_FOUND, or BUSY if something is mounted there already.
@@ -20,7 +29,8 @@ export async function checkMountPoint(path: string): Promise<string> {
   const stats = await stat(canonical).catch((cause) => {
     throw mountPointError(path, cause);
   });
-  if (!stats.isDirectory()) throw new RafterError('USAGE', `mount point ${path} is not a directory`);
+  if (!stats.isDirectory())
+    throw new RafterError('USAGE', `mount point ${path} is not a directory`, { hint: DIRECTORY_HINT });
   return canonical;
 }
 
@@ -38,7 +48,10 @@ function mountPointError(path: string, cause: unknown): RafterError {
         hint: `create it first: mkdir -p ${path}`,
       });
     case 'ENOTDIR':
-      return new RafterError('USAGE', `mount point ${path} is not a directory`, { cause });
+      return new RafterError('USAGE', `mount point ${path} is not a directory`, {
+        cause,
+        hint: DIRECTORY_HINT,
+      });
     case 'EACCES':
       return new RafterError('DENIED', `no right to look at mount point ${path}`, { cause });
     case 'ENOTCONN':

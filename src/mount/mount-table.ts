@@ -5,7 +5,7 @@ import { findMount, readMounts } from '../os/mountinfo.js';
 import type { Trace } from '../trace/trace.js';
 import type { MountInfo, MountRequest, MountResult } from './api.js';
 import { descriptorName } from './fuse-driver.js';
-import { canonicalMountPoint, checkMountPoint } from './mount-point.js';
+import { canonicalMountPoint, checkMountPoint, notMounted } from './mount-point.js';
 import { isDriverType, writeMountState } from './mount-state.js';
 import { type MountedImage, type MountServices, mountImage, resumeImage } from './mounted-image.js';
 import type { SavedMount, SavedState } from './saved-mounts.js';
@@ -217,7 +217,7 @@ export class MountTable {
     }
     const paths = [which.mountpoint, await canonicalMountPoint(which.mountpoint)];
     const found = [...this.#mounts.values()].findLast(({ info }) => paths.includes(info.mountpoint));
-    if (found === undefined) throw new RafterError('NOT_FOUND', `no image is mounted at ${which.mountpoint}`);
+    if (found === undefined) throw notMounted(which.mountpoint);
     return found;
   }
 

@@ -100,7 +100,8 @@ function run(
       clearTimeout(timer);
       const missing = errnoOf(error) === 'ENOENT';
       const what = missing ? 'is not installed, but Docker’s configuration names it' : 'cannot be started';
-      reject(new RafterError(missing ? 'NOT_FOUND' : 'FAILED', `${program} ${what}`, { cause: error }));
+      const hint = 'install it, or take credsStore or credHelpers out of config.json and use rafter login';
+      reject(new RafterError(missing ? 'NOT_FOUND' : 'FAILED', `${program} ${what}`, { cause: error, hint }));
     });
     child.on('close', (status) => {
       clearTimeout(timer);

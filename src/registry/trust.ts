@@ -86,7 +86,12 @@ export async function readPem(path: string): Promise<string> {
     if (text.includes('-----BEGIN ')) return text;
   } catch (error) {
     const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'NOT_FOUND';
-    throw new RafterError(code, `${path}: ${messageOf(error)}`, { cause: error });
+    throw new RafterError(code, `${path}: ${messageOf(error)}`, {
+      cause: error,
+      hint: 'certificates and keys are files in PEM form',
+    });
   }
-  throw new RafterError('MALFORMED', `${path}: no PEM file (it has no -----BEGIN line)`);
+  throw new RafterError('MALFORMED', `${path}: no PEM file (it has no -----BEGIN line)`, {
+    hint: 'openssl x509 -inform der -in FILE makes one of a DER certificate',
+  });
 }

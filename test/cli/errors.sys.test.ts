@@ -450,8 +450,8 @@ function judge(mistake: Pick<Mistake, 'what' | 'says' | 'hint'>, stderr: string)
   shown.push(`${mistake.what}\n  ${lines.join('\n  ')}`);
   expect(lines[0]).toMatch(/^rafter: \S/);
   expect(lines[0]).toMatch(mistake.says);
-  expect(lines.length, stderr).toBeLessThanOrEqual(2);
-  if (lines.length === 2) expect(lines[1]).toMatch(/^hint: \S/);
+  expect(lines, stderr).toHaveLength(2);
+  expect(lines[1]).toMatch(/^hint: \S/);
   if (mistake.hint !== undefined) expect(lines[1]).toMatch(mistake.hint);
   expect(stderr).not.toMatch(/undefined|\[object| {4}at /);
 }

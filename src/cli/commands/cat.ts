@@ -44,7 +44,9 @@ async function cat(
     const files = paths.map((path) => {
       const { inode } = findPath(bootstrap, Buffer.from(path), { follow: true, name });
       if (inode.type === 'file') return inode;
-      throw new RafterError('FAILED', `${name}: ${path}: not a regular file but a ${inode.type}`);
+      throw new RafterError('FAILED', `${name}: ${path}: not a regular file but a ${inode.type}`, {
+        hint: `rafter ls -l ${name} ${path} shows it`,
+      });
     });
     const content = createContentReader(image, { signal });
     for (const file of files) for await (const bytes of content.read(file)) await writeStdout(bytes);

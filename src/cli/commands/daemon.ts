@@ -1,6 +1,5 @@
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { RafterError } from '../../errors.js';
 import type { DaemonStatus } from '../../mount/api.js';
 import { LOG_LEVELS, type LogLevel } from '../../mount/log-file.js';
 import type { ListenAddress } from '../../mount/metrics-server.js';
@@ -141,9 +140,9 @@ Examples:
   addCommonOptions(command).action(async () =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
-        const { daemonStatus } = await import('../../mount/client.js');
+        const { daemonStatus, noDaemon } = await import('../../mount/client.js');
         const status = await daemonStatus({ runDir, signal, onNotice: output.warn });
-        if (status === undefined) throw new RafterError('NOT_FOUND', `no daemon runs for ${runDir}`);
+        if (status === undefined) throw noDaemon(runDir);
         const rows = [
           ['pid', String(status.pid)],
           ['supervisor', status.supervisorPid === undefined ? 'none' : String(status.supervisorPid)],
@@ -181,10 +180,9 @@ Example:
       setExitCode(
         await withContext(command, async (context) => {
           const { output, options, signal } = context;
-          const { daemonStatus, upgradeDaemon } = await import('../../mount/client.js');
+          const { daemonStatus, noDaemon, upgradeDaemon } = await import('../../mount/client.js');
           const before = await daemonStatus({ runDir: options.runDir, signal });
-          if (before === undefined)
-            throw new RafterError('NOT_FOUND', `no daemon runs for ${options.runDir}`);
+          if (before === undefined) throw noDaemon(options.runDir);
           const place = { runDir: options.runDir, signal };
           const { dataRoot } = before;
           const status = await upgradeDaemon(

@@ -43,7 +43,9 @@ async function deleteOne(
   const reference = parseRegistryReference(image, 'only images in registries can be deleted');
   // Nobody wants to lose :latest because the tag was forgotten.
   if (!/[:@][^/]+$/.test(image)) {
-    throw new RafterError('USAGE', `${image}: what is to be deleted must be named with its tag or digest`);
+    throw new RafterError('USAGE', `${image}: what is to be deleted must be named with its tag or digest`, {
+      hint: `if you mean it: rafter delete ${image}:latest`,
+    });
   }
   const deleted = await deleteImage(reference, { ...accessOptions(options), signal });
   output.result(deleted, `deleted ${deleted.name}`);
