@@ -72,6 +72,41 @@ export async function optimizeTo(
   }
 }
 
+/** Attaches what `traces` saw of `image` to it, and prints what came of it. */
+export async function attachTo(
+  { output, signal, options: { dataRoot } }: Pick<CommandContext, 'output' | 'signal' | 'options'>,
+  image: string,
+  { traces, options }: { traces: readonly Trace[]; options: TwoSidedOptions & { platform?: string } },
+): Promise<void> {
+  const [{ attachProfile }, { openSource, openTarget }, { parseReference }] = await Promise.all([
+    import('../optimize/attach.js'),
+    import('../transports/open.js'),
+    import('../image/reference.js'),
+  ]);
+  const access = sideOptions(options);
+  const reference = parseReference(image);
+  const source = openSource(reference, access.source);
+  try {
+    const summary = await attachProfile({
+      source,
+      openTarget: () => openTarget(reference, access.target),
+      traces,
+      platform: options.platform,
+      tempDir: join(dataRoot, 'tmp'),
+      signal,
+    });
+    for (const warning of summary.warnings) output.warn(warning);
+    const { digest, subject, profile, chunkBytes } = summary;
+    output.result(
+      summary,
+      `${digest}\n` +
+        `start-up profile of ${profile.chunks} chunks (${formatBytes(chunkBytes)}) attached to ${subject}`,
+    );
+  } finally {
+    await source.close();
+  }
+}
+
 function textOf({ digest, pack, chunkBytes }: OptimizeSummary, target: string): string {
   return (
     `${target}@${digest}\n` +

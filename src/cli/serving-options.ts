@@ -29,7 +29,10 @@ export function addServingOptions(command: Command): Command {
           'bytes a second that this may take, as in 5M (default: what is left)',
         ).argParser(parseRate),
       )
-      .option('--no-prefetch', 'do not fetch ahead what the image lists as needed at its start')
+      .option(
+        '--no-prefetch',
+        'do not fetch ahead what the image, or a profile attached to it, lists as needed at its start',
+      )
       .addOption(
         new Option(
           '--read-timeout <seconds>',

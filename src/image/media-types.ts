@@ -2,6 +2,8 @@
 export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 export const OCI_CONFIG = 'application/vnd.oci.image.config.v1+json';
+/** Type of `{}`, what an artifact has in place of a configuration. */
+export const OCI_EMPTY = 'application/vnd.oci.empty.v1+json';
 export const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
 export const OCI_LAYER_GZIP = 'application/vnd.oci.image.layer.v1.tar+gzip';
 export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
@@ -26,11 +28,15 @@ export const NYDUS_SOURCE_REFERENCE = 'containerd.io/snapshot/nydus-source-refer
 /** Annotations of the layer that is a start-up pack: SHA-256 and bytes of the table that it begins with. */
 export const STARTUP_TABLE_DIGEST = 'rafter.startup.table-digest';
 export const STARTUP_TABLE_SIZE = 'rafter.startup.table-size';
+/** Type of the artifact, and of its one layer, that is a start-up profile attached to an image. */
+export const STARTUP_PROFILE = 'application/vnd.rafter.startup-profile.v1+json';
 /** OS feature that marked a Nydus manifest in an index before there was the artifact type. */
 export const NYDUS_OS_FEATURE = 'nydus.remoteimage.v1';
 
 /** Annotation that holds the tag of an entry in a layout's index.json (OCI image spec, annotations). */
 export const REF_NAME = 'org.opencontainers.image.ref.name';
+/** Annotation that says when something was made: RFC 3339 (OCI image spec, annotations). */
+export const CREATED = 'org.opencontainers.image.created';
 /** Annotation that holds the whole name there in archives that containerd and Docker write, REF_NAME holding the tag only. */
 export const CONTAINERD_NAME = 'io.containerd.image.name';
 

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { RafterError } from '../errors.js';
-import type { Descriptor } from './descriptor.js';
+import type { Descriptor, Digest } from './descriptor.js';
 
 /** Who compares the digest of a blob that is read. */
 export interface BlobChecks {
@@ -69,6 +69,13 @@ export interface ImageSource {
    * is one that has not given wrong bytes. Absent: there is only one place to read from.
    */
   distrust?(bytes: Buffer): void;
+  /**
+   * What refers to the manifest `digest` as its subject, of the type `artifactType`. Absent: that is not known where the image is.
+   */
+  listReferrers?(
+    digest: Digest,
+    options: { artifactType: string; signal?: AbortSignal | undefined },
+  ): Promise<Descriptor[]>;
   /** Opens `count` connections that will be needed soon, besides the one of the next request. Absent: there are none. */
   openSpares?(count: number): void;
   /** Lets go of connections and files. */

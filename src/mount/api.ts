@@ -47,7 +47,10 @@ export const mountRequestSchema = v.strictObject({
   complete: v.optional(v.picklist(['off', 'after-ready', 'always'])),
   /** Stored bytes per second that completing may take; default: as many as there are. */
   completeRate: v.optional(v.pipe(v.number(), v.minValue(1))),
-  /** False: nothing is fetched ahead that the image's prefetch table lists. An image with a start-up pack needs none of it. */
+  /**
+   * False: nothing is fetched ahead that the image's prefetch table, or a start-up profile attached to it, lists. An image with a start-up
+   * pack needs none of it.
+   */
   prefetch: v.optional(v.boolean()),
   /** Seconds after which a reader whose data cannot be had gets EIO; default 120. */
   readTimeout: v.optional(v.pipe(v.number(), v.minValue(MIN_READ_TIMEOUT), v.maxValue(MAX_READ_TIMEOUT))),

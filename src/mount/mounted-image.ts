@@ -17,12 +17,13 @@ import type { DaemonLog } from './daemon-log.js';
 import type { Drivers } from './drivers.js';
 import type { ImageStore } from './image-store.js';
 import type { Meters } from './meters.js';
-import { attachStartup, openStartupPack } from './mount-startup.js';
+import { attachStartup, openStartupHint, openStartupPack } from './mount-startup.js';
 import { MountTrace } from './mount-trace.js';
 import { mountTree, resumeTree } from './mount-tree.js';
 import { type NydusImage, openNydusImage } from './nydus-image.js';
 import type { OpenedImages } from './opened-images.js';
 import type { SavedMount } from './saved-mounts.js';
+import type { StartupHint } from './startup-hint.js';
 import type { StartupPack } from './startup-pack.js';
 import { limitStartupReadAhead } from './startup-read-ahead.js';
 import { type Step, StepClock } from './steps.js';
@@ -86,7 +87,7 @@ export function mountImage(
     const opening = openImage(request, { services, undo, stats, clock, signal });
     // While the registry is asked.
     setImmediate(() => services.drivers.prepare());
-    const { source, name, image, pack } = await opening;
+    const { source, name, image, startup } = await opening;
     const info = describe(image, { reference: name, mountpoint, stats });
     const { traceDir, log } = services;
     const trace = request.trace && new MountTrace({ image, request, traceDir, log }, startedAt);
@@ -95,13 +96,13 @@ export function mountImage(
       acquireBlobs(image, { source, info, request, services, undo }),
     );
     const isAttached = await clock.time('table of the start-up pack', () =>
-      attachStartup({ image, blobs, pack: pack() }, { request, mountpoint, services, undo }),
+      attachStartup({ image, blobs, ...startup }, { request, mountpoint, services, undo }),
     );
     signal?.throwIfAborted();
     const active = await clock.time('mount', () =>
       mountTree({ image, blobs, info, request, trace: trace?.memory }, services),
     );
-    const ahead = await limitStartupReadAhead({ pack: pack(), isAttached, blobs, request, mountpoint });
+    const ahead = await limitStartupReadAhead({ pack: startup.pack, isAttached, blobs, request, mountpoint });
     undo.push(() => ahead.stop());
     trace?.begin(info);
     const completion = complete(blobs, { request, mountpoint, services, undo });
@@ -122,7 +123,7 @@ export async function resumeImage(
     // Another version may have counted less.
     info.stats = { ...noStats(), ...info.stats };
     const use = { services, undo, stats: info.stats, known: manifest };
-    const { source, image, pack } = await openImage(request, use);
+    const { source, image, startup } = await openImage(request, use);
     // The trace of one that was unmounted is finished.
     const isTraced = request.trace !== undefined && !leaving;
     const { traceDir, log } = services;
@@ -130,13 +131,13 @@ export async function resumeImage(
     undo.push(() => trace?.finish());
     const blobs = await acquireBlobs(image, { source, info, request, services, undo });
     const isAttached = await attachStartup(
-      { image, blobs, pack: pack() },
+      { image, blobs, ...startup },
       { request, mountpoint, services, undo },
     );
     const opened = { image, blobs, info, request, trace: trace?.memory };
     const active = await resumeTree(opened, services, { handOver, device });
     // Nobody may ask the file system for anything before `Drivers.resumed`.
-    const ahead = limitStartupReadAhead({ pack: pack(), isAttached, blobs, request, mountpoint });
+    const ahead = limitStartupReadAhead({ pack: startup.pack, isAttached, blobs, request, mountpoint });
     undo.push(async () => (await ahead).stop());
     const completion = complete(blobs, { request, mountpoint, services, undo });
     return { image, info, blobs, completion, trace, active, steps: [] };
@@ -180,6 +181,12 @@ async function withUndo(
   }
 }
 
+/** What the mount's start is made faster with. */
+interface Startup {
+  pack: StartupPack | undefined;
+  hint: StartupHint | undefined;
+}
+
 async function openImage(
   request: MountRequest,
   use: {
@@ -190,7 +197,7 @@ async function openImage(
     clock?: StepClock;
     signal?: AbortSignal | undefined;
   },
-): Promise<{ source: ImageSource; name: string; image: NydusImage; pack: () => StartupPack | undefined }> {
+): Promise<{ source: ImageSource; name: string; image: NydusImage; startup: Startup }> {
   const { services, undo, stats, known, clock: steps, signal } = use;
   const reference = parseReference(request.reference);
   const name = formatReference(reference);
@@ -199,14 +206,21 @@ async function openImage(
   undo.push(() => source.close());
   const { store, opened } = services;
   const { platform } = request;
-  let pack: StartupPack | undefined;
+  const startup: Startup = { pack: undefined, hint: undefined };
   const onStartupLayer = (layer: StartupLayer) => {
     const started = openStartupPack(layer, { services, source, stats, mayFetch: known === undefined });
     undo.push(() => started.close());
-    pack = started;
+    startup.pack = started;
   };
-  const options = { source, store, opened, reference: name, platform, known, onStartupLayer, steps, signal };
-  return { source, name, image: await openNydusImage(options), pack: () => pack };
+  const onFirstOpen = (manifest: Descriptor) => {
+    if (request.prefetch === false || known !== undefined) return;
+    const hint = openStartupHint(manifest, { services, source });
+    undo.push(() => hint.stop());
+    startup.hint = hint;
+  };
+  const hooks = { onStartupLayer, onFirstOpen };
+  const options = { source, store, opened, reference: name, platform, known, ...hooks, steps, signal };
+  return { source, name, image: await openNydusImage(options), startup };
 }
 
 function describe(

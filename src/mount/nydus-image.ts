@@ -31,6 +31,8 @@ export interface OpenOptions {
   known?: Descriptor | undefined;
   /** Told of the image's start-up pack as soon as its manifest is known, so that it comes beside everything else. */
   onStartupLayer?: ((layer: StartupLayer) => void) | undefined;
+  /** Told the same way of an image without one whose bootstrap is not on this machine: nobody has mounted it here. */
+  onFirstOpen?: ((manifest: Descriptor) => void) | undefined;
   /** Images that need not be decoded again. */
   opened?: OpenedImages | undefined;
   /** Hears how long things take. */
@@ -81,6 +83,7 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
   const bootstrapLayer = findBootstrapLayer(manifest, source.name);
   const startup = findStartup(manifest, source.name, fetcher.warnings);
   if (startup) options.onStartupLayer?.(startup);
+  else if (options.onFirstOpen && !(await store.holds([bootstrapLayer], []))) options.onFirstOpen(descriptor);
   const needs = [manifest.config, bootstrapLayer];
   const key = `${reference} ${descriptor.digest}`;
   const known = options.opened?.find(key);

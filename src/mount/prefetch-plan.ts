@@ -1,8 +1,8 @@
 import type { Bootstrap, ChunkAddress, DiskInode } from '../rafs/bootstrap.js';
 import { walk } from '../rafs/walk.js';
 
-/** Most decoded bytes that a prefetch table makes a mount fetch: no start needs more. */
-const MAX_PREFETCH_BYTES = 256 << 20;
+/** Most decoded bytes that a prefetch table, or a start-up profile, makes a mount fetch: no start needs more. */
+export const MAX_PREFETCH_BYTES = 256 << 20;
 /** Most names and chunk addresses that are looked up for it. */
 const MAX_PREFETCH_STEPS = 1 << 18;
 

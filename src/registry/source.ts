@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { RafterError } from '../errors.js';
-import { type Descriptor, verifyBytes } from '../image/descriptor.js';
+import { type Descriptor, type Digest, verifyBytes } from '../image/descriptor.js';
 import { embeddedData } from '../image/embedded-data.js';
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
@@ -8,6 +8,8 @@ import type { ImageSource, OpenBlobOptions, ReadUrgency } from '../image/source.
 import { distrustRange, openBlob, readBlobRange } from './blobs.js';
 import { getManifest, type StoredManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
+import { profileByHost } from './profiles/index.js';
+import { listReferrers } from './referrers.js';
 import { openSession, type Session } from './session.js';
 
 /** An image in a registry. Opens connections when they are first needed. */
@@ -75,6 +77,14 @@ export class RegistrySource implements ImageSource {
     signal?: AbortSignal,
   ): Promise<Buffer> {
     return readBlobRange(this.#session, descriptor, { offset, length, isDirect: true }, signal);
+  }
+
+  async listReferrers(
+    digest: Digest,
+    options: { artifactType: string; signal?: AbortSignal | undefined },
+  ): Promise<Descriptor[]> {
+    const profile = profileByHost(this.place.registry);
+    return (await listReferrers(this.#session, digest, { profile, ...options })).descriptors;
   }
 
   openSpares(count: number): void {

@@ -68,6 +68,16 @@ export const optimized = v.object({
   warnings,
 });
 
+/** `rafter optimize --attach`. */
+export const attached = v.object({
+  digest,
+  subject: digest,
+  profile: v.object({ digest, size: bytes, chunks: count, ranges: count }),
+  touchedBytes: bytes,
+  chunkBytes: bytes,
+  warnings,
+});
+
 const fault = v.object({
   part: v.picklist(['manifest', 'config', 'bootstrap', 'blob', 'content']),
   message: text,

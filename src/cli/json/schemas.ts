@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { RESPONSES } from '../../mount/api-schemas.js';
-import { check, convert, copy, diff, entry, exported, image, index, optimized } from './images.js';
+import { attached, check, convert, copy, diff, entry, exported, image, index, optimized } from './images.js';
 import { configuration, machine, preheated, registry } from './node.js';
 import { savedTrace, shownTrace } from './traces.js';
 import { bytes, count, digest, text } from './values.js';
@@ -38,7 +38,7 @@ export const OUTPUT_SCHEMAS = {
   ls: entry,
   mount: MountInfo,
   mounts: v.object({ mounts: MountList }),
-  optimize: optimized,
+  optimize: v.union([optimized, attached]),
   preheat: preheated,
   'trace merge': savedTrace,
   'trace save': savedTrace,
