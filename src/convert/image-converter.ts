@@ -21,6 +21,7 @@ import { LayersAhead } from './layers-ahead.js';
 import { collectLosses } from './losses.js';
 import type { CheckedOptions } from './options.js';
 import { emptyTree } from './overlay.js';
+import { expandPatterns } from './prefetch-patterns.js';
 import type { SourceImage } from './source-image.js';
 import { ContentWatch, interpretersOf } from './startup/content-watch.js';
 import { findStartup } from './startup/find-startup.js';
@@ -135,12 +136,16 @@ async function convertAndStore(
   await pool.rest();
   clock.lap('layers');
 
+  const prefetch = expandPatterns(root, options.prefetch);
   const startup = contents
     ? findStartup(new ImageFiles(root, contents.facts), image.config.config)
     : { paths: [], bytes: 0 };
   const bootstrap = await storeBootstrap(
     target,
-    { root, layers: results, dictionary, startup: startup.paths },
+    {
+      ...{ root, layers: results, dictionary },
+      prefetch: [...prefetch.paths, ...startup.paths.map((path) => Buffer.from(path, 'latin1'))],
+    },
     options,
   );
   clock.lap('bootstrap');
@@ -174,7 +179,13 @@ async function convertAndStore(
     dictionary: shares,
     bootstrapBytes: bootstrap.rawSize,
     startup: { files: startup.paths.length, bytes: startup.bytes },
-    warnings: [...dictionary.warnings, ...losses.warnings()],
+    warnings: [
+      ...dictionary.warnings,
+      ...losses.warnings(),
+      ...prefetch.unmatched.map(
+        (pattern) => `nothing in the image is named by the prefetch pattern ${pattern}`,
+      ),
+    ],
   };
   return { manifest, summary };
 }
@@ -185,9 +196,9 @@ async function storeBootstrap(
     root,
     layers,
     dictionary,
-    startup,
-  }: { root: TreeNode; layers: LayerResult[]; dictionary: ChunkDictionary; startup: string[] },
-  { chunkSize, compressor, digester, prefetch, signal }: CheckedOptions,
+    prefetch,
+  }: { root: TreeNode; layers: LayerResult[]; dictionary: ChunkDictionary; prefetch: Buffer[] },
+  { chunkSize, compressor, digester, signal }: CheckedOptions,
 ) {
   const blobs = layers.flatMap(({ blob }) => (blob ? [blob] : []));
   const bootstrap = encodeBootstrap({
@@ -196,10 +207,7 @@ async function storeBootstrap(
     chunkSize,
     compressor,
     digester,
-    prefetch: [
-      ...prefetch.map((path) => Buffer.from(path)),
-      ...startup.map((path) => Buffer.from(path, 'latin1')),
-    ],
+    prefetch,
   });
   const dictionaryBlobs = dictionary.withIds(bootstrap.blobIds);
   const blobMetas = [

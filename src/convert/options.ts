@@ -3,6 +3,7 @@ import type { Compressor } from '../codec/compressor.js';
 import type { DigestAlgorithm } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import { MAX_BATCH_SIZE, MIN_CHUNK_SIZE } from '../rafs/limits.js';
+import { MAX_PATTERN_LENGTH } from './prefetch-patterns.js';
 
 /** Nydus' own default, bytes. */
 const DEFAULT_CHUNK_SIZE = 1 << 20;
@@ -22,7 +23,7 @@ export interface ConvertOptions {
   compressor?: Compressor;
   /** For zstd, 1 to 22; beyond 9 conversion gets very slow. Default: 5 for text, 3 for the rest. */
   level?: number;
-  /** Absolute paths, most important first, that readers should load ahead of need. Default none. */
+  /** Absolute paths or globs (see `expandPatterns`), most important first, that readers should load ahead of need. Default none. */
   prefetch?: string[];
   /** Lists, behind those, what a container of the image will read first, as its configuration and files tell. Default true. */
   findStartup?: boolean;
@@ -80,6 +81,13 @@ export function checkOptions(options: ConvertOptions): CheckedOptions {
   if (!inRange(jobs, 1, 1024)) throw usage('number of jobs', jobs, 'from 1 to 1024');
   const relative = prefetch.find((path) => !path.startsWith('/'));
   if (relative !== undefined) throw usage('prefetch path', JSON.stringify(relative), 'absolute');
+  const long = prefetch.find(({ length }) => length > MAX_PATTERN_LENGTH);
+  if (long !== undefined)
+    throw usage(
+      'prefetch pattern',
+      JSON.stringify(`${long.slice(0, 40)}...`),
+      `at most ${MAX_PATTERN_LENGTH} characters`,
+    );
   return {
     chunkSize,
     batchSize,

@@ -94,6 +94,8 @@ describe('the image', () => {
     const { bootstrap, rows } = await convertTars(layers, { prefetch: ['/etc/conf', '/nowhere', '/bin'] });
     expect(bootstrap.prefetchNids).toEqual([rows.get('/etc/conf')!.nid, rows.get('/bin')!.nid]);
     expect((await convertTars(layers)).bootstrap.prefetchNids).toEqual([]);
+    const globs = await convertTars(layers, { prefetch: ['/etc/c?nf', '/b*'] });
+    expect(globs.bootstrap.prefetchNids).toEqual(bootstrap.prefetchNids);
   });
 
   it('of Docker types, with layers of any compression, reads the same', async () => {
@@ -471,6 +473,7 @@ describe('what is wrong', () => {
     ['compressor', { compressor: 'gzip' }, 'gzip is only read'],
     ['jobs', { jobs: 0 }, 'number of jobs 0'],
     ['prefetch', { prefetch: ['etc'] }, 'prefetch path "etc"'],
+    ['long prefetch', { prefetch: [`/${'a'.repeat(4096)}`] }, 'at most 4096 characters'],
   ])('an option that cannot be: %s', async (_, options, message) => {
     await expect(convertLayout(makeLayout([]), options)).rejects.toThrow(message);
   });

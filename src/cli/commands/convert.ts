@@ -45,7 +45,13 @@ export function defineConvert(program: Command, setExitCode: (code: number) => v
     .option('--level <n>', 'zstd level (default: 5 for text, 3 for the rest)', parseNumber)
     .option('--chunk-size <bytes>', 'power of two from 4096 to 8 MiB', parseSize)
     .option('--batch-size <bytes>', 'small files share a unit of about this size; 0: never', parseSize)
-    .option('--prefetch <path...>', 'files and directories that readers should load first', [])
+    .option(
+      '--prefetch <pattern>',
+      'path or glob of files and directories that readers should load first, may be repeated',
+      // In front of it may stand --no-prefetch.
+      (pattern, before: string[] | false) => repeatable(pattern, before || []),
+      [],
+    )
     .option('--no-prefetch', 'do not find out either what a container of the image reads first')
     .option(
       '--chunk-dict <image>',
@@ -66,6 +72,7 @@ Examples:
   rafter convert oci:images:python oci:images:python-nydus
   rafter convert --chunk-dict registry.example.com/app:v1-nydus \\
     registry.example.com/app:v2 registry.example.com/app:v2-nydus
+  rafter convert --prefetch /srv/app --prefetch '/usr/lib/**/*.so.*' oci:images:app oci:images:app-nydus
   rafter convert --all-platforms --merge-index registry.example.com/python:3.12 registry.example.com/python:3.12`,
     );
   addRegistryOptions(addCommonOptions(command)).action(
