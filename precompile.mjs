@@ -18,7 +18,7 @@ const bytecode = join(bundle, 'bytecode');
 const KINDS = {
   '': { flags: [], files: ['main.js', 'commands.js', 'config-file.js', 'run-reference.js'] },
   '-daemon': {
-    flags: ['--max-semi-space-size=1'],
+    flags: ['--max-semi-space-size=1', '--expose-gc'],
     files: ['main.js', 'commands.js', 'config-file.js', 'daemon.js'],
   },
 };

@@ -6,14 +6,14 @@ import type { CommandContext } from './context.js';
 const IDLE_SECONDS = 60;
 
 /**
- * V8's space for young objects, in MiB for each half of it. The daemon's are small and few; with the default of 16 it would keep
- * tens of megabytes for them.
+ * V8's space for young objects, in MiB for each half of it: the daemon's are small and few; with the default of 16 it would keep
+ * tens of megabytes for them. And what lets a daemon at rest collect its garbage (`releaseMemoryAtRest`).
  */
-export const HEAP_FLAGS = ['--max-semi-space-size=1'];
+export const HEAP_FLAGS = ['--max-semi-space-size=1', '--expose-gc'];
 
 /** `given` flags of Node.js, and those that a daemon has by default. */
 export function heapFlags(given: readonly string[]): string[] {
-  const isGiven = (flag: string) => given.some((one) => one.startsWith(flag.slice(0, flag.indexOf('=') + 1)));
+  const isGiven = (flag: string) => given.some((one) => one.split('=')[0] === flag.split('=')[0]);
   return [...HEAP_FLAGS.filter((flag) => !isGiven(flag)), ...given];
 }
 

@@ -15,6 +15,7 @@ import { createDrivers } from './drivers.js';
 import { createIdleTimer } from './idle-timer.js';
 import { openImageStore } from './image-store.js';
 import type { LogLevel } from './log-file.js';
+import { releaseMemoryAtRest } from './memory-release.js';
 import { createMeters } from './meters.js';
 import { collectMetrics } from './metrics.js';
 import { type ListenAddress, serveMetrics } from './metrics-server.js';
@@ -178,6 +179,7 @@ async function serve(
   });
   let metricsServer: Server | undefined;
   let preparation: NodeJS.Timeout | undefined;
+  const stopReleasing = releaseMemoryAtRest();
   const activated = supervisor.inheritance.descriptors[API_SOCKET] ?? takeActivatedSocket();
   idle.watch(() => table.busy);
   try {
@@ -192,6 +194,7 @@ async function serve(
     await stop.promise;
     if (successor !== undefined) {
       clearTimeout(preparation);
+      stopReleasing();
       idle.close();
       notifyManager({ RELOADING: '1', MONOTONIC_USEC: String(process.hrtime.bigint() / 1000n) });
       await removeSocket();
@@ -233,6 +236,7 @@ async function serve(
 
   async function takeDown(): Promise<void> {
     clearTimeout(preparation);
+    stopReleasing();
     idle.close();
     notifyManager({ STOPPING: '1' });
     // The socket goes first: from here on clients start another daemon instead of waiting for this one.

@@ -28,6 +28,7 @@ export interface Libc {
   mknod(path: Buffer, mode: number, device: number): number;
   utimensat(directory: number, path: Buffer, times: Buffer, flags: number): number;
   syncfs(fd: number): number;
+  malloc_trim(pad: number): number;
   read(fd: number, target: Buffer, size: number): number;
   write(fd: number, bytes: Buffer, size: number): number;
   epoll_create1(flags: number): number;
@@ -92,6 +93,7 @@ function bind(ffi: Koffi): Libc {
     mknod: library.func('int mknod(void *, unsigned int, uint64_t)'),
     utimensat: library.func('int utimensat(int, void *, void *, int)'),
     syncfs: library.func('int syncfs(int)'),
+    malloc_trim: library.func('int malloc_trim(size_t)'),
     read: library.func('int64_t read(int, void *, size_t)'),
     write: library.func('int64_t write(int, void *, size_t)'),
     epoll_create1: library.func('int epoll_create1(int)'),

@@ -1,0 +1,60 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { releaseMemory, releaseMemoryAtRest } from '../../src/mount/memory-release.js';
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+it('gives memory back once after each piece of work, when the daemon rests', () => {
+  let cpu = 1_000_000;
+  let released = 0;
+  const release = () => {
+    released++;
+    // That is work, too.
+    cpu += 100_000;
+  };
+  const end = releaseMemoryAtRest({ cpuTime: () => cpu, release });
+  /** What the daemon works until the next look, in milliseconds of CPU time. */
+  const work = (ms: number) => {
+    cpu += ms * 1000;
+    vi.advanceTimersByTime(2000);
+    return released;
+  };
+  // Its start was work.
+  expect([work(500), work(500), work(1)]).toEqual([0, 0, 1]);
+  expect([work(1), work(1), work(30), work(30)]).toEqual([1, 1, 1, 1]);
+  // A little at a time adds up.
+  for (let i = 0; i < 10; i++) work(30);
+  expect(released).toBe(2);
+  expect([work(2000), work(2000), work(0)]).toEqual([2, 2, 3]);
+  end();
+  expect([work(2000), work(0)]).toEqual([3, 3]);
+});
+
+it('joins half empty pages of the heap', () => {
+  const before = globalThis.gc;
+  setFlagsFromString('--expose-gc');
+  globalThis.gc = runInNewContext('gc') as typeof globalThis.gc;
+  try {
+    const heap = () => process.memoryUsage().heapTotal;
+    const fill = () => {
+      const all = Array.from({ length: 600_000 }, (_, i) => ({ number: i, more: [i] }));
+      return all.filter((_, i) => i % 5 < 2);
+    };
+    const kept = fill();
+    // V8 by itself does not mind pages that are 40 % full.
+    for (let i = 0; i < 3; i++) globalThis.gc!();
+    const full = heap();
+    // It joins no more than some megabytes of them at a time.
+    for (let i = 0; i < 4; i++) releaseMemory();
+    expect(kept.length).toBe(240_000);
+    expect(heap()).toBeLessThan(full * 0.85);
+  } finally {
+    globalThis.gc = before;
+  }
+});
