@@ -102,6 +102,7 @@ export function mountImage(
     const active = await clock.time('mount', () =>
       mountTree({ image, blobs, info, request, trace: trace?.memory }, services),
     );
+    startup.pack?.hurry();
     const ahead = await limitStartupReadAhead({ pack: startup.pack, isAttached, blobs, request, mountpoint });
     undo.push(() => ahead.stop());
     trace?.begin(info);
@@ -135,6 +136,7 @@ export async function resumeImage(
       { request, mountpoint, services, undo },
     );
     const opened = { image, blobs, info, request, trace: trace?.memory };
+    startup.pack?.hurry();
     const active = await resumeTree(opened, services, { handOver, device });
     // Nobody may ask the file system for anything before `Drivers.resumed`.
     const ahead = limitStartupReadAhead({ pack: startup.pack, isAttached, blobs, request, mountpoint });
