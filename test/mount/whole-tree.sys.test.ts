@@ -1,0 +1,149 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { convertImage } from '../../src/convert/convert.js';
+import { parseReference } from '../../src/image/reference.js';
+import { openImage } from '../../src/inspect/open-image.js';
+import { mountImage } from '../../src/mount/client.js';
+import { optimizeImage } from '../../src/optimize/optimize.js';
+import { openSource, openTarget } from '../../src/transports/open.js';
+import { makeLayout } from '../convert/layouts.js';
+import { makeTar } from '../convert/tar-writer.js';
+import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.js';
+import { createPlace, readEverything, type TestPlace } from './daemon-process.js';
+
+const MIB = 1 << 20;
+const SMALL = 200;
+/** Names of all files of the image. */
+const FILES = 2 * SMALL + 6;
+const platform = 'linux/amd64';
+
+let registry: FakeRegistry;
+let place: TestPlace;
+let dir: string;
+
+/** Layers of small files that share units, of large ones, of both, and of what another layer has too. */
+function layers(): Buffer[] {
+  const shared = randomBytes(2 * MIB);
+  const small = (layer: number) =>
+    Array.from({ length: SMALL }, (_, i) => ({
+      name: `layer${layer}/dir${i % 9}/file${i}`,
+      data: `file ${i} of layer ${layer} `.repeat(50 + i * 5) + randomBytes(200).toString('hex'),
+    }));
+  const large = (layer: number, count: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      name: `layer${layer}/large${i}`,
+      data: randomBytes(3 * MIB + i),
+    }));
+  return [
+    makeTar([...small(0), { name: 'layer0/shared', data: shared }]),
+    makeTar(large(1, 3)),
+    makeTar([...small(2), ...large(2, 1), { name: 'layer2/shared', data: shared }]),
+  ];
+}
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'rafter-whole-'));
+  registry = await startFakeRegistry();
+  const layout = makeLayout(layers().map((tar) => ({ tar, compression: 'none' })));
+  await convertImage({
+    source: openSource(parseReference(`oci:${layout}:t`)),
+    target: openTarget(parseReference(`${registry.host}/app:plain`)),
+    sourceReference: 'oci:some',
+    platforms: [platform],
+    options: { prefetch: ['/layer0/dir3', '/layer2'] },
+  });
+  await optimize();
+});
+afterAll(async () => {
+  await registry?.stop();
+  await rm(dir, { recursive: true });
+});
+beforeEach(() => {
+  place = createPlace();
+});
+afterEach(() => place.remove());
+
+/** The image's objects, and how many stored units its data consists of: what is compressed, and so fetched, as one. */
+async function described(tag: string) {
+  const source = openSource(parseReference(`${registry.host}/app:${tag}`));
+  try {
+    const image = await openImage(source, { platform });
+    let units = 0;
+    for (const index of image.bootstrap.blobs.keys()) {
+      const { chunk, chunkCount } = await image.layout(index);
+      units += new Set(Array.from({ length: chunkCount }, (_, i) => chunk(i).storedOffset)).size;
+    }
+    const { manifest, descriptor, bootstrap } = image;
+    const objects = [...manifest.layers, manifest.config];
+    return { units, objects, manifest: descriptor.digest, blobs: bootstrap.blobs.map(({ id }) => id) };
+  } finally {
+    await source.close();
+  }
+}
+
+/** Stores the image `fast`, which has a start-up pack of the first layer. */
+async function optimize(): Promise<void> {
+  const { blobs, manifest } = await described('plain');
+  const touch = { blob: 0, offset: 0, length: 3 * MIB, atMs: 0, waitedMs: 0, from: 'fetch' as const };
+  const header = { reference: 'some', manifest, blobs, driver: 'erofs' as const };
+  await optimizeImage({
+    source: openSource(parseReference(`${registry.host}/app:plain`)),
+    target: openTarget(parseReference(`${registry.host}/app:fast`)),
+    platform,
+    traces: [{ ...header, startedAt: '2026-01-02T03:04:05.678Z', touches: [touch] }],
+    tempDir: join(dir, 'tmp'),
+  });
+}
+
+/** What was asked for of blobs since the list was emptied, in stored bytes. */
+function asked(): Map<string, { from: number; to: number }[]> {
+  const found = new Map<string, { from: number; to: number }[]>();
+  for (const { method, url, headers } of registry.requests) {
+    const [digest] = /sha256:[0-9a-f]{64}$/.exec(url) ?? [];
+    if (method !== 'GET' || digest === undefined || !url.includes('/blobs/')) continue;
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
+    const size = registry.blobs.get(digest)!.length;
+    const range = from === undefined ? { from: 0, to: size } : { from: Number(from), to: Number(to) + 1 };
+    found.set(digest, [...(found.get(digest) ?? []), range]);
+  }
+  return found;
+}
+
+/** Bytes that were asked for more than once. */
+function overlap(ranges: { from: number; to: number }[]): number {
+  let [end, twice] = [0, 0];
+  for (const { from, to } of ranges.toSorted((a, b) => a.from - b.from)) {
+    twice += Math.max(0, Math.min(end, to) - from);
+    end = Math.max(end, to);
+  }
+  return twice;
+}
+
+it.each([
+  { tag: 'plain', driver: 'erofs' },
+  { tag: 'plain', driver: 'fuse' },
+  { tag: 'plain', driver: 'erofs', prefetch: false },
+  { tag: 'plain', driver: 'erofs', complete: 'always' },
+  { tag: 'fast', driver: 'erofs' },
+] as const)(
+  'reading all of an image takes no byte twice and no more requests than it has units: %o',
+  async ({ tag, ...how }) => {
+    const { units, objects } = await described(tag);
+    expect(units).toBeLessThan(FILES / 10);
+    registry.requests.length = 0;
+    const mountpoint = await place.mountpoint('m');
+    const reference = `${registry.host}/app:${tag}`;
+    await mountImage(place, { reference, platform, access: {}, mountpoint, ...how });
+    await readEverything(mountpoint);
+    const ranges = asked();
+    for (const [digest, each] of ranges) expect(overlap(each), digest).toBe(0);
+    const all = [...ranges.values()].flat();
+    const bytes = all.reduce((sum, { from, to }) => sum + to - from, 0);
+    expect(bytes).toBeLessThanOrEqual(objects.reduce((sum, { size }) => sum + size, 0));
+    // Each unit of the data, and the configuration, the bootstrap and the start-up pack.
+    expect(all.length).toBeLessThanOrEqual(units + 3);
+  },
+);
