@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DaemonStatus } from '../../mount/api.js';
@@ -118,6 +119,7 @@ Example:
         ]);
         const units = Object.entries(systemdUnits(options));
         const files = units.map(([name]) => join(resolve(dir), name));
+        await mkdir(resolve(dir), { recursive: true });
         for (const [i, [, text]] of units.entries()) await writeWholeFile(files[i]!, text, { mode: 0o644 });
         output.result({ files }, `${files.join('\n')}\n`);
         return EXIT.ok;
