@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { errnoOf, RafterError } from '../errors.js';
 import { explainFull } from './disk-full.js';
 
 /** Ends the names of files that are not finished; what looks for leftovers goes by it. */
@@ -47,8 +49,17 @@ export async function fillWholeFile(path: string, fill: (temporary: string) => P
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw explainFull(error, path);
+    throw explainMissing(explainFull(error, path), path);
   }
+}
+
+/** An error that names the directory rather than a file that nobody has asked for. */
+function explainMissing(error: unknown, path: string): unknown {
+  if (errnoOf(error) !== 'ENOENT' || existsSync(dirname(path))) return error;
+  return new RafterError('NOT_FOUND', `${path}: there is no directory ${dirname(path)}`, {
+    cause: error,
+    hint: `create it first: mkdir -p ${dirname(path)}`,
+  });
 }
 
 /** Waits until the names in `directory` are on the disk. */

@@ -4,11 +4,13 @@ import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it, type TestContext, vi } from 'vitest';
 import { runCommandLine } from '../../src/cli/program.js';
+import { formatTrace } from '../../src/trace/trace.js';
 import { makeCertificate } from '../support/certificates.js';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.js';
 import { missingPrograms } from '../support/programs.js';
 import { startSecuredRegistry } from '../support/secured-registry.js';
+import { touchOf, traceOf } from '../trace/traces.js';
 
 const golden = resolve(import.meta.dirname, '../../fixtures/golden/oci');
 const plain = `oci:${golden}/tiny-src`;
@@ -394,6 +396,13 @@ const MISTAKES: Mistake[] = [
     says: /\/no\/trace/,
   },
   {
+    what: 'file to write in a directory that is not there',
+    args: () => ['trace', 'merge', '-o', join(dir, 'none/out'), traceFile()],
+    code: 3,
+    says: /none\/out: there is no directory .*none$/,
+    hint: /mkdir -p .*none$/,
+  },
+  {
     what: 'data root that others can write to',
     args: () => [
       'mount',
@@ -432,6 +441,12 @@ function helperConfig(): Record<string, string> {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'config.json'), '{"credsStore":"nobody"}');
   return { DOCKER_CONFIG: folder };
+}
+
+function traceFile(): string {
+  const path = join(dir, 'trace');
+  writeFileSync(path, formatTrace(traceOf([touchOf(0, 1)])));
+  return path;
 }
 
 function writableByAll(): string {
