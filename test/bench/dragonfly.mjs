@@ -13,12 +13,13 @@ const HOST = '127.0.0.1';
  * Starts Dragonfly itself, without a manager, on free loopback ports: a scheduler, a seed peer and peers.
  * @param {{ scheduler: string, dfdaemon: string }} programs their paths
  * @param {string} registry URL of what it takes for the registry of requests that name none
- * @param {{ peers?: number }} [options] how many peers besides the seed peer
+ * @param {{ peers?: number, ca?: string }} [options] how many peers besides the seed peer; file of the authority that they are told to trust
+ *   the registry by
  * @returns {Promise<{ urls: string[], seed: string, metrics: Record<string, string>, pids: Record<string, number>,
  *   kill(name: string): Promise<void>, stop(): Promise<void> }>} the proxies of the peers and of the seed peer; where each client has its
  *   metrics; `kill` ends `scheduler`, `seed`, `peer`, `peer-1` and so on at once; `stop` ends all and removes what they kept
  */
-export async function startDragonfly(programs, registry, { peers = 1 } = {}) {
+export async function startDragonfly(programs, registry, { peers = 1, ca } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'rafter-dragonfly-'));
   const children = new Map();
   const metrics = {};
@@ -56,7 +57,7 @@ export async function startDragonfly(programs, registry, { peers = 1 } = {}) {
   async function startClient(name, { schedulers, isSeed }) {
     const ports = await freePorts(7);
     mkdirSync(join(dir, name));
-    const config = write(`${name}.yaml`, clientConfig({ dir, name, registry, isSeed, ports }));
+    const config = write(`${name}.yaml`, clientConfig({ dir, name, registry, ca, isSeed, ports }));
     const log = join(dir, name, 'log');
     start(name, programs.dfdaemon, ['--config', config, '--dynconfig', schedulers, '--log-dir', log]);
     const [proxy, , measured] = ports;
@@ -107,7 +108,7 @@ export async function startDragonfly(programs, registry, { peers = 1 } = {}) {
   }
 }
 
-function clientConfig({ dir, name, registry, isSeed, ports }) {
+function clientConfig({ dir, name, registry, ca, isSeed, ports }) {
   const [proxy, upload, measured, health, stats, tcp, quic] = ports;
   const own = join(dir, name);
   const server = (port) => ({ server: { ip: HOST, port } });
@@ -130,7 +131,7 @@ function clientConfig({ dir, name, registry, isSeed, ports }) {
     proxy: {
       ...server(proxy),
       rules: [{ regex: 'blobs/sha256.*' }],
-      registryMirror: { addr: registry },
+      registryMirror: { addr: registry, ...(ca && { cert: ca }) },
       disableBackToSource: false,
       prefetch: false,
     },

@@ -12,11 +12,14 @@ export interface DragonflyCluster {
   stop(): Promise<void>;
 }
 
-/** Starts a cluster on free loopback ports. `registry` (a URL) is what it takes for the registry of requests that name none. */
+/**
+ * Starts a cluster on free loopback ports. `registry` (a URL) is what it takes for the registry of requests that name none; `ca` the file of
+ * the authority that it is told to trust registries by.
+ */
 export async function startDragonfly(
   programs: { scheduler: string; dfdaemon: string },
   registry: string,
-  options: { peers?: number } = {},
+  options: { peers?: number; ca?: string } = {},
 ): Promise<DragonflyCluster> {
   const { startDragonfly: start } = await import(resolve(import.meta.dirname, '../bench/dragonfly.mjs'));
   const { urls, kill, stop } = await start(programs, registry, options);
