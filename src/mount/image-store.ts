@@ -92,7 +92,7 @@ export function openImageStore(dir: string): ImageStore {
       const path = usePath(dir, use);
       const text = Buffer.from(JSON.stringify(use));
       // Most mounts say again what is known.
-      if (!(await readIfThere(path))?.equals(text)) await writeBytes(path, text);
+      if (!(await readIfThere(path))?.equals(text)) await writeRecord(path, text);
     },
 
     async readBlob(descriptor) {
@@ -146,7 +146,7 @@ export function openImageStore(dir: string): ImageStore {
     },
 
     rememberReference: (reference, descriptor) =>
-      writeBytes(refPath(reference), Buffer.from(JSON.stringify({ reference, descriptor }))),
+      writeRecord(refPath(reference), Buffer.from(JSON.stringify({ reference, descriptor }))),
   };
 }
 
@@ -172,6 +172,12 @@ function readIfThere(path: string): Promise<Buffer | undefined> {
 
 function ignoreMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error;
+}
+
+/** A record is known to be damaged when it is no JSON, so nobody waits for the disk. */
+async function writeRecord(path: string, json: Buffer): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await writeWholeFile(path, json, { mode: 0o600, synced: false });
 }
 
 async function writeBytes(path: string, bytes: Buffer): Promise<void> {

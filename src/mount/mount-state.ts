@@ -20,10 +20,10 @@ const stateSchema = v.object({ bootId: v.string(), mounts: v.array(recordSchema)
 
 export type MountRecord = v.InferOutput<typeof recordSchema>;
 
-/** Writes what is mounted now, whole. */
+/** Writes what is mounted now, whole. Nobody waits for the disk: what was mounted before a crash of the machine counts for nothing. */
 export async function writeMountState(path: string, mounts: MountRecord[]): Promise<void> {
   const text = `${JSON.stringify({ bootId: await bootId(), mounts })}\n`;
-  await writeWholeFile(path, text, { mode: 0o600 });
+  await writeWholeFile(path, text, { mode: 0o600, synced: false });
 }
 
 /**

@@ -13,22 +13,24 @@ export interface WholeFileOptions {
   mode: number;
   /** Also makes the name durable, not only the content: after a crash of the machine the file is there. */
   durable?: boolean;
+  /** False: nobody waits for the disk, and a crash of the machine may leave nothing or a part, which readers must notice. Default true. */
+  synced?: boolean;
   /** Whose the file is; default: this process's. */
   owner?: { uid: number; gid: number };
 }
 
-/** Writes `content` as `path`, in place of what was there: whole and on the disk when this returns, or not at all. NO_SPACE if it does not fit. */
+/** Writes `content` as `path`, in place of what was there: whole and on the disk when this returns (unless `synced` is false), or not at all. NO_SPACE if it does not fit. */
 export async function writeWholeFile(
   path: string,
   content: string | Buffer,
-  { mode, durable = false, owner }: WholeFileOptions,
+  { mode, durable = false, synced = true, owner }: WholeFileOptions,
 ): Promise<void> {
   await fillWholeFile(path, async (temporary) => {
     const handle = await open(temporary, 'wx', mode);
     try {
       if (owner !== undefined) await handle.chown(owner.uid, owner.gid);
       await handle.writeFile(content);
-      await handle.sync();
+      if (synced) await handle.sync();
     } finally {
       await handle.close();
     }
