@@ -15,6 +15,8 @@ export interface Row {
   figures: Record<string, number>;
   /** Figures as parts of the reference's. */
   ratios: Record<string, number>;
+  /** What it consisted of, if that was looked at: the bench of starts. */
+  steps?: import('./budget.mjs').Step[];
 }
 
 /** How a figure is written. */

@@ -7,10 +7,11 @@ const { NODE_EXTRA_CA_CERTS: _, ...plain } = process.env;
 /**
  * Runs a program to its end and calls `ready` at the first line of its standard output. An error with what it printed if it fails.
  * @param {string[]} command
- * @param {{ ready?: () => void, env?: NodeJS.ProcessEnv, cwd?: string }} [options]
+ * @param {{ ready?: () => void, onErrors?: (text: string) => void, env?: NodeJS.ProcessEnv, cwd?: string }} [options] `onErrors` gets
+ *   the end of its standard error when it has ended well
  * @returns {Promise<string>} its standard output
  */
-export async function runToEnd([program, ...args], { ready = () => {}, env = plain, cwd } = {}) {
+export async function runToEnd([program, ...args], { ready = () => {}, onErrors, env = plain, cwd } = {}) {
   const child = spawn(program, args, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let errors = '';
@@ -23,5 +24,6 @@ export async function runToEnd([program, ...args], { ready = () => {}, env = pla
   });
   const [code] = await once(child, 'close');
   if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}:\n${output}${errors}`);
+  onErrors?.(errors);
   return output;
 }

@@ -6,10 +6,10 @@ import { join } from 'node:path';
  * wire until then.
  * @param {import('./startup.mjs').Way} way
  * @param {unknown} prepared
- * @param {{ link: Awaited<ReturnType<typeof import('./start-wire.mjs').startWire>>, dir: string, peer?: string }} where
+ * @param {{ link: Awaited<ReturnType<typeof import('./start-wire.mjs').startWire>>, dir: string, peer?: string, onSteps?: (steps: import('./budget.mjs').Step[]) => void }} where
  * @returns {Promise<{ seconds: number, bytes: number }>}
  */
-export async function startOnce(way, prepared, { link, dir: parent, peer }) {
+export async function startOnce(way, prepared, { link, dir: parent, peer, onSteps }) {
   const dir = mkdtempSync(join(parent, 'start-'));
   let began;
   let seconds;
@@ -23,7 +23,7 @@ export async function startOnce(way, prepared, { link, dir: parent, peer }) {
     counted ??= link.take();
   };
   try {
-    await way.start(prepared, { host: link.host, dir, peer, begin, ready });
+    await way.start(prepared, { host: link.host, dir, peer, begin, ready, onSteps });
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

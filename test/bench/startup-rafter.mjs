@@ -63,12 +63,14 @@ async function convert({ layout, tag, host }) {
 /** `ctr run` and `runc spec` have no profile either; compiling one takes runc some 30 ms of a processor. */
 const BARE = ['--security-opt', 'seccomp=unconfined'];
 
-async function run(name, { host, dir, peer, begin, ready }) {
+async function run(name, { host, dir, peer, begin, ready, onSteps }) {
   const through = peer === undefined ? [] : ['--p2p', peer];
   await withDaemon(dir, async (places) => {
     await begin();
-    const flags = ['--quiet', ...places, ...BARE, ...through, '--plain-http'];
-    await runToEnd([rafter, 'run', ...flags, `${host}/${name}`], { ready });
+    const timing = onSteps === undefined ? [] : ['--timing', '--json'];
+    const flags = ['--quiet', ...timing, ...places, ...BARE, ...through, '--plain-http'];
+    const onErrors = (text) => onSteps?.(JSON.parse(text.trim().split('\n').at(-1)).steps);
+    await runToEnd([rafter, 'run', ...flags, `${host}/${name}`], { ready, onErrors });
   });
 }
 

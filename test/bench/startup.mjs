@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { budgetOf, formatBudget } from './budget.mjs';
 import { withCommand } from './command-image.mjs';
 import { compare, median, printComparison } from './comparison.mjs';
 import { builtImage, splitImage } from './images.mjs';
@@ -18,7 +19,7 @@ Starts a container of each image with nothing of it on this machine, and measure
 the bytes that went over the wire until then: pulled, unpacked and run by containerd; by rafter, converted and optimized with a
 trace of one run; and, if RAFTER_PEERS names a folder with them, converted by nydusify and served by nydusd. All of them in one run,
 over a slow wire and over one as fast as the loopback; each takes turns, and the median counts. Needs root, docker-registry,
-containerd and runc. The image's own command must print a line. No container has a seccomp profile. Without LAYOUT:TAG, the image
+containerd and runc. Then rafter starts as often again and tells how long each step took. The image's own command must print a line. No container has a seccomp profile. Without LAYOUT:TAG, the image
 that quickstart builds.
 
   --rtt <ms>      round trip of the slow wire (default 20)
@@ -51,12 +52,12 @@ else await bench();
  * resolves to what `start` needs, or to nothing if this way is not here. `start` runs a container of it, from a registry that
  * is reached at `host`, with nothing but the empty directory `dir`; it calls `begin` when its daemon is up and the clock is to
  * start, `ready` at the first line, and leaves nothing. With `peer`, the URL of a Dragonfly peer, blobs are read through that, by ways that
- * can.
+ * can. Our ways tell `onSteps`, if it is there, what the start consisted of.
  * @typedef {object} Way
  * @property {string} name
  * @property {boolean} [ours] it is rafter
  * @property {(image: { layout: string, tag: string, host: string, dir: string }) => Promise<unknown>} prepare
- * @property {(prepared: any, where: { host: string, dir: string, peer?: string, begin: () => Promise<void>, ready: () => void }) => Promise<void>} start
+ * @property {(prepared: any, where: { host: string, dir: string, peer?: string, begin: () => Promise<void>, ready: () => void, onSteps?: (steps: import('./budget.mjs').Step[]) => void }) => Promise<void>} start
  */
 
 function bench() {
@@ -98,18 +99,33 @@ async function benchImage(image, { registry, wires, dir }) {
     for (let round = 0; round < Number(options.rounds); round++)
       for (const { way, prepared } of ways)
         results.get(way.name).push(await startOnce(way, prepared, { link, dir }));
-    report(`${tag}${options['read-all'] ? ', all of it read' : ''}, ${name}`, ways, results);
+    const budgets = new Map();
+    for (const { way, prepared } of ways.filter((one) => one.way.ours))
+      budgets.set(way.name, await measureSteps(way, prepared, { link, dir }));
+    report(`${tag}${options['read-all'] ? ', all of it read' : ''}, ${name}`, ways, { results, budgets });
   }
+}
+
+/** Apart from the starts that are compared: a start that is watched takes longer. */
+async function measureSteps(way, prepared, where) {
+  const starts = [];
+  for (let round = 0; round < Number(options.rounds); round++)
+    await startOnce(way, prepared, { ...where, onSteps: (steps) => starts.push(steps) });
+  return budgetOf(starts);
 }
 
 function isWanted(name) {
   return options.only.length === 0 || options.only.some((word) => name.includes(word));
 }
 
-function report(title, ways, results) {
+function report(title, ways, { results, budgets }) {
   const rows = ways.map(({ way: { name, ours = false } }) => {
     const middle = (key) => median(results.get(name).map((run) => run[key]));
     return { name, ours, figures: { seconds: middle('seconds'), bytes: middle('bytes') } };
   });
-  printComparison(compare({ title, reference: rows[0].name, rows }), options);
+  const comparison = compare({ title, reference: rows[0].name, rows });
+  for (const row of comparison.rows) if (budgets.has(row.name)) row.steps = budgets.get(row.name);
+  printComparison(comparison, options);
+  if (options.json) return;
+  for (const [name, steps] of budgets) console.log(`\n${formatBudget(`  ${name}`, steps)}`);
 }
