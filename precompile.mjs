@@ -16,7 +16,7 @@ const bytecode = join(bundle, 'bytecode');
  * @type {Record<string, { flags: string[], files: string[] }>}
  */
 const KINDS = {
-  '': { flags: [], files: ['main.js', 'commands.js', 'config-file.js', 'run-reference.js'] },
+  '': { flags: [], files: ['main.js', 'commands.js', 'config-file.js', 'run-reference.js', 'running.js'] },
   '-daemon': {
     flags: ['--max-semi-space-size=1', '--expose-gc'],
     files: ['main.js', 'commands.js', 'config-file.js', 'daemon.js'],

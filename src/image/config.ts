@@ -1,5 +1,6 @@
 import * as v from 'valibot';
-import { type Digest, isDigest } from './descriptor.js';
+import type { Digest } from './descriptor.js';
+import { isDigest } from './digest.js';
 import { checkShape, type JsonObject, parseJsonObject } from './json.js';
 
 /** Most bytes of an image configuration. */

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import * as v from 'valibot';
 import { RafterError } from '../errors.js';
+import { isDigest } from './digest.js';
 
 /** `sha256:` and 64 hex digits, or `sha512:` and 128. What rafter names itself has a SHA-256. */
 export type Digest = string;
@@ -26,13 +27,6 @@ export interface Descriptor {
   urls?: string[] | undefined;
   /** The content itself in base64, for small content. */
   data?: string | undefined;
-}
-
-const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
-
-/** True for `sha256:<64 hex>` and `sha512:<128 hex>`, lower case only. */
-export function isDigest(text: string): boolean {
-  return DIGEST.test(text);
 }
 
 /** Returns `text` if it is a digest; otherwise MALFORMED, naming `what` it was to be. */

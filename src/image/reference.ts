@@ -1,6 +1,7 @@
 import { isIPv6 } from 'node:net';
 import { RafterError } from '../errors.js';
-import { type Digest, isDigest } from './descriptor.js';
+import type { Digest } from './descriptor.js';
+import { isDigest } from './digest.js';
 import { quoted } from './printable.js';
 
 /** An image in a registry. */

@@ -1,7 +1,8 @@
 import { ociDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import type { HistoryEntry, ImageConfig } from './config.js';
-import { type Descriptor, type Digest, isDigest } from './descriptor.js';
+import type { Descriptor, Digest } from './descriptor.js';
+import { isDigest } from './digest.js';
 import type { Manifest } from './manifest.js';
 import { NYDUS_BLOB, NYDUS_BLOB_LAYER, STARTUP_TABLE_DIGEST, STARTUP_TABLE_SIZE } from './media-types.js';
 import { isStartupHistory, type NydusImage, STARTUP_HISTORY } from './nydus-manifest.js';

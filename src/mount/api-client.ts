@@ -22,6 +22,8 @@ export class DaemonGoneError extends RafterError {
 export interface CallOptions {
   body?: unknown;
   signal?: AbortSignal | undefined;
+  /** Called when the whole request is on its way. */
+  onSent?: (() => void) | undefined;
 }
 
 /**
@@ -32,7 +34,7 @@ export interface CallOptions {
 export async function callDaemon<T>(
   socket: string,
   route: `${'GET' | 'POST' | 'DELETE'} /${string}`,
-  { body, signal }: CallOptions = {},
+  { body, signal, onSent }: CallOptions = {},
 ): Promise<T> {
   if (signal?.aborted) throw new RafterError('INTERRUPTED', 'interrupted');
   const [method, path] = route.split(' ') as [string, string];
@@ -49,6 +51,7 @@ export async function callDaemon<T>(
       },
     );
     request.on('error', fail);
+    if (onSent) request.once('finish', onSent);
     if (body === undefined) request.end();
     else request.setHeader('content-type', 'application/json').end(JSON.stringify(body));
   });

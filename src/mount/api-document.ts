@@ -33,6 +33,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: 'post',
     path: '/v1/mounts',
     summary: 'Mount an image; a client that goes away before the answer undoes it',
+    parameters: { dataRoot: 'Absolute path: 409 unless the daemon uses this data root. Default: any' },
     request: 'MountRequest',
     response: 'MountResult',
   },

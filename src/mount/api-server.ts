@@ -6,6 +6,7 @@ import { createPeerCheck } from './api-peer.js';
 import { answerCache } from './cache-routes.js';
 import type { CacheService } from './cache-service.js';
 import type { DaemonLog } from './daemon-log.js';
+import { checkDataRoot } from './data-root.js';
 import type { Meters } from './meters.js';
 import { sendMetrics } from './metrics-server.js';
 import type { MountTable } from './mount-table.js';
@@ -96,6 +97,8 @@ async function answer(
   if (route === 'GET /v1/mounts') return table.describe();
   if (route === 'POST /v1/mounts') {
     const body = await readBody(request);
+    const dataRoot = searchParams.get('dataRoot');
+    if (dataRoot !== null) checkDataRoot(actions.status(), dataRoot);
     return table.mount(parseRequest('mount', mountRequestSchema, body), abortedWith(response));
   }
   if (route === 'POST /v1/upgrade') {

@@ -2,19 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isRafterError, RafterError } from '../errors.js';
-import { FUSE_TYPE } from '../fuse/mount-options.js';
-import { unmountFuse } from '../fuse/unmount.js';
 import { formatReference, parseReference } from '../image/reference.js';
-import { findMount } from '../os/mountinfo.js';
 import { isAlive } from '../os/process.js';
 import type { Trace } from '../trace/trace.js';
 import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.js';
 import { callDaemon, DaemonGoneError } from './api-client.js';
-import { takeAwayDeadMounts } from './dead-mounts.js';
-import { removeCovered } from './lower-mounts.js';
 import { canonicalMountPoint, notMounted } from './mount-point.js';
-import { isRecordedMount } from './mount-state.js';
-import { hasSupervisor, runFiles } from './run-dir.js';
+import { hasSupervisor, prepareRunDir, runFiles } from './run-dir.js';
 import { type DaemonPlace, ensureDaemon, type OnNotice, tellOfDeadMounts } from './start-daemon.js';
 import { StepClock } from './steps.js';
 
@@ -28,6 +22,14 @@ const POLL = 20;
 /** How long a daemon may take to come back after a crash. */
 const RESTART_PATIENCE = 15_000;
 
+/** What is told while an image is mounted. */
+export interface MountProgress {
+  /** Hears of the steps. */
+  clock?: StepClock | undefined;
+  /** Called when a daemon has the request and works on it: time for other things. Again if another daemon has to be asked. */
+  onAsked?: (() => void) | undefined;
+}
+
 interface SocketPlace {
   /** Run directory of the daemon; absolute. */
   runDir: string;
@@ -37,24 +39,29 @@ interface SocketPlace {
 
 /**
  * Mounts an image through the daemon of the run directory, which is started if none runs. Relative paths in `request` are
- * taken from this process's working directory. `clock` hears of the steps. When `signal` is aborted the daemon undoes what it began.
+ * taken from this process's working directory. When `signal` is aborted the daemon undoes what it began.
  * Throws what the daemon throws (see `MountTable.mount`) and what `ensureDaemon` throws.
  */
 export async function mountImage(
   place: DaemonPlace,
   request: MountRequest,
-  clock = new StepClock(),
+  { clock = new StepClock(), onAsked }: MountProgress = {},
 ): Promise<MountResult> {
   // One that died may have mounted it and not said so; its successor knows that by the id.
   const body = { ...absolutePaths(request), requestId: randomUUID() };
-  const { socket } = runFiles(place.runDir);
+  const { socket } = await prepareRunDir(place.runDir);
+  const route = `POST /v1/mounts?${new URLSearchParams({ dataRoot: place.dataRoot })}` as const;
   const end = Date.now() + RESTART_PATIENCE;
-  for (let starts = 1; ; starts++) {
-    await clock.time('reach the daemon', () => ensureDaemon(place));
+  for (let starts = 0; ; starts++) {
+    // Most often one runs, and to ask it first whether it does would cost as much as all else that a mount of local data asks.
+    if (starts > 0) await clock.time('start the daemon', () => ensureDaemon(place));
     const sentAt = performance.now();
     try {
-      const options = { body, signal: place.signal };
-      const mounted = await callDaemon<MountResult>(socket, 'POST /v1/mounts', options);
+      const mounted = await callDaemon<MountResult>(socket, route, {
+        body,
+        signal: place.signal,
+        onSent: onAsked,
+      });
       clock.include(mounted.steps, sentAt);
       return mounted;
     } catch (error) {
@@ -89,6 +96,7 @@ export async function unmountImage(
   } catch (error) {
     if (!(error instanceof DaemonGoneError)) throw error;
     if ('id' in which) throw new RafterError('NOT_FOUND', `no daemon runs, so there is no mount ${which.id}`);
+    const { unmountLeftover } = await import('./leftover-mount.js');
     await unmountLeftover(place.runDir, resolve(which.mountpoint));
     return undefined;
   }
@@ -161,6 +169,7 @@ async function callIfRunning<T>(
     return await callPatiently<T>(place, route);
   } catch (error) {
     if (!(error instanceof DaemonGoneError)) throw error;
+    const { takeAwayDeadMounts } = await import('./dead-mounts.js');
     tellOfDeadMounts(await takeAwayDeadMounts(place.runDir), place);
     return undefined;
   }
@@ -188,16 +197,6 @@ async function callPatiently<T>(
       if (!hasSupervisor(runDir) || signal?.aborted || Date.now() > end) throw error;
     }
   }
-}
-
-async function unmountLeftover(runDir: string, path: string): Promise<void> {
-  const mountpoint = await canonicalMountPoint(path);
-  const { state: stateFile } = runFiles(runDir);
-  const covered = await removeCovered(runDir, { only: (overlay) => overlay === mountpoint });
-  if (covered.length > 0) return;
-  const known = await isRecordedMount(stateFile, mountpoint);
-  if (!known && (await findMount(mountpoint))?.type !== FUSE_TYPE) throw notMounted(path);
-  await unmountFuse(mountpoint, { detach: true });
 }
 
 /**

@@ -5,7 +5,7 @@ import { isRafterError, RafterError } from '../errors.js';
 import type { DaemonStatus } from './api.js';
 import { callDaemon } from './api-client.js';
 
-import { takeAwayDeadMounts } from './dead-mounts.js';
+import { checkDataRoot } from './data-root.js';
 import { readLogTail, sizeOf } from './log-file.js';
 import { hasSupervisor, prepareRunDir } from './run-dir.js';
 import { environmentForOthers } from './service-manager.js';
@@ -50,13 +50,11 @@ export async function ensureDaemon(place: DaemonPlace): Promise<DaemonStatus> {
   const { socket, log } = await prepareRunDir(runDir);
   let status = await findDaemon(place, socket);
   if (status === undefined) {
+    const { takeAwayDeadMounts } = await import('./dead-mounts.js');
     tellOfDeadMounts(await takeAwayDeadMounts(runDir), place);
     status = await start(place, { socket, log });
   }
-  if (status.dataRoot !== dataRoot)
-    throw new RafterError('BUSY', `the daemon of ${runDir} uses the data root ${status.dataRoot}`, {
-      hint: `give --data-root ${status.dataRoot}, or another --run-dir, or stop that daemon`,
-    });
+  checkDataRoot(status, dataRoot);
   return status;
 }
 

@@ -1,6 +1,7 @@
 import { ociDigest } from '../codec/digest.js';
 import { isRafterError, messageOf, RafterError } from '../errors.js';
-import { type Descriptor, type Digest, isDigest, verifyDigest } from '../image/descriptor.js';
+import { type Descriptor, type Digest, verifyDigest } from '../image/descriptor.js';
+import { isDigest } from '../image/digest.js';
 import { MAX_MANIFEST_SIZE, parseManifest } from '../image/manifest.js';
 import {
   DOCKER_INDEX,

@@ -3,16 +3,13 @@ import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRafterError, RafterError } from '../errors.js';
-import { parseImageConfig } from '../image/config.js';
 import type { MountRequest, MountResult } from '../mount/api.js';
 import { mountImage, mountTrace, unmountImage } from '../mount/client.js';
 import { prepareRunDir } from '../mount/run-dir.js';
 import type { DaemonPlace } from '../mount/start-daemon.js';
 import type { StepClock } from '../mount/steps.js';
 import { type FileLock, lockExistingFile, lockFile } from '../os/file-lock.js';
-import { resolveCommand } from './command.js';
 import type { RunOptions } from './options.js';
-import { runImage } from './run-image.js';
 
 export interface RunReferenceRequest {
   /** The daemon that serves the image's tree. */
@@ -60,7 +57,8 @@ export async function runReference(request: RunReferenceRequest): Promise<number
     mkdirSync(mountpoint, { mode: 0o755 });
     if (trace !== undefined) await (await import('../mount/trace-file.js')).checkTraceFile(trace);
     const wanted = { ...image, mountpoint, ...(trace !== undefined && { trace: {} }) };
-    const mounted = await mountImage(daemon, wanted, clock);
+    const mounted = await mountImage(daemon, wanted, { clock, onAsked: loadAhead });
+    const { parseImageConfig, resolveCommand, runImage } = await import('./running.js');
     const config = parseImageConfig(Buffer.from(JSON.stringify(mounted.config)), image.reference);
     onMounted(mounted);
     const exitCode = await runImage({
@@ -82,6 +80,11 @@ export async function runReference(request: RunReferenceRequest): Promise<number
   } finally {
     await removeMount(mountpoint, lock, place);
   }
+}
+
+/** Loads what is needed when the image is mounted. Whoever imports it then hears of errors. */
+function loadAhead(): void {
+  import('./running.js').catch(() => {});
 }
 
 /** A lock that can be taken belongs to a dead process, and so does the mount beside it. */

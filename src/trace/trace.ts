@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { RafterError } from '../errors.js';
-import { type Digest, isDigest } from '../image/descriptor.js';
+import type { Digest } from '../image/descriptor.js';
+import { isDigest } from '../image/digest.js';
 import { checkShape, parseJson } from '../image/json.js';
 import { MAX_DECODED_SIZE } from '../rafs/limits.js';
 import { checkDisjoint } from './disjoint.js';

@@ -5,10 +5,10 @@ import {
   algorithmOf,
   descriptorSchema,
   hexOf,
-  isDigest,
   parseDigest,
   verifyBytes,
 } from '../../src/image/descriptor.js';
+import { isDigest } from '../../src/image/digest.js';
 
 const hex = 'ab'.repeat(32);
 

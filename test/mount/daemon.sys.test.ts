@@ -386,10 +386,14 @@ describe('the daemon', () => {
 
   it('refuses another data root than it has', async () => {
     await ensureDaemon(place);
-    await expect(ensureDaemon({ ...place, dataRoot: '/elsewhere' })).rejects.toMatchObject({
-      code: 'BUSY',
-      hint: expect.stringContaining(place.dataRoot),
-    });
+    const elsewhere = { ...place, dataRoot: '/elsewhere' };
+    const mounting = () => mountImage(elsewhere, { reference: 'oci:/nowhere', mountpoint: place.dir });
+    for (const work of [() => ensureDaemon(elsewhere), mounting])
+      await expect(work()).rejects.toMatchObject({
+        code: 'BUSY',
+        message: `the daemon of ${place.runDir} uses the data root ${place.dataRoot}`,
+        hint: expect.stringContaining(place.dataRoot),
+      });
   });
 
   it('reports why it did not start', async () => {
