@@ -4,7 +4,7 @@ import type { ConvertSummary } from '../../convert/summary.js';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatDuration } from '../format.js';
-import { keepHeapSmall } from '../heap.js';
+import { compileRarely, keepHeapSmall } from '../heap.js';
 import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { repeatable } from '../repeatable.js';
@@ -88,6 +88,7 @@ async function convert(
   options: ConvertCliOptions,
 ): Promise<number> {
   keepHeapSmall();
+  compileRarely();
   const [{ convertImage }, { openSource, openTarget }, { parseReference }] = await Promise.all([
     import('../../convert/convert.js'),
     import('../../transports/open.js'),
