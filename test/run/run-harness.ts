@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { RunConfig } from '../../src/image/config.js';
 import type { RunOptions } from '../../src/run/options.js';
 import { findRunc } from '../../src/run/runc.js';
@@ -51,7 +51,9 @@ export class RunHarness {
   #noteRunc(): void {
     if (existsSync(this.#programs)) return;
     mkdirSync(this.#programs);
-    const script = `#!/bin/sh\necho "$*" >>${this.#runcLog}\nexec ${findRunc()} "$@"\n`;
+    // Behind it the PATH has what a test has put there, if it has.
+    const next = `PATH=\${PATH#*:}:${dirname(findRunc())}`;
+    const script = `#!/bin/sh\necho "$*" >>${this.#runcLog}\n${next}\nexec runc "$@"\n`;
     writeFileSync(join(this.#programs, 'runc'), script, { mode: 0o755 });
   }
 
