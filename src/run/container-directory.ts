@@ -11,7 +11,6 @@ import {
   rmdirSync,
   writeFileSync,
 } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { type FileLock, lockExistingFile, lockFile, tryLock } from '../os/file-lock.js';
@@ -32,8 +31,8 @@ export interface ContainerDirectory {
   path: string;
   /** Where the root file system is mounted. */
   rootfs: string;
-  /** Ends the container if it lives, unmounts and removes everything. */
-  remove(): Promise<void>;
+  /** Ends the container if it lives, unmounts and removes everything. `onUnmounted` is called when the tree below is free. */
+  remove(onUnmounted?: () => void): Promise<void>;
 }
 
 export interface ContainerDirectoryRequest {
@@ -69,7 +68,7 @@ export function createContainerDirectory({
     id,
     path,
     rootfs: join(path, 'rootfs'),
-    remove: () => removeDirectory(path, { id, runc, runcRoot, lock }),
+    remove: (onUnmounted) => removeDirectory(path, { id, runc, runcRoot, lock, onUnmounted }),
   };
 }
 
@@ -148,16 +147,20 @@ interface Removal {
   runc: string;
   runcRoot: string;
   lock: FileLock;
+  onUnmounted?: (() => void) | undefined;
 }
 
-async function removeDirectory(path: string, { id, runc, runcRoot, lock }: Removal): Promise<void> {
+async function removeDirectory(
+  path: string,
+  { id, runc, runcRoot, lock, onUnmounted }: Removal,
+): Promise<void> {
   try {
     await deleteContainer(runc, runcRoot, id);
     await unmountOverlay(join(path, 'rootfs'));
+    onUnmounted?.();
     // The lock last: without it nobody would take up what an interruption leaves.
-    for (const name of await readdir(path))
-      if (name !== LOCK_NAME) await rm(join(path, name), { recursive: true, force: true });
-    await rm(path, { recursive: true, force: true });
+    for (const name of readdirSync(path)) if (name !== LOCK_NAME) removeTree(join(path, name));
+    removeTree(path);
   } finally {
     lock.release();
   }

@@ -39,6 +39,8 @@ export interface RunRequest {
   signal?: AbortSignal | undefined;
   /** Hears what the container writes to standard output. Not for one with a terminal. */
   onOutput?: ((bytes: Buffer) => void) | undefined;
+  /** Called when nothing uses `lower` any more that was mounted over it. */
+  onUnmounted?: (() => void) | undefined;
   /** Hears how long it takes to prepare the container. */
   clock?: StepClock | undefined;
 }
@@ -98,7 +100,7 @@ export async function runImage(request: RunRequest): Promise<number> {
         onStart: () => clock?.note('prepare the container', from),
       });
     } finally {
-      await directory.remove();
+      await directory.remove(request.onUnmounted);
     }
   } finally {
     signals.stop();

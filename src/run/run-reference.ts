@@ -53,6 +53,11 @@ export async function runReference(request: RunReferenceRequest): Promise<number
   // By its name nobody may find it before it is locked.
   const lock = lockFile(mountpoint + NEW_SUFFIX);
   renameSync(mountpoint + NEW_SUFFIX, mountpoint + LOCK_SUFFIX);
+  let removal: Promise<void> | undefined;
+  const remove = () => {
+    removal ??= removeMount(mountpoint, lock, place);
+    return removal;
+  };
   try {
     mkdirSync(mountpoint, { mode: 0o755 });
     if (trace !== undefined) await (await import('../mount/trace-file.js')).checkTraceFile(trace);
@@ -69,6 +74,8 @@ export async function runReference(request: RunReferenceRequest): Promise<number
       dataRoot: daemon.dataRoot,
       signal: request.signal,
       onOutput: request.onOutput,
+      // The daemon unmounts while the container's directory is removed. A trace must be had before.
+      onUnmounted: trace === undefined ? () => void remove().catch(() => {}) : undefined,
       clock,
     });
     if (trace !== undefined) {
@@ -78,7 +85,7 @@ export async function runReference(request: RunReferenceRequest): Promise<number
     }
     return exitCode;
   } finally {
-    await removeMount(mountpoint, lock, place);
+    await remove();
   }
 }
 
