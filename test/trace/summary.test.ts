@@ -21,9 +21,16 @@ function imageOf(files: File[], batches: (page: number) => number | undefined = 
   const inode = (index: number) =>
     index < 0
       ? { nid: 1, type: 'dir' as const }
-      : { nid: 10 + index, type: 'file' as const, size: files[index]!.pages * PAGE };
+      : {
+          nid: 10 + index,
+          type: 'file' as const,
+          size: files[index]!.pages * PAGE,
+          chunkCount: Math.ceil(files[index]!.pages / 16),
+          xattrSize: 0,
+        };
   const bootstrap = {
     name: 'image',
+    size: 1 << 20,
     rootNid: 1,
     chunkSize: CHUNK,
     blobs: traceOf([]).blobs.map((id) => ({ id })),
