@@ -17,7 +17,9 @@ interface Step {
 }
 
 const REDRAW_MS = 100;
+/** Characters of a bar: most, and least that is worth drawing. */
 const BAR_WIDTH = 24;
+const MIN_BAR_WIDTH = 8;
 
 /** Bars that are redrawn on a terminal; elsewhere one plain line for each step that ended; nothing when quiet. */
 export function createProgress(options: { quiet: boolean; stream?: NodeJS.WriteStream }): Progress {
@@ -41,11 +43,14 @@ function plainProgress(stream: NodeJS.WriteStream): Progress {
 
 function terminalProgress(stream: NodeJS.WriteStream): Progress {
   const steps = new Map<string, Step>();
-  let drawnLines = 0;
+  let drawn: string[] = [];
   let timer: NodeJS.Timeout | undefined;
   const erase = () => {
-    if (drawnLines > 0) stream.write(`\x1b[${drawnLines}A\x1b[J`);
-    drawnLines = 0;
+    // A terminal that has become narrower shows what was drawn in more lines.
+    const width = stream.columns ?? 80;
+    const lines = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / width)), 0);
+    if (lines > 0) stream.write(`\x1b[${lines}A\x1b[J`);
+    drawn = [];
   };
   const draw = () => {
     timer = undefined;
@@ -53,9 +58,8 @@ function terminalProgress(stream: NodeJS.WriteStream): Progress {
     const width = stream.columns ?? 80;
     // What stands above the screen cannot be erased any more.
     const most = Math.max(1, (stream.rows ?? 24) - 1);
-    const lines = [...steps].slice(-most).map(([label, step]) => bar(label, step).slice(0, width - 1));
-    if (lines.length > 0) stream.write(`${lines.join('\n')}\n`);
-    drawnLines = lines.length;
+    drawn = [...steps].slice(-most).map(([label, step]) => bar(label, step, width - 1));
+    if (drawn.length > 0) stream.write(`${drawn.join('\n')}\n`);
   };
   return {
     update: (label, done, total) => {
@@ -89,14 +93,27 @@ function summary(step: Step | undefined): string {
   return `${formatBytes(step.done)} in ${formatDuration(performance.now() - step.startedAt)}`;
 }
 
-function bar(label: string, { done, total, startedAt }: Step): string {
+/** A step in at most `room` characters: a narrow terminal has a shorter bar, then none, then no rate, then less of the label. */
+function bar(label: string, { done, total, startedAt }: Step, room: number): string {
   const seconds = (performance.now() - startedAt) / 1000;
   const rate = seconds > 0 ? done / seconds : 0;
   const speed = `${formatBytes(rate)}/s`;
-  if (total === undefined || total === 0) return `${label}  ${formatBytes(done)}  ${speed}`;
+  if (total === undefined || total === 0) return fitted(label, [`${formatBytes(done)}  ${speed}`], room);
   const share = Math.min(1, done / total);
-  const filled = Math.round(share * BAR_WIDTH);
-  const left = rate > 0 ? formatDuration(((total - done) / rate) * 1000) : '?';
-  const drawing = `${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}`;
-  return `${label}  [${drawing}] ${formatBytes(done)} of ${formatBytes(total)}  ${speed}  ${left} left`;
+  const left = `${rate > 0 ? formatDuration(((total - done) / rate) * 1000) : '?'} left`;
+  const amounts = `${formatBytes(done)} of ${formatBytes(total)}`;
+  const words = `${amounts}  ${speed}  ${left}`;
+  const width = Math.min(BAR_WIDTH, room - `${label}  [] ${words}`.length);
+  if (width < MIN_BAR_WIDTH) return fitted(label, [words, `${amounts}  ${left}`], room);
+  const filled = Math.round(share * width);
+  return `${label}  [${'#'.repeat(filled)}${'-'.repeat(width - filled)}] ${words}`;
+}
+
+/** The label with the first of `texts` that has room beside it, or the end of the label with the last one. */
+function fitted(label: string, texts: string[], room: number): string {
+  const found = texts.find((text) => label.length + 2 + text.length <= room);
+  if (found !== undefined) return `${label}  ${found}`;
+  const text = texts.at(-1)!;
+  const most = room - text.length - 2;
+  return (most < 2 ? text : `…${label.slice(1 - most)}  ${text}`).slice(0, Math.max(1, room));
 }
