@@ -19,7 +19,7 @@ export function pieceLength(size) {
 /**
  * One request of a start as it was recorded. `after` is the request whose end it waited for (its index), and `gap` the seconds from there,
  * or from the beginning, until it was sent.
- * @typedef {{ blob?: string, size: number, offset: number, length: number, isWhole: boolean, after: number, gap: number }} Request
+ * @typedef {{ blob?: string, isForPeer: boolean, size: number, offset: number, length: number, isWhole: boolean, after: number, gap: number }} Request
  */
 
 /**
@@ -129,8 +129,8 @@ export function simulate(requests, cluster) {
     const { at, node, index } = event;
     const request = requests[index];
     const host = all[node];
-    const isBlob = request.blob !== undefined;
-    const end = hasPeers && isBlob ? throughPeer(host, request, at) : fetch(host, request.length, at);
+    const isShared = hasPeers && request.isForPeer;
+    const end = isShared ? throughPeer(host, request, at) : fetch(host, request.length, at);
     ends[node][index] = end;
     release(node, index, end);
   }

@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 
 interface Request {
   blob?: string;
+  isForPeer: boolean;
   size: number;
   offset: number;
   length: number;
@@ -14,9 +15,18 @@ interface Request {
 const { pieceLength, simulate } = await import(resolve(import.meta.dirname, 'scale-model.mjs'));
 const MiB = 1 << 20;
 const rates = { registry: 1e9, seed: 1e8, node: 1e8 };
-const manifest: Request = { size: 1000, offset: 0, length: 1000, isWhole: true, after: -1, gap: 0.1 };
+const manifest: Request = {
+  isForPeer: false,
+  size: 1000,
+  offset: 0,
+  length: 1000,
+  isWhole: true,
+  after: -1,
+  gap: 0.1,
+};
 const whole = (size: number): Request => ({
   blob: 'pack',
+  isForPeer: true,
   size,
   offset: 0,
   length: size,

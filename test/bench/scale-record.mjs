@@ -76,8 +76,9 @@ export function requestsOf(seen, begin, ready) {
     );
     return { after, gap: at - (after < 0 ? begin : seen[after].end) };
   };
-  const requests = seen.map(({ blob, size, offset, length, isWhole, begin: at }) => ({
+  const requests = seen.map(({ blob, isForPeer, size, offset, length, isWhole, begin: at }) => ({
     blob,
+    isForPeer,
     size,
     offset,
     length,
