@@ -5,11 +5,11 @@ import type { Fault } from '../../inspect/faults.js';
 import { type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes } from '../format.js';
-import { keepHeapSmall } from '../heap.js';
 import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { escapeName } from '../names.js';
 import { createProgress } from '../progress.js';
+import { keepHeapSmall } from '../v8-flags.js';
 
 interface CheckCliOptions extends ImageCliOptions {
   source?: string;

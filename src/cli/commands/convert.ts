@@ -4,11 +4,11 @@ import type { ConvertSummary } from '../../convert/summary.js';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatDuration } from '../format.js';
-import { compileRarely, keepHeapSmall } from '../heap.js';
 import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { repeatable } from '../repeatable.js';
 import { otherOptions, sideOptions, type TwoSidedOptions } from '../side-options.js';
+import { compileRarely, keepHeapSmall } from '../v8-flags.js';
 
 interface ConvertCliOptions extends TwoSidedOptions {
   platform?: string[];

@@ -5,6 +5,7 @@ import { formatBytes, formatDuration } from '../format.js';
 import { IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { sideOptions, type TwoSidedOptions } from '../side-options.js';
+import { compileRarely } from '../v8-flags.js';
 
 interface CopyCliOptions extends TwoSidedOptions {
   platform?: string;
@@ -40,6 +41,7 @@ async function copy(
   targetText: string,
   options: CopyCliOptions,
 ): Promise<number> {
+  compileRarely();
   const [{ copyImage }, { openSource, openTarget }, { parseReference }] = await Promise.all([
     import('../../transports/copy.js'),
     import('../../transports/open.js'),
