@@ -1,9 +1,10 @@
 import type { Compressor } from '../codec/compressor.js';
-import { type DigestAlgorithm, sha256Stream } from '../codec/digest.js';
+import { DIGEST_SIZE, type DigestAlgorithm, sha256Stream } from '../codec/digest.js';
 import type { UnitCipher } from '../codec/unit-cipher.js';
 import { RafterError } from '../errors.js';
 import type { BlobChunk } from '../rafs/blob-meta.js';
 import type { Bootstrap, ChunkMap } from '../rafs/bootstrap.js';
+import { Bitmap } from './bitmap.js';
 
 /** One chunk of a blob: its place in decoded and in stored space. */
 export type ChunkInfo = BlobChunk;
@@ -27,10 +28,17 @@ export interface BlobLayout {
   chunkAtDecoded(offset: number): number;
 }
 
+/** A layout that looks digests up in the bootstrap, as long as it is not told to copy them. */
+export interface BootstrapLayout extends BlobLayout {
+  /** Copies the digests and lets go of the bootstrap, which is many times larger than they are. */
+  detach(): void;
+}
+
 /** The layout of blob `blobIndex` of `bootstrap`, whose chunk map is `map`. */
-export function layoutOf(bootstrap: Bootstrap, blobIndex: number, map: ChunkMap): BlobLayout {
+export function layoutOf(bootstrap: Bootstrap, blobIndex: number, map: ChunkMap): BootstrapLayout {
   const blob = bootstrap.blobs[blobIndex];
   if (!blob) throw new RangeError(`${bootstrap.name} has no blob ${blobIndex}`);
+  const digests = new Digests(bootstrap, blobIndex, map.chunkCount);
   return {
     id: blob.id,
     decodedSize: blob.uncompressedSize,
@@ -39,9 +47,45 @@ export function layoutOf(bootstrap: Bootstrap, blobIndex: number, map: ChunkMap)
     digester: blob.digester,
     cipher: blob.cipher,
     chunk: (index) => map.chunk(index),
-    chunkDigest: (index) => bootstrap.chunkDigest(blobIndex, index),
+    chunkDigest: (index) => digests.of(index),
     chunkAtDecoded: (offset) => map.chunkAtDecoded(offset),
+    detach: () => digests.copy(),
   };
+}
+
+/** The digests of the chunks of one blob. */
+class Digests {
+  #bootstrap: Bootstrap | undefined;
+  readonly #blobIndex: number;
+  readonly #count: number;
+  /** Once they are copied: all of them, and which there are. */
+  #copied: { bytes: Buffer; known: Bitmap } | undefined;
+
+  constructor(bootstrap: Bootstrap, blobIndex: number, count: number) {
+    this.#bootstrap = bootstrap;
+    this.#blobIndex = blobIndex;
+    this.#count = count;
+  }
+
+  of(index: number): Buffer | undefined {
+    if (this.#copied === undefined) return this.#bootstrap?.chunkDigest(this.#blobIndex, index);
+    const { bytes, known } = this.#copied;
+    return known.has(index) ? bytes.subarray(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE) : undefined;
+  }
+
+  copy(): void {
+    if (this.#copied !== undefined) return;
+    const bytes = Buffer.alloc(this.#count * DIGEST_SIZE);
+    const known = new Bitmap(this.#count);
+    for (let index = 0; index < this.#count; index++) {
+      const digest = this.of(index);
+      if (digest === undefined) continue;
+      digest.copy(bytes, index * DIGEST_SIZE);
+      known.set(index);
+    }
+    this.#copied = { bytes, known };
+    this.#bootstrap = undefined;
+  }
 }
 
 /** Blob ids become file names: nothing else may be in them. */

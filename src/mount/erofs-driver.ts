@@ -12,7 +12,7 @@ import type { BlobFile } from './blob-directory.js';
 import { type BlobServiceOptions, createBlobService } from './blob-service.js';
 import { checkForKernel } from './kernel-check.js';
 import type { MountWatcher } from './mount-watcher.js';
-import type { NydusImage } from './nydus-image.js';
+import { type NydusImage, treeOf } from './nydus-image.js';
 
 /**
  * The erofs driver: the kernel serves the tree, from the bootstrap itself. It reads blobs in decoded address space: one that
@@ -98,7 +98,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
   return {
     async mount(image, blobs, where) {
       if (process.geteuid?.() !== 0) throw new RafterError('UNSUPPORTED', 'the driver erofs needs root');
-      checkForKernel(image.bootstrap);
+      checkForKernel(treeOf(image).bootstrap);
       const files: OpenedFile[] = [];
       const bootstrap = join(tempDir, `${BOOTSTRAP_PREFIX}${process.pid}-${randomBytes(6).toString('hex')}`);
       try {
@@ -152,9 +152,9 @@ interface OpenedFile {
   file: BlobFile;
 }
 
-async function writeBootstrap(path: string, { bootstrapBytes }: NydusImage): Promise<void> {
+async function writeBootstrap(path: string, image: NydusImage): Promise<void> {
   try {
-    await writeFile(path, Buffer.from(bootstrapBytes), { mode: 0o600, flag: 'wx' });
+    await writeFile(path, Buffer.from(treeOf(image).bytes), { mode: 0o600, flag: 'wx' });
   } catch (error) {
     throw explainFull(error, path);
   }

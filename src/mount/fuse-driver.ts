@@ -10,7 +10,7 @@ import type { DaemonLog } from './daemon-log.js';
 import { createFileNames } from './file-names.js';
 import { createImageView } from './image-view.js';
 import type { Meters } from './meters.js';
-import type { NydusImage } from './nydus-image.js';
+import { type NydusImage, treeOf } from './nydus-image.js';
 import { describeView } from './shared-view.js';
 import type { SupervisorLink } from './supervisor-link.js';
 import { tracedReader } from './trace-reader.js';
@@ -75,7 +75,7 @@ export function resumeWithFuse(
 
 function deviceOptions(image: NydusImage, blobs: readonly BlobCache[], place: FusePlace): ServeOptions {
   const { mountpoint, trace, services } = place;
-  const nameOf = createFileNames(image.bootstrap);
+  const nameOf = createFileNames(treeOf(image).bootstrap);
   return {
     fs: viewOf(image, blobs, place),
     spec: describeView(image, blobs, trace?.shared),
@@ -87,12 +87,12 @@ function deviceOptions(image: NydusImage, blobs: readonly BlobCache[], place: Fu
 
 /** The tree of `image` as this thread serves it. */
 function viewOf(
-  { bootstrap }: NydusImage,
+  image: NydusImage,
   blobs: readonly BlobCache[],
   { readTimeout, trace: memory }: Serving,
 ): FileSystem {
   const readers = blobs.map((reader, blob) => tracedReader(reader, memory && { memory, blob }));
-  return createImageView({ bootstrap, blobs: readers, readTimeout });
+  return createImageView({ bootstrap: treeOf(image).bootstrap, blobs: readers, readTimeout });
 }
 
 /** Name under which the supervisor keeps the descriptor of mount `id`. */

@@ -5,8 +5,13 @@ import { libc } from '../os/libc.js';
 const LOOK_EVERY = 2000;
 /** CPU time of the whole process between two looks, in microseconds: less is a daemon at rest. */
 const REST = 40_000;
+/** So many looks in a row: longer than mounts keep what only their start needs. */
+const LOOKS_AT_REST = 4;
 /** So much work since the last time, in microseconds of CPU time, leaves something to give back. */
 const WORK = 250_000;
+
+/** How long V8 may take to free the buffers that it has found to be garbage, in milliseconds: another thread does that. */
+const SWEEP_MS = 1000;
 
 export interface MemoryReleaseOptions {
   /** CPU time that the process has used so far, in microseconds. */
@@ -24,9 +29,11 @@ export function releaseMemoryAtRest({
 }: MemoryReleaseOptions = {}): () => void {
   let released = 0;
   let before = cpuTime();
+  let looksAtRest = 0;
   const look = () => {
     const now = cpuTime();
-    if (now - before < REST && now - released >= WORK) {
+    looksAtRest = now - before < REST ? looksAtRest + 1 : 0;
+    if (looksAtRest >= LOOKS_AT_REST && now - released >= WORK) {
       release();
       released = cpuTime();
     }
@@ -51,5 +58,5 @@ export function releaseMemory(): void {
   setFlagsFromString('--optimize-for-size');
   globalThis.gc?.();
   setFlagsFromString('--no-optimize-for-size');
-  libc().malloc_trim(0);
+  setTimeout(() => libc().malloc_trim(0), SWEEP_MS).unref();
 }

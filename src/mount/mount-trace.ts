@@ -28,7 +28,7 @@ export class MountTrace {
 
   /** `startedAt`: when the mount was asked for, as `Date.now()` gives it. */
   constructor(around: TraceSurroundings, startedAt: number) {
-    const sizes = around.image.bootstrap.blobs.map(({ uncompressedSize }) => uncompressedSize);
+    const sizes = around.image.blobs.map(({ layout }) => layout.decodedSize);
     this.#around = around;
     this.#startedAt = new Date(startedAt).toISOString();
     this.memory = new TraceMemory(shareTrace(sizes, clock() - (Date.now() - startedAt)));
@@ -94,7 +94,7 @@ export class MountTrace {
     return {
       reference,
       manifest: digest,
-      blobs: this.#around.image.bootstrap.blobs.map(({ id }) => id),
+      blobs: this.#around.image.blobs.map(({ layout }) => layout.id),
       driver,
       ...(transport !== undefined && { transport }),
       ...(readAheadKiB !== undefined && { readAheadKiB }),

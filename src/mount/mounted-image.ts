@@ -20,7 +20,7 @@ import type { Meters } from './meters.js';
 import { attachStartup, openStartupHint, openStartupPack } from './mount-startup.js';
 import { MountTrace } from './mount-trace.js';
 import { mountTree, resumeTree } from './mount-tree.js';
-import { type NydusImage, openNydusImage } from './nydus-image.js';
+import { letGoOfTree, type NydusImage, openNydusImage } from './nydus-image.js';
 import type { OpenedImages } from './opened-images.js';
 import type { SavedMount } from './saved-mounts.js';
 import type { StartupHint } from './startup-hint.js';
@@ -105,6 +105,7 @@ export function mountImage(
     startup.pack?.hurry();
     const ahead = await limitStartupReadAhead({ pack: startup.pack, isAttached, blobs, request, mountpoint });
     undo.push(() => ahead.stop());
+    letGoLater(image, info, undo);
     trace?.begin(info);
     const completion = complete(blobs, { request, mountpoint, services, undo });
     return { image, active, blobs, completion, trace, info, steps: clock.steps };
@@ -141,6 +142,7 @@ export async function resumeImage(
     // Nobody may ask the file system for anything before `Drivers.resumed`.
     const ahead = limitStartupReadAhead({ pack: startup.pack, isAttached, blobs, request, mountpoint });
     undo.push(async () => (await ahead).stop());
+    letGoLater(image, info, undo);
     const completion = complete(blobs, { request, mountpoint, services, undo });
     return { image, info, blobs, completion, trace, active, steps: [] };
   });
@@ -239,6 +241,15 @@ function describe(
     metadataBytes: image.metadataBytes,
     warnings: image.warnings,
   };
+}
+
+/** When a mount by the erofs driver no longer keeps the tree, which the kernel has, in milliseconds: not while a container starts. */
+const LET_GO_AFTER_MS = 5000;
+
+function letGoLater(image: NydusImage, { driver }: MountInfo, undo: Undo): void {
+  if (driver !== 'erofs') return;
+  const timer = setTimeout(() => letGoOfTree(image), LET_GO_AFTER_MS).unref();
+  undo.push(() => clearTimeout(timer));
 }
 
 /** Begins to complete the blobs of a mount, if that was asked for. Ends before they are given back. */

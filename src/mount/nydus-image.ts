@@ -1,4 +1,4 @@
-import { type BlobLayout, layoutOf } from '../cache/layout.js';
+import { type BootstrapLayout, layoutOf } from '../cache/layout.js';
 import { isRafterError, messageOf } from '../errors.js';
 import { descriptorOfBlob, mapNameOf } from '../image/chunk-map.js';
 import { type ImageConfig, parseImageConfig } from '../image/config.js';
@@ -41,16 +41,22 @@ export interface OpenOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Names, attributes and places of chunks. */
+export interface ImageTree {
+  bootstrap: Bootstrap;
+  /** The bootstrap's bytes, for other threads. */
+  bytes: SharedArrayBuffer;
+}
+
 /** Everything of an image that a mount needs before the first file is read. */
 export interface NydusImage {
   /** The Nydus manifest. */
   manifest: Descriptor;
   config: ImageConfig;
-  bootstrap: Bootstrap;
-  /** The bootstrap's bytes, for other threads. */
-  bootstrapBytes: SharedArrayBuffer;
+  /** Gone after `letGoOfTree`. */
+  tree: ImageTree | undefined;
   /** One per entry of the bootstrap's blob table, in its order. */
-  blobs: { descriptor: Descriptor; layout: BlobLayout }[];
+  blobs: { descriptor: Descriptor; layout: BootstrapLayout }[];
   /** Bytes of all layers as stored in the registry, those that the image only refers to included. */
   imageSize: number;
   /** Bytes that were downloaded to get here. */
@@ -94,7 +100,7 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
   options.opened?.add(key, image);
   const contents = [...fetcher.contents, ...needs.map(({ digest }) => digest)];
   if (startup) contents.push(startup.descriptor.digest);
-  const ids = image.parts.bootstrap.blobs.map(({ id }) => id);
+  const ids = image.parts.blobs.map(({ layout }) => layout.id);
   const ofImage = { reference, top: top.digest, manifest: descriptor.digest };
   fetcher.noted(
     store.recordUse({ ...ofImage, contents: [...new Set(contents)], maps: image.maps, blobs: ids }),
@@ -122,9 +128,9 @@ async function decodeImage(
     steps.time('bootstrap', () => fetcher.bootstrapLayer(bootstrapLayer)),
   ]);
   const parsedFrom = performance.now();
-  const bootstrapBytes = new SharedArrayBuffer(layer.bootstrap.length);
-  layer.bootstrap.copy(Buffer.from(bootstrapBytes));
-  const bootstrap = parseBootstrap(Buffer.from(bootstrapBytes), `${source.name}: bootstrap`);
+  const bytes = new SharedArrayBuffer(layer.bootstrap.length);
+  layer.bootstrap.copy(Buffer.from(bytes));
+  const bootstrap = parseBootstrap(Buffer.from(bytes), `${source.name}: bootstrap`);
   const layers = blobLayers(manifest);
   const readBlob = async (blob: RafsBlob, index: number) => {
     const descriptor = descriptorOfBlob(layers, blob);
@@ -138,13 +144,24 @@ async function decodeImage(
   return {
     parts: {
       config: parseImageConfig(configBytes, `${source.name}: configuration`),
-      bootstrap,
-      bootstrapBytes,
+      tree: { bootstrap, bytes },
       blobs,
       imageSize: sizeOfAll([...manifest.layers, ...blobs.map((blob) => blob.descriptor)]),
     },
     maps: [...fetcher.maps],
   };
+}
+
+/** The tree of an image that was not let go. */
+export function treeOf({ tree }: Pick<NydusImage, 'tree'>): ImageTree {
+  if (tree === undefined) throw new Error('the tree of the image was let go');
+  return tree;
+}
+
+/** For an image whose tree the kernel serves: keeps of it what the cache needs to know of the blobs, and nothing else. */
+export function letGoOfTree(image: Pick<NydusImage, 'tree' | 'blobs'>): void {
+  for (const { layout } of image.blobs) layout.detach();
+  image.tree = undefined;
 }
 
 /** The start-up pack. An image with one that cannot be used starts as one without. */

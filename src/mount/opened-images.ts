@@ -1,9 +1,9 @@
 import type { Bootstrap } from '../rafs/bootstrap.js';
-import type { NydusImage } from './nydus-image.js';
+import type { ImageTree, NydusImage } from './nydus-image.js';
 
 /** What of an opened image is the same for all who open it, and what of the image store it was made from. */
 export interface OpenedImage {
-  parts: Pick<NydusImage, 'config' | 'bootstrap' | 'bootstrapBytes' | 'blobs' | 'imageSize'>;
+  parts: Pick<NydusImage, 'config' | 'blobs' | 'imageSize'> & { tree: ImageTree };
   /** Chunk maps, by name. */
   maps: string[];
 }
@@ -20,7 +20,7 @@ interface Entry {
 }
 
 /**
- * Images that this process has opened: checked and decoded once, however often they are mounted. Those that are in use are
+ * Images that this process has opened: checked and decoded once, however often they are mounted. Those whose trees are in use are
  * found as long as somebody holds them, and the last few for some minutes more.
  */
 export class OpenedImages {
@@ -43,7 +43,7 @@ export class OpenedImages {
 
   /** Remembers `image`, which nobody changes from here on. */
   add(key: string, image: OpenedImage): void {
-    const { bootstrap } = image.parts;
+    const { bootstrap } = image.parts.tree;
     if (this.#used.get(key)?.deref() !== bootstrap) {
       this.#used.set(key, new WeakRef(bootstrap));
       this.#images.set(bootstrap, image);
@@ -55,7 +55,7 @@ export class OpenedImages {
   #keep(key: string, image: OpenedImage): void {
     this.#drop(key);
     const timer = setTimeout(() => this.#drop(key), MAX_IDLE).unref();
-    this.#recent.set(key, { image, bytes: image.parts.bootstrapBytes.byteLength, timer });
+    this.#recent.set(key, { image, bytes: image.parts.tree.bytes.byteLength, timer });
     for (const oldest of this.#recent.keys()) {
       const bytes = [...this.#recent.values()].reduce((sum, entry) => sum + entry.bytes, 0);
       if (this.#recent.size <= MAX_IMAGES && bytes <= MAX_BYTES) break;

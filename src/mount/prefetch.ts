@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { BlobCache } from '../cache/blob-cache.js';
 import type { StartupProfile } from '../startup/profile.js';
 import type { DaemonLog } from './daemon-log.js';
-import type { NydusImage } from './nydus-image.js';
+import { type NydusImage, treeOf } from './nydus-image.js';
 import { listedChunks } from './prefetch-plan.js';
 import { type HintedChunk, hintedChunks, type StartupHint } from './startup-hint.js';
 
@@ -31,11 +31,14 @@ export interface PrefetchOptions {
  * for. Chunks that are here are passed over. Nothing of it is ever an error: what cannot be fetched, or does not fit, is left to the readers.
  */
 export function startPrefetch(
-  { bootstrap }: Pick<NydusImage, 'bootstrap'>,
+  image: Pick<NydusImage, 'tree'>,
   blobs: readonly BlobCache[],
   { mountpoint, log, hint }: PrefetchOptions,
 ): Prefetch | undefined {
-  if ((bootstrap.prefetchNids.length === 0 && hint === undefined) || blobs.length === 0) return undefined;
+  const isListed = treeOf(image).bootstrap.prefetchNids.length > 0;
+  if ((!isListed && hint === undefined) || blobs.length === 0) return undefined;
+  // It alone holds the tree, and lets go of it at its end.
+  const listed = listedChunks(treeOf(image).bootstrap);
   const abort = new AbortController();
   const { signal } = abort;
 
@@ -47,7 +50,7 @@ export function startPrefetch(
     });
     // One that is here already is known after this.
     await setImmediate();
-    for (const run of runs(listedChunks(bootstrap), blobs)) {
+    for (const run of runs(listed, blobs)) {
       if (hinted) yield* hinted;
       yield run;
     }

@@ -3,7 +3,7 @@ import { type SharedBlob, TrustedReader } from '../cache/shared-trust.js';
 import type { ReaderFileSystem } from '../fuse/device-reader.js';
 import { parseBootstrap } from '../rafs/bootstrap.js';
 import { createImageView } from './image-view.js';
-import type { NydusImage } from './nydus-image.js';
+import { type NydusImage, treeOf } from './nydus-image.js';
 import { type SharedTrace, TraceMemory } from './trace-memory.js';
 import { tracedReader } from './trace-reader.js';
 
@@ -28,10 +28,11 @@ export function describeView(
   blobs: readonly BlobCache[],
   trace: SharedTrace | undefined,
 ): SharedView {
+  const { bootstrap, bytes } = treeOf(image);
   return {
     kind: 'image',
-    name: image.bootstrap.name,
-    bootstrap: image.bootstrapBytes,
+    name: bootstrap.name,
+    bootstrap: bytes,
     blobs: blobs.map((blob) => blob.share()),
     trace,
   };

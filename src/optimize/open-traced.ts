@@ -55,7 +55,7 @@ export async function openTracedImage(source: ImageSource, options: OpenTracedOp
   const image = await openNydusImage({ source, store, reference: name, known: descriptor, signal });
   checkBlobs(
     trace,
-    image.bootstrap.blobs.map(({ id }) => id),
+    image.blobs.map(({ layout }) => layout.id),
     name,
   );
   const fetched = { bytes: 0 };

@@ -19,7 +19,7 @@ LAYOUT:TAG, it is the one that quickstart builds.
 
   --mounts <n,n,...>  how many mounts to measure at (default 1,100,500)
   --driver <name>     erofs or fuse (default erofs)
-  --rest <ms>         wait until nothing has been given back for so long (default 9000)
+  --rest <ms>         wait until nothing has been given back for so long (default 20000)
   --json              a line of JSON`;
 
 const LOOK_MS = 500;
@@ -29,7 +29,7 @@ const { values: options, positionals } = parseArgs({
   options: {
     mounts: { type: 'string', default: '1,100,500' },
     driver: { type: 'string', default: 'erofs' },
-    rest: { type: 'string', default: '9000' },
+    rest: { type: 'string', default: '20000' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },

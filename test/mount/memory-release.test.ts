@@ -25,15 +25,16 @@ it('gives memory back once after each piece of work, when the daemon rests', () 
     vi.advanceTimersByTime(2000);
     return released;
   };
+  const rest = () => [work(1), work(0), work(1), work(0)];
   // Its start was work.
-  expect([work(500), work(500), work(1)]).toEqual([0, 0, 1]);
-  expect([work(1), work(1), work(30), work(30)]).toEqual([1, 1, 1, 1]);
+  expect([work(500), work(500), ...rest()]).toEqual([0, 0, 0, 0, 0, 1]);
+  expect([...rest(), ...rest()]).toEqual(Array(8).fill(1));
+  expect([work(2000), work(0), work(0), work(0), work(2000), ...rest()]).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 2]);
   // A little at a time adds up.
-  for (let i = 0; i < 10; i++) work(30);
-  expect(released).toBe(2);
-  expect([work(2000), work(2000), work(0)]).toEqual([2, 2, 3]);
+  for (let i = 0; i < 15; i++) work(30);
+  expect(released).toBe(3);
   end();
-  expect([work(2000), work(0)]).toEqual([3, 3]);
+  expect([work(2000), ...rest()]).toEqual([3, 3, 3, 3, 3]);
 });
 
 it('joins half empty pages of the heap', () => {

@@ -59,7 +59,7 @@ describe('opening an image', () => {
     expect(asked.toSorted()).toEqual(['blob', 'blob', 'manifest', 'resolve']);
     expect(image.manifest.digest).toMatch(/^sha256:/);
     expect(image.blobs.map(({ descriptor }) => descriptor.digest)).toEqual(
-      image.bootstrap.blobs.map(({ id }) => `sha256:${id}`),
+      image.tree!.bootstrap.blobs.map(({ id }) => `sha256:${id}`),
     );
     expect(image.blobs.every(({ layout }) => layout.chunkCount > 0)).toBe(true);
     expect(image.config.config.Cmd).toBeDefined();
@@ -71,7 +71,7 @@ describe('opening an image', () => {
     const { source, asked } = watched(writeReferenceLayout(join(dir, 'reference')));
     const image = await open(source);
     expect(asked.toSorted()).toEqual(['blob', 'blob', 'manifest', 'resolve']);
-    const referred = image.bootstrap.blobs.reduce((sum, { compressedSize }) => sum + compressedSize, 0);
+    const referred = image.tree!.bootstrap.blobs.reduce((sum, { compressedSize }) => sum + compressedSize, 0);
     expect(referred).toBeGreaterThan(0);
     expect(image.blobs.map(({ descriptor }) => descriptor.size).reduce((a, b) => a + b)).toBe(referred);
     const { layers } = JSON.parse(
@@ -140,7 +140,7 @@ describe('opening an image', () => {
 
   it('picks the Nydus manifest of an index that has ordinary ones too', async () => {
     const image = await open(goldenLayout('tiny-both'));
-    expect(image.bootstrap.blobs.length).toBeGreaterThan(0);
+    expect(image.tree!.bootstrap.blobs.length).toBeGreaterThan(0);
     await expect(open(goldenLayout('tiny-both'), { platform: 'linux/s390x' })).rejects.toMatchObject({
       code: 'NOT_FOUND',
       hint: expect.stringContaining('linux/amd64'),

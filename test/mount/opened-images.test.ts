@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ImageSource } from '../../src/image/source.js';
 import { openImageStore } from '../../src/mount/image-store.js';
-import { openNydusImage } from '../../src/mount/nydus-image.js';
+import { letGoOfTree, openNydusImage, treeOf } from '../../src/mount/nydus-image.js';
 import { OpenedImages } from '../../src/mount/opened-images.js';
 import { goldenLayout } from './layouts.js';
 
@@ -29,7 +29,7 @@ describe('an image that was opened before', () => {
     const { open } = setUp();
     const first = await open();
     const again = await open();
-    expect(again.bootstrap).toBe(first.bootstrap);
+    expect(again.tree!.bootstrap).toBe(first.tree!.bootstrap);
     expect(again.blobs).toBe(first.blobs);
     expect(again.metadataBytes).toBe(0);
   });
@@ -39,7 +39,7 @@ describe('an image that was opened before', () => {
     const first = await open();
     await rm(join(dir, 'images'), { recursive: true });
     const again = await open();
-    expect(again.bootstrap).not.toBe(first.bootstrap);
+    expect(again.tree!.bootstrap).not.toBe(first.tree!.bootstrap);
     expect(again.metadataBytes).toBe(first.metadataBytes);
     // And is there to be mounted without the source.
     expect((await open()).metadataBytes).toBe(0);
@@ -48,7 +48,7 @@ describe('an image that was opened before', () => {
   it('is another one under another name, whose messages tell it', async () => {
     const { open } = setUp();
     const first = await open();
-    expect((await open('example.com/other:1')).bootstrap).not.toBe(first.bootstrap);
+    expect((await open('example.com/other:1')).tree!.bootstrap).not.toBe(first.tree!.bootstrap);
   });
 
   it('is forgotten when some others were opened since, unless somebody holds it', async () => {
@@ -63,7 +63,31 @@ describe('an image that was opened before', () => {
       expect(opened.find(key('other:0'))).toBeUndefined();
     }, 10_000);
     expect(opened.find(key('other:5'))).toBeDefined();
-    expect(opened.find(key('held:1'))?.parts.bootstrap).toBe(held.bootstrap);
+    expect(opened.find(key('held:1'))?.parts.tree.bootstrap).toBe(held.tree!.bootstrap);
     expect(await store.holds([held.manifest], [])).toBe(true);
+  });
+
+  it('lets go of the tree where a mount needs it no more, and still knows every digest', async () => {
+    const { open, opened } = setUp();
+    const image = await open('example.com/held:1');
+    const digests = () =>
+      image.blobs.flatMap(({ layout }) =>
+        Array.from({ length: layout.chunkCount + 1 }, (_, i) => layout.chunkDigest(i)?.toString('hex')),
+      );
+    const before = digests();
+    expect(before.filter(Boolean).length).toBeGreaterThan(2);
+    const tree = new WeakRef(treeOf(image).bootstrap);
+    letGoOfTree(image);
+    expect(digests()).toEqual(before);
+    expect(() => treeOf(image)).toThrow('let go');
+    for (let i = 0; i < 6; i++) await open(`example.com/other:${i}`);
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    await vi.waitFor(() => {
+      collect();
+      expect(tree.deref()).toBeUndefined();
+    }, 10_000);
+    expect(opened.find(`example.com/held:1 ${image.manifest.digest}`)).toBeUndefined();
+    expect(digests()).toEqual(before);
   });
 });
