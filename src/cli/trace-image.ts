@@ -1,3 +1,4 @@
+import { messageOf } from '../errors.js';
 import { summarize, type TraceSummary } from '../trace/summary.js';
 import type { Trace } from '../trace/trace.js';
 import type { CommandContext } from './context.js';
@@ -5,7 +6,7 @@ import { type ImageCliOptions, withSource } from './image-options.js';
 
 /** Reads the metadata of the image that `trace` is of, or of `image`, and puts the trace beside it. */
 export function summarizeTrace(
-  { signal }: CommandContext,
+  { signal, output }: CommandContext,
   trace: Trace,
   options: ImageCliOptions & { image?: string },
 ): Promise<TraceSummary> {
@@ -14,6 +15,16 @@ export function summarizeTrace(
     const image = await openImage(source, { platform: options.platform, signal });
     const { bootstrap } = image;
     const maps = await Promise.all(bootstrap.blobs.map((_, index) => image.layout(index)));
-    return summarize(trace, { bootstrap, maps });
+    // A run of another manifest, the same image before it was optimized for example, had another pack or none.
+    const hadPack = image.descriptor.digest === trace.manifest;
+    const { readStartupRanges } = await import('../inspect/startup-ranges.js');
+    const pack = hadPack
+      ? await readStartupRanges(image, signal).catch((error: unknown) => {
+          if (signal?.aborted) throw error;
+          output.warn(`what was in the start-up pack is not known: ${messageOf(error)}`);
+          return undefined;
+        })
+      : undefined;
+    return summarize(trace, { bootstrap, maps, pack });
   });
 }

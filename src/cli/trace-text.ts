@@ -31,6 +31,11 @@ export function traceText(trace: Trace, summary: TraceSummary): string {
     `in chunks: ${summary.chunks} of ${formatBytes(summary.chunkBytes)}, ${formatBytes(summary.storedBytes)} compressed`,
     `local ${formatBytes(classes.local.bytes)}, fetched on demand ${formatBytes(classes.fetch.bytes)}, waited for in the start-up ` +
       `stream ${formatBytes(classes.startup.bytes)}; fetched and never read ${formatBytes(summary.unreadBytes)}`,
+    ...(summary.pack === undefined
+      ? []
+      : [
+          `start-up pack: ${formatBytes(summary.pack.bytes)}, of which ${formatBytes(summary.pack.unreadBytes)} were never read`,
+        ]),
     ...(trace.lost === undefined ? [] : [`${trace.lost} more requests did not fit into the trace`]),
   ].join('\n');
 }
@@ -38,7 +43,9 @@ export function traceText(trace: Trace, summary: TraceSummary): string {
 /** What `rafter trace show --json` prints. Times in milliseconds since the mount was asked for, bytes decoded unless they are stored. */
 export function traceJson(trace: Trace, summary: TraceSummary) {
   const { touches, ...header } = trace;
-  const { files, longest, unread, ...totals } = summary;
+  const { files, longest, unread, pack, ...totals } = summary;
+  const unreadJson = (list: typeof unread) =>
+    list.map(({ path, bytes }) => ({ ...jsonName('path', path), bytes }));
   return {
     ...header,
     touches: touches.length,
@@ -52,6 +59,7 @@ export function traceJson(trace: Trace, summary: TraceSummary) {
       waitedMs: file.waitedMs,
     })),
     longest: longest.map(({ file, ...touch }) => ({ ...touch, ...(file && jsonName('path', file.path)) })),
-    unread: unread.map(({ path, bytes }) => ({ ...jsonName('path', path), bytes })),
+    unread: unreadJson(unread),
+    ...(pack && { pack: { ...pack, unread: unreadJson(pack.unread) } }),
   };
 }

@@ -1,17 +1,18 @@
 import { bytesText, escapeText, timeText } from './markup.js';
 import { PAGE_STYLE } from './page-style.js';
-import type { PlacedTouch, TraceSummary } from './summary.js';
+import type { PlacedTouch, TraceSummary, Unread } from './summary.js';
 import { MAX_ROWS, overview, waterfall } from './timeline.js';
 import type { TouchSource, Trace } from './trace.js';
 
 /** How many files are told that were fetched and never read. */
 const MAX_UNREAD = 20;
 
-const LABELS: Record<TouchSource | 'unread', string> = {
+const LABELS: Record<TouchSource | 'unread' | 'packUnread', string> = {
   local: 'already here',
   startup: 'waited for in the start-up stream',
   fetch: 'waited for, fetched on demand',
   unread: 'fetched on demand and never read',
+  packUnread: 'in the start-up pack and never read',
 };
 
 /**
@@ -61,6 +62,7 @@ function figures({
   storedBytes,
   classes,
   unreadBytes,
+  pack,
 }: TraceSummary): string {
   const waited = classes.fetch.waitedMs + classes.startup.waitedMs;
   const all: [string, string][] = [
@@ -68,7 +70,7 @@ function figures({
     [bytesText(touchedBytes), `read in ${pages} pages of ${files.length} files`],
     [bytesText(storedBytes), 'compressed, in whole chunks'],
     [timeText(waited), `waited, in ${classes.fetch.touches + classes.startup.touches} requests`],
-    [bytesText(unreadBytes), 'fetched and never read'],
+    [bytesText(unreadBytes + (pack?.unreadBytes ?? 0)), 'fetched and never read'],
   ];
   const cells = all.map(([value, label]) => `<div class="figure"><b>${value}</b><span>${label}</span></div>`);
   return `<div class="figures">${cells.join('')}</div>`;
@@ -78,12 +80,15 @@ function keys(names: readonly (keyof typeof LABELS)[]): string {
   return `<ul class="keys">${names.map((name) => `<li class="k-${name}">${LABELS[name]}</li>`).join('')}</ul>`;
 }
 
-function bytesByClass({ classes, unreadBytes }: TraceSummary): string {
+function bytesByClass({ classes, unreadBytes, pack }: TraceSummary): string {
   const rows = [
     { name: 'fetch' as const, ...classes.fetch },
     { name: 'startup' as const, ...classes.startup },
     { name: 'local' as const, ...classes.local },
     { name: 'unread' as const, bytes: unreadBytes, touches: undefined, waitedMs: undefined },
+    ...(pack
+      ? [{ name: 'packUnread' as const, bytes: pack.unreadBytes, touches: undefined, waitedMs: undefined }]
+      : []),
   ];
   const bar = rows.map(({ name, bytes }) => `<i class="k-${name}" style="flex:${bytes} 0 0"></i>`);
   const cells = rows.map(
@@ -108,7 +113,17 @@ function longestWaits(longest: readonly PlacedTouch[], start: number): string {
 <table><tr><th class="n">waited</th><th class="n">at</th><th class="n">bytes</th><th>file</th></tr>${rows.join('')}</table></section>`;
 }
 
-function neverRead({ unread }: TraceSummary): string {
+function neverRead({ unread, pack }: TraceSummary): string {
+  const tables = [
+    unreadTable(unread, 'It came in the chunks that readers waited for.'),
+    pack && unreadTable(pack.unread, `It came in the start-up pack, which has ${bytesText(pack.bytes)}.`),
+  ].filter(Boolean);
+  return tables.length === 0
+    ? ''
+    : `<section><h2>Fetched and never read</h2>\n${tables.join('\n')}</section>`;
+}
+
+function unreadTable(unread: Unread['unread'], why: string): string {
   if (unread.length === 0) return '';
   const rows = unread
     .slice(0, MAX_UNREAD)
@@ -116,9 +131,8 @@ function neverRead({ unread }: TraceSummary): string {
       ({ path, bytes }) =>
         `<tr><td class="n">${bytesText(bytes)}</td><td class="f"><code>${escapeText(path.toString())}</code></td></tr>`,
     );
-  return `<section><h2>Fetched and never read</h2>
-<p class="dim">It came in the chunks that readers waited for.</p><table>${rows.join('')}</table>
-${more(unread.length - MAX_UNREAD, 'files')}</section>`;
+  return `<p class="dim">${why}</p><table>${rows.join('')}</table>
+${more(unread.length - MAX_UNREAD, 'files')}`;
 }
 
 function more(count: number, what: string): string {

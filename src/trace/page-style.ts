@@ -24,6 +24,7 @@ svg .local { fill: var(--local); } svg .startup { fill: var(--startup); } svg .f
 .keys { display: flex; flex-wrap: wrap; gap: 6px 20px; margin: 0 0 14px; padding: 0; list-style: none; font-size: 13px; color: var(--dim); }
 .keys li::before { content: ""; display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 7px; background: var(--key); }
 .k-local { --key: var(--local); } .k-startup { --key: var(--startup); } .k-fetch { --key: var(--fetch); } .k-unread { --key: var(--unread); }
+.k-packUnread { --key: color-mix(in srgb, var(--unread), var(--startup) 35%); }
 .bar { display: flex; height: 22px; border-radius: 6px; overflow: hidden; margin: 0 0 14px; gap: 1px; }
 .bar i { background: var(--key); min-width: 1px; }
 table { width: 100%; border-collapse: collapse; font-size: 13px; } th { text-align: left; color: var(--dim); font-weight: 500; }

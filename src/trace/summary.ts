@@ -9,6 +9,21 @@ export interface TracedImage {
   bootstrap: Bootstrap;
   /** Chunk map of each blob, in blob table order. */
   maps: readonly ChunkMap[];
+  /** What of each blob was in the start-up pack that the run had: decoded ranges that ascend. Undefined if it had none. */
+  pack?: readonly (readonly DecodedRange[])[] | undefined;
+}
+
+/** Decoded bytes of a blob. */
+interface DecodedRange {
+  start: number;
+  end: number;
+}
+
+/** What of something that was fetched nobody read. */
+export interface Unread {
+  unreadBytes: number;
+  /** The same by file, most first. */
+  unread: { path: Buffer; bytes: number }[];
 }
 
 /** A touch, and the file it belongs to; none for bytes that no file has. */
@@ -26,8 +41,11 @@ export interface FileUse extends TracedFile {
   waitedMs: number;
 }
 
-/** What a trace says about an image. Bytes are decoded ones unless they are called stored. */
-export interface TraceSummary {
+/**
+ * What a trace says about an image. Bytes are decoded ones unless they are called stored. Unread is what was fetched with chunks that readers
+ * waited for.
+ */
+export interface TraceSummary extends Unread {
   touchedBytes: number;
   pages: number;
   /** Chunks that were touched, their bytes, and the stored bytes of the units that hold them. */
@@ -42,17 +60,15 @@ export interface TraceSummary {
   files: FileUse[];
   /** The longest waits, longest first. */
   longest: PlacedTouch[];
-  /** Bytes that were fetched with what readers waited for, and that nobody read. */
-  unreadBytes: number;
-  /** The same by file, most first. */
-  unread: { path: Buffer; bytes: number }[];
+  /** The start-up pack that the run had, if it had one: its decoded bytes, and what of them nobody read. */
+  pack?: Unread & { bytes: number };
 }
 
 /** How many of the longest waits are told. */
 const LONGEST = 10;
 
 /** Puts `trace` beside its image. Throws USAGE if it is of another image, and what reading the tree throws. */
-export function summarize(trace: Trace, { bootstrap, maps }: TracedImage): TraceSummary {
+export function summarize(trace: Trace, { bootstrap, maps, pack }: TracedImage): TraceSummary {
   checkImage(trace, bootstrap);
   const ranges = new FileRanges(bootstrap);
   const files = new Map<TracedFile, FileUse>();
@@ -111,7 +127,12 @@ export function summarize(trace: Trace, { bootstrap, maps }: TracedImage): Trace
       uses.map(({ fetched }) => fetched),
       ranges,
     ),
+    ...(pack && { pack: { bytes: sizeOf(pack), ...unreadOf(trace, pack, ranges) } }),
   };
+}
+
+function sizeOf(ranges: readonly (readonly DecodedRange[])[]): number {
+  return ranges.flat().reduce((all, { start, end }) => all + end - start, 0);
 }
 
 function emptyClass() {
@@ -129,9 +150,9 @@ function checkImage({ reference, blobs }: Trace, bootstrap: Bootstrap): void {
 /** What of the fetched ranges (for each blob) nobody read. */
 function unreadOf(
   { touches }: Trace,
-  fetched: readonly (readonly { start: number; end: number }[])[],
+  fetched: readonly (readonly DecodedRange[])[],
   ranges: FileRanges,
-): Pick<TraceSummary, 'unreadBytes' | 'unread'> {
+): Unread {
   const byFile = new Map<TracedFile, number>();
   let unreadBytes = 0;
   const note = (blob: number, start: number, end: number) => {

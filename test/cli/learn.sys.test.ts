@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LayoutSource } from '../../src/image/layout-source.js';
@@ -70,6 +70,13 @@ it('a run is recorded, and traces of several make one image, wherever they are n
   expect(shown.touchedBytes).toBeGreaterThan(0);
   await cli.ok('optimize', '--trace', cat, '--trace', list, image, `oci:${layout}:both`);
   expect((await packOf('both'))!.size).toBeGreaterThan(10_000);
+  const [again, page] = [join(cli.dir, 'again.trace'), join(cli.dir, 'again.html')];
+  await cli.ok('run', '--trace', again, `oci:${layout}:both`, '--', 'cat', '/data/from-image');
+  const { pack } = JSON.parse((await cli.ok('trace', 'show', '--html', page, '--json', again)).stdout);
+  expect(pack.bytes).toBeGreaterThan(pack.unreadBytes);
+  expect(readFileSync(page, 'utf8')).toContain('in the start-up pack and never read');
+  // The run that the pack was made of had none.
+  expect(shown.pack).toBeUndefined();
 });
 
 it('tells where the time of a start went', async (ctx) => {

@@ -14,6 +14,7 @@ import { findStartupLayer } from '../../src/image/startup-layer.js';
 import { checkImage } from '../../src/inspect/check-image.js';
 import { describe as describeImage, type ImageDescription } from '../../src/inspect/describe.js';
 import { openImage } from '../../src/inspect/open-image.js';
+import { readStartupRanges } from '../../src/inspect/startup-ranges.js';
 import { type OptimizeRequest, optimizeImage } from '../../src/optimize/optimize.js';
 import { openPack } from '../../src/startup/read-pack.js';
 import type { Touch, Trace } from '../../src/trace/trace.js';
@@ -101,6 +102,12 @@ describe('one image', () => {
       [0, 0, PAGE],
     ]);
     expect(pieces[1]!.bytes.toString()).toMatch(/^for amd64\0+$/);
+    const pages = (from: number, to: number) => ({ start: from * PAGE, end: to * PAGE });
+    expect((await readStartupRanges(await openImage(from('fast'), { platform })))?.slice(0, 2)).toEqual([
+      [pages(0, 1), pages(1, 3), pages(20, 23)],
+      [pages(0, 1)],
+    ]);
+    expect(await readStartupRanges(await openImage(from('one'), { platform }))).toBeUndefined();
     expect(await readdir(join(dir, 'tmp'))).toEqual([]);
   });
 

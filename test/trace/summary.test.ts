@@ -134,6 +134,25 @@ describe('the summary of a trace', () => {
     expect(unread).toEqual([{ path: Buffer.from('/a'), bytes: 14 * PAGE }]);
   });
 
+  it('counts what of the start-up pack nobody read, apart from that', () => {
+    const page = (from: number, to: number) => ({ start: from * PAGE, end: to * PAGE });
+    const pack = [[page(4, 8), page(18, 30), page(40, 42)], []];
+    const summary = summarize(trace, { ...image, pack });
+    expect(summary.pack).toEqual({
+      bytes: 18 * PAGE,
+      unreadBytes: 11 * PAGE,
+      unread: [
+        { path: Buffer.from('/a'), bytes: 10 * PAGE },
+        { path: Buffer.from('/b'), bytes: PAGE },
+      ],
+    });
+    expect(summary.unreadBytes).toBe(14 * PAGE);
+    const drawn = tracePage(trace, summary);
+    expect(drawn).toContain('It came in the start-up pack, which has 73.7 kB.');
+    expect(drawn).toContain('<b>102 kB</b><span>fetched and never read</span>');
+    expect(tracePage(trace, summarize(trace, image))).not.toContain('in the start-up pack and never read');
+  });
+
   it('counts a batch once, and what came with it', () => {
     const small = imageOf(
       [

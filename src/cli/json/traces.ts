@@ -5,6 +5,7 @@ const milliseconds = v.pipe(v.number(), v.minValue(0));
 const source = v.picklist(['local', 'fetch', 'startup']);
 /** A path in an image: as text, or in base64 if it is not UTF-8. */
 const path = { path: v.optional(text), path64: v.optional(text) };
+const unread = v.array(v.object({ ...path, bytes }));
 const ofClass = v.object({ touches: count, bytes, waitedMs: milliseconds });
 
 /** `rafter trace merge` and `save`. */
@@ -51,5 +52,6 @@ export const shownTrace = v.object({
       from: source,
     }),
   ),
-  unread: v.array(v.object({ ...path, bytes })),
+  unread,
+  pack: v.optional(v.object({ bytes, unreadBytes: bytes, unread })),
 });
