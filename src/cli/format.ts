@@ -19,18 +19,42 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
 }
 
-/** Rows as aligned columns, two spaces apart, without trailing blanks. The first row is the head. */
-export function formatTable(rows: string[][]): string {
+/** Fewer characters than this are no column to wrap words in. */
+const MIN_COLUMN = 16;
+
+/**
+ * Rows as aligned columns, two spaces apart, without trailing blanks. The first row is the head. Words of the last column that
+ * are beyond `columns`, by default the terminal's width, go on in lines of their own below it, if there is some room.
+ */
+export function formatTable(
+  rows: string[][],
+  {
+    columns = process.stdout.isTTY ? process.stdout.columns : undefined,
+  }: { columns?: number | undefined } = {},
+): string {
   const widths = rows.reduce<number[]>(
     (all, row) => row.map((cell, i) => Math.max(all[i] ?? 0, cell.length)),
     [],
   );
+  const before = widths.slice(0, -1).reduce((sum, width) => sum + width + 2, 0);
+  const room =
+    columns === undefined || columns - before < MIN_COLUMN ? Number.POSITIVE_INFINITY : columns - before;
   return rows
-    .map((row) =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i]!))
-        .join('  ')
-        .trimEnd(),
-    )
+    .map((row) => {
+      const [first = '', ...more] = wrapped(row.at(-1) ?? '', room);
+      const cells = [...row.slice(0, -1).map((cell, i) => cell.padEnd(widths[i]!)), first];
+      return [cells.join('  ').trimEnd(), ...more.map((line) => ' '.repeat(before) + line)].join('\n');
+    })
     .join('\n');
+}
+
+/** Lines of whole words, of `room` characters at most where the words allow it. */
+function wrapped(text: string, room: number): string[] {
+  if (text.length <= room) return [text];
+  return text.split(' ').reduce<string[]>((lines, word) => {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > room) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+    return lines;
+  }, []);
 }

@@ -33,3 +33,18 @@ it('aligns the columns of a table', () => {
     ]),
   ).toBe('NAME    SIZE\npython  1\nx       22');
 });
+
+it('words of a last column that a terminal has no room for go on below it', () => {
+  const rows = [
+    ['CHECK', 'NEEDED BY'],
+    ['clock', 'every command with a registry'],
+  ];
+  const whole = 'CHECK  NEEDED BY\nclock  every command with a registry';
+  expect(formatTable(rows, { columns: 36 })).toBe(whole);
+  expect(formatTable(rows, { columns: 35 })).toBe(
+    'CHECK  NEEDED BY\nclock  every command with a\n       registry',
+  );
+  // Too narrow for a column, or no terminal: the terminal or the reader may do it.
+  expect(formatTable(rows, { columns: 20 })).toBe(whole);
+  expect(formatTable(rows)).toBe(whole);
+});
