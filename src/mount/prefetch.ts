@@ -37,8 +37,8 @@ export function startPrefetch(
 ): Prefetch | undefined {
   const isListed = treeOf(image).bootstrap.prefetchNids.length > 0;
   if ((!isListed && hint === undefined) || blobs.length === 0) return undefined;
-  // It alone holds the tree, and lets go of it at its end.
-  const listed = listedChunks(treeOf(image).bootstrap);
+  /** It alone holds the tree here, as long as there is work. */
+  let listed: ReturnType<typeof listedChunks> | undefined = listedChunks(treeOf(image).bootstrap);
   const abort = new AbortController();
   const { signal } = abort;
 
@@ -50,7 +50,7 @@ export function startPrefetch(
     });
     // One that is here already is known after this.
     await setImmediate();
-    for (const run of runs(listed, blobs)) {
+    for (const run of runs(listed ?? [], blobs)) {
       if (hinted) yield* hinted;
       yield run;
     }
@@ -81,6 +81,7 @@ export function startPrefetch(
       }
       await Promise.all(running);
     } finally {
+      listed = undefined;
       abort.abort();
       await Promise.allSettled(running);
     }
