@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
 import { writeLayerImage } from '../support/layer-image.js';
 import { takeApart } from '../support/nydus-layout.js';
@@ -19,6 +19,8 @@ const run = promisify(execFile);
 /** nydusd shows the time of its start where the image has time 0. */
 const nydusdLimits = (_path: string, field: TreeField, expected: string, actual: string) =>
   field === 'mtime' && (expected === '0' || actual === '0');
+
+const WAIT = { timeout: 30_000, interval: 100 };
 
 describe.skipIf(missingPrograms('docker-registry'))('beside nydusify, with one registry', () => {
   let rafter: CommandLine;
@@ -72,6 +74,29 @@ describe.skipIf(missingPrograms('docker-registry'))('beside nydusify, with one r
       await nydusd.stop();
       await rafter.ok('umount', join(dir, 'ours'));
     }
+  });
+
+  it('follows a start-up profile that is attached to what nydusify converted', async (ctx) => {
+    const image = `${registry.host}/odd:traced`;
+    await nydusify(peerOrSkip(ctx, 'nydusify'), ['convert'], [`${registry.host}/odd:source`, image]);
+    const dir = join(rafter.dir, 'traced');
+    const trace = join(rafter.dir, 'nydusify.trace');
+    mkdirSync(dir);
+    await rafter.ok('mount', '--trace', trace, image, dir);
+    await readTree(dir);
+    await rafter.ok('umount', dir);
+    const attached = await rafter.ok('optimize', '--attach', image, '--trace', trace, '--json');
+    expect(JSON.parse(attached.stdout).profile.chunks).toBeGreaterThan(0);
+    await rafter.ok('cache', 'prune', '--all');
+    expect(JSON.parse((await rafter.ok('cache', 'ls', '--json')).stdout).blobs).toEqual([]);
+    await rafter.ok('mount', image, dir);
+    // Nobody reads anything, and nydusify's own list, the root, says nothing.
+    const { chunkBytes } = JSON.parse(attached.stdout);
+    await vi.waitFor(async () => {
+      const { mounts } = JSON.parse((await rafter.ok('mounts', '--json')).stdout);
+      expect(mounts[0].data.localBytes).toBeGreaterThanOrEqual(chunkBytes);
+    }, WAIT);
+    await rafter.ok('umount', dir);
   });
 
   it('makes what nydusify check accepts, every file compared with the source', async (ctx) => {
