@@ -68,7 +68,7 @@ it('brings bytecode that V8 takes, of what starts containers and the daemon', ()
   const bundle = join(installed, 'dist/bundle');
   const bytecode = join(bundle, 'bytecode', `${process.version}-${process.arch}`);
   for (const [folder, flags, name] of [
-    [bytecode, [], 'run-reference.js'],
+    [bytecode, [], 'running.js'],
     [`${bytecode}-daemon`, HEAP_FLAGS, 'daemon.js'],
   ] as const) {
     const names = readdirSync(folder);
