@@ -186,11 +186,15 @@ it('has results on stdout only, and no colours where there is no terminal', () =
   expect(good.stderr).toBe('');
   expect(good.stdout).not.toContain('\x1b');
   const bad = spawnSync(process.execPath, [rafter, 'inspect', 'oci:/nowhere'], { encoding: 'utf8' });
-  expect(bad).toMatchObject({ status: 3, stdout: '', stderr: 'rafter: /nowhere: no such directory\n' });
+  const hint = 'an OCI layout is written oci:DIR[:TAG]';
+  const stderr = `rafter: /nowhere: no such directory\nhint: ${hint}\n`;
+  expect(bad).toMatchObject({ status: 3, stdout: '', stderr });
   const env = { ...process.env, FORCE_COLOR: '1' };
   const coloured = spawnSync(process.execPath, [rafter, 'inspect', 'oci:/nowhere'], {
     encoding: 'utf8',
     env,
   });
-  expect(coloured.stderr).toBe('\x1b[31mrafter:\x1b[39m /nowhere: no such directory\n');
+  expect(coloured.stderr).toBe(
+    `\x1b[31mrafter:\x1b[39m /nowhere: no such directory\n\x1b[36mhint:\x1b[39m ${hint}\n`,
+  );
 });
