@@ -141,8 +141,8 @@ export function daemonStatus(place: SocketPlace): Promise<DaemonStatus | undefin
 }
 
 /**
- * Ends the daemon: when this returns everything is unmounted, in use or not, and its process is gone. False if none ran.
- * Throws FAILED if the process is still there after `deadline` milliseconds.
+ * Ends the daemon: when this returns everything is unmounted, in use or not, and its process and its supervisor are gone. False if
+ * none ran. Throws FAILED if one of them is still there after `deadline` milliseconds.
  */
 export async function shutdownDaemon(
   place: SocketPlace,
@@ -151,10 +151,13 @@ export async function shutdownDaemon(
   const status = await daemonStatus(place);
   if (status === undefined) return false;
   await callIfRunning(place, 'POST /v1/shutdown');
-  for (const end = Date.now() + deadline; isAlive(status.pid); await sleep(POLL)) {
+  const processes = [status.pid, ...(status.supervisorPid === undefined ? [] : [status.supervisorPid])];
+  const end = Date.now() + deadline;
+  for (let alive = processes.filter(isAlive); alive.length > 0; alive = alive.filter(isAlive)) {
+    await sleep(POLL);
     place.signal?.throwIfAborted();
     if (Date.now() > end) {
-      const text = `the daemon (process ${status.pid}) did not end within ${deadline / 1000} s`;
+      const text = `the daemon (process ${alive.join(', ')}) did not end within ${deadline / 1000} s`;
       throw new RafterError('FAILED', text, { hint: `its log is ${runFiles(place.runDir).log}` });
     }
   }

@@ -127,7 +127,7 @@ async function makeImages(): Promise<void> {
     return file;
   };
   const old = layer('old');
-  await writeLayerImage(layout, 'python', [old]);
+  for (const name of ['python', 'app']) await writeLayerImage(layout, name, [old]);
   writeFileSync(join(root, 'usr/lib/os-release'), 'NAME=newer\n');
   const newer = layer('newer');
   await writeLayerImage(layout, 'newer', [newer]);
@@ -143,7 +143,8 @@ async function makeImages(): Promise<void> {
   );
   // What such an image runs: its /bin/sh.
   rmSync(join(root, 'bin/sh'));
-  const serve = `#!/bin/bash\nexec busybox httpd -f -p 127.0.0.1:${port} -h /usr/lib\n`;
+  // The first process of a container ends by a signal only if it says so.
+  const serve = `#!/bin/bash\ntrap exit TERM\nbusybox httpd -f -p 127.0.0.1:${port} -h /usr/lib &\nwait\n`;
   writeFileSync(join(root, 'bin/sh'), serve, { mode: 0o755 });
   await writeLayerImage(layout, 'web', [layer('web')]);
   await shell(`rafter convert oci:images:web ${registry.host}/web:nydus`, 0);
