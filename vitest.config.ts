@@ -6,6 +6,7 @@ import { SummaryReporter } from './test/support/summary-reporter.js';
 /** Files that take the longest, longest first: at the end of a run they would keep one worker busy and the other waiting. */
 const LONGEST = [
   'e2e/main-job',
+  'e2e/help-examples',
   'mount/daemon',
   'mount/prefetch',
   'kill/',
@@ -20,6 +21,7 @@ const LONGEST = [
   'e2e/chunk-dict',
   'e2e/interrupt',
   'mount/startup-pack',
+  'mount/attached-profile',
   'mount/disk-full',
   'mount/supervisor-death',
   'bench/',
