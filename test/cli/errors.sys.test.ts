@@ -3,11 +3,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it, type TestContext, vi } from 'vitest';
-import { runCommandLine } from '../../src/cli/program.js';
 import { formatTrace } from '../../src/trace/trace.js';
 import { makeCertificate } from '../support/certificates.js';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.js';
+import { runInProcess } from '../support/in-process.js';
 import { missingPrograms } from '../support/programs.js';
 import { startSecuredRegistry } from '../support/secured-registry.js';
 import { touchOf, traceOf } from '../trace/traces.js';
@@ -75,23 +75,6 @@ function damageBlobs(folder: string): void {
     if (bytes[0] === 0x7b) continue;
     bytes[bytes.length >> 1]! ^= 0xff;
     writeFileSync(join(folder, name), bytes);
-  }
-}
-
-/** Runs `rafter ARGS` in this process; what it writes to stderr. */
-async function run(args: string[]): Promise<{ code: number; stderr: string }> {
-  let stderr = '';
-  const spies = (['stdout', 'stderr'] as const).map((name) =>
-    vi.spyOn(process[name], 'write').mockImplementation((piece, ...rest) => {
-      if (name === 'stderr') stderr += Buffer.from(piece).toString();
-      (rest.at(-1) as (() => void) | undefined)?.();
-      return true;
-    }),
-  );
-  try {
-    return { code: await runCommandLine(args), stderr };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
   }
 }
 
@@ -481,7 +464,7 @@ for (const mistake of MISTAKES)
     const before = env.map(([name]) => [name, process.env[name]] as const);
     for (const [name, value] of env) vi.stubEnv(name, value);
     try {
-      const { code, stderr } = await run(mistake.args());
+      const { code, stderr } = await runInProcess(mistake.args());
       judge(mistake, stderr);
       expect(code, stderr).toBe(mistake.code);
     } finally {

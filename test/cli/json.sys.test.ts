@@ -3,8 +3,8 @@ import { join, resolve } from 'node:path';
 import * as v from 'valibot';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { ERROR_SCHEMA, OUTPUT_SCHEMAS } from '../../src/cli/json/schemas.js';
-import { runCommandLine } from '../../src/cli/program.js';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
+import { runInProcess } from '../support/in-process.js';
 import { missingPrograms } from '../support/programs.js';
 import { startRegistry, type TestRegistry } from '../support/registry-server.js';
 
@@ -29,21 +29,7 @@ afterAll(async () => {
 type Name = keyof typeof OUTPUT_SCHEMAS;
 
 /** Runs `rafter ARGS --json` in this process, which is much quicker than one of its own. */
-async function run(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const written = { stdout: '', stderr: '' };
-  const spies = (['stdout', 'stderr'] as const).map((name) =>
-    vi.spyOn(process[name], 'write').mockImplementation((piece, ...rest) => {
-      written[name] += Buffer.from(piece).toString();
-      (rest.at(-1) as (() => void) | undefined)?.();
-      return true;
-    }),
-  );
-  try {
-    return { code: await runCommandLine([...args, '--json']), ...written };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
+const run = (args: string[]) => runInProcess([...args, '--json']);
 
 /** Runs a command: every line on stdout has the form that is documented for `name`. */
 async function check(name: Name, args: string[], code = 0): Promise<unknown> {

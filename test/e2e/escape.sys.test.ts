@@ -14,13 +14,13 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { runCommandLine } from '../../src/cli/program.js';
 import { ociDigest } from '../../src/codec/digest.js';
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { readCertsDirs } from '../../src/registry/hosts/certs-dir.js';
 import { formatTrace } from '../../src/trace/trace.js';
 import { makeTar } from '../convert/tar-writer.js';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.js';
+import { runInProcess } from '../support/in-process.js';
 import { touchOf, traceOf } from '../trace/traces.js';
 
 // A registry, an image, a layout or a trace of somebody else names files. Nothing is ever written where such a name leads.
@@ -52,27 +52,10 @@ const there = () =>
 /** Runs a command that has to fail with one of `codes`, and to leave nothing. */
 async function refused(args: string[], codes: number[]): Promise<string> {
   const before = there();
-  const { code, stderr } = await run(args);
+  const { code, stderr } = await runInProcess(args);
   expect(codes, `${args.join(' ')}: exit code ${code}: ${stderr}`).toContain(code);
   expect(there(), args.join(' ')).toEqual(before);
   return stderr;
-}
-
-/** Runs `rafter ARGS` in this process. */
-async function run(args: string[]): Promise<{ code: number; stderr: string }> {
-  let stderr = '';
-  const spies = (['stdout', 'stderr'] as const).map((name) =>
-    vi.spyOn(process[name], 'write').mockImplementation((piece, ...rest) => {
-      if (name === 'stderr') stderr += Buffer.from(piece).toString();
-      (rest.at(-1) as (() => void) | undefined)?.();
-      return true;
-    }),
-  );
-  try {
-    return { code: await runCommandLine(args), stderr };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
 }
 
 const json = (value: unknown) => Buffer.from(JSON.stringify(value));
@@ -115,7 +98,7 @@ it('a digest that a registry answers with is not believed', async () => {
     plain('docker-content-digest', `sha256:${away}`);
     next();
   });
-  const { code } = await run(['copy', image, `oci:${dir}/target:x`]);
+  const { code } = await runInProcess(['copy', image, `oci:${dir}/target:x`]);
   expect([0, 5]).toContain(code);
   expect(there().filter((name) => !name.startsWith('target'))).toEqual([]);
 });
@@ -136,7 +119,7 @@ it('titles and names of images are no names of files', async () => {
     annotations,
   });
   for (const target of ['oci:layout:y', 'oci-archive:a.tar:y', 'docker-archive:d.tar:y:1'])
-    await run(['copy', image, target.replace(':', `:${dir}/`)]);
+    await runInProcess(['copy', image, target.replace(':', `:${dir}/`)]);
   const tops = new Set(there().map((name) => name.split('/')[0]));
   expect([...tops].filter((name) => !['layout', 'a.tar', 'd.tar'].includes(name!))).toEqual([]);
   expect(existsSync(join(dir, 'layout/index.json'))).toBe(true);
@@ -186,13 +169,13 @@ it('blobs of a layout are not written where its symlinks lead', async () => {
   cpSync(join(golden, 'tiny-nydus'), layout, { recursive: true });
   renameSync(join(layout, 'blobs'), join(dir, 'moved'));
   symlinkSync(join(dir, 'moved'), join(layout, 'blobs'));
-  expect((await run(['check', `oci:${layout}`])).code).toBe(0);
+  expect((await runInProcess(['check', `oci:${layout}`])).code).toBe(0);
   rmSync(join(layout, 'blobs'));
   renameSync(join(dir, 'moved'), join(layout, 'blobs'));
   renameSync(join(layout, 'index.json'), join(dir, 'index'));
   symlinkSync(join(dir, 'index'), join(layout, 'index.json'));
   const before = readFileSync(join(dir, 'index'), 'utf8');
-  expect((await run(['copy', source, `oci:${layout}:new`])).code).toBe(0);
+  expect((await runInProcess(['copy', source, `oci:${layout}:new`])).code).toBe(0);
   expect(readFileSync(join(dir, 'index'), 'utf8')).toBe(before);
 });
 

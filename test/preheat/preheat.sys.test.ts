@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { preheated } from '../../src/cli/json/node.js';
-import { runCommandLine } from '../../src/cli/program.js';
 import { parseReference } from '../../src/image/reference.js';
 import { openImage } from '../../src/inspect/open-image.js';
 import { optimizeImage } from '../../src/optimize/optimize.js';
@@ -16,6 +15,7 @@ import { writeGoldenLayout } from '../mount/layouts.js';
 import { type DragonflyCluster, startDragonfly } from '../support/dragonfly-cluster.js';
 import { type FakeDfdaemon, startFakeDfdaemon } from '../support/fake-dfdaemon.js';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.js';
+import { runInProcess } from '../support/in-process.js';
 import { peer as program } from '../support/programs.js';
 
 let dir: string;
@@ -68,21 +68,9 @@ async function optimize(name: string): Promise<void> {
 
 /** Runs `rafter preheat` in this process. */
 async function preheat(...args: string[]) {
-  const written = { stdout: '', stderr: '' };
-  const spies = (['stdout', 'stderr'] as const).map((name) =>
-    vi.spyOn(process[name], 'write').mockImplementation((piece, ...rest) => {
-      written[name] += Buffer.from(piece).toString();
-      (rest.at(-1) as (() => void) | undefined)?.();
-      return true;
-    }),
-  );
-  try {
-    const code = await runCommandLine(['preheat', '--json', ...args]);
-    const result = code === 0 ? v.parse(preheated, JSON.parse(written.stdout)) : undefined;
-    return { code, result, error: code === 0 ? undefined : JSON.parse(written.stderr).error };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
+  const { code, stdout, stderr } = await runInProcess(['preheat', '--json', ...args]);
+  const result = code === 0 ? v.parse(preheated, JSON.parse(stdout)) : undefined;
+  return { code, result, error: code === 0 ? undefined : JSON.parse(stderr).error };
 }
 
 const image = (name: string) => `${registry.host}/team/${name}`;
