@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { access, lstat, mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf } from '../errors.js';
-import { tryLock } from '../os/file-lock.js';
+import { type FileLock, lockExistingDirectory } from '../os/file-lock.js';
 import { isAlive } from '../os/process.js';
 import { removeTree } from '../os/remove-tree.js';
 
@@ -30,10 +29,10 @@ export async function createStage(parent: string): Promise<Stage> {
     const path = join(parent, `${STAGE_PREFIX}${process.pid}-${randomBytes(8).toString('hex')}`);
     await mkdir(path);
     // Somebody in another pid namespace may take a stage for dead before it is locked, and remove it.
-    const fd = claim(path);
-    if (fd === 'gone') continue;
+    const lock = claim(path);
+    if (lock === 'gone') continue;
     const release = () => {
-      if (fd !== 'unlockable') closeSync(fd);
+      if (lock !== 'unlockable') lock.release();
     };
     try {
       await removeDeadStages(parent, (await stat(path)).uid);
@@ -46,17 +45,12 @@ export async function createStage(parent: string): Promise<Stage> {
   }
 }
 
-/** The open directory with its lock; or that it is somebody's or gone, or that nothing can be locked there. */
-function claim(path: string): number | 'gone' | 'unlockable' {
-  let fd: number | undefined;
+/** The directory's lock; or that it is somebody's or gone, or that nothing can be locked there. */
+function claim(path: string): FileLock | 'gone' | 'unlockable' {
   try {
-    fd = openSync(path, 'r');
-    if (tryLock(fd, path) && statSync(path).ino === fstatSync(fd).ino) return fd;
-    closeSync(fd);
-    return 'gone';
-  } catch (error) {
-    if (fd !== undefined) closeSync(fd);
-    return errnoOf(error) === 'ENOENT' ? 'gone' : 'unlockable';
+    return lockExistingDirectory(path) ?? 'gone';
+  } catch {
+    return 'unlockable';
   }
 }
 
@@ -77,10 +71,10 @@ async function removeDeadStages(parent: string, owner: number): Promise<void> {
     const path = join(parent, name);
     const found = await lstat(path).catch(() => undefined);
     if (!found?.isDirectory() || found.uid !== owner) continue;
-    const fd = claim(path);
-    if (fd === 'gone' || (fd === 'unlockable' && !(await isIdle(path)))) continue;
+    const lock = claim(path);
+    if (lock === 'gone' || (lock === 'unlockable' && !(await isIdle(path)))) continue;
     removeTree(path);
-    if (fd !== 'unlockable') closeSync(fd);
+    if (lock !== 'unlockable') lock.release();
   }
 }
 

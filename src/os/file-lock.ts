@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs';
 import { errnoOf, RafterError } from '../errors.js';
 import { systemError } from './errno.js';
 import { libc } from './libc.js';
@@ -34,16 +34,36 @@ export function lockFile(path: string): FileLock {
  * process holds it, or if that one has just removed it.
  */
 export function lockExistingFile(path: string): FileLock | undefined {
+  const isStill = (fd: number) => fstatSync(fd).nlink > 0;
+  return lockThere(path, { flags: constants.O_RDONLY, absent: ['ENOENT'], isStill });
+}
+
+/**
+ * As `lockExistingFile`, for a directory: whoever removes it holds its lock. A symlink or a file is no directory that is there. Throws
+ * with the errno's name where directories cannot be locked.
+ */
+export function lockExistingDirectory(path: string): FileLock | undefined {
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  const isStill = (fd: number) => lstatSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino;
+  const absent = ['ENOENT', 'ENOTDIR', 'ELOOP'];
+  return lockThere(path, { flags: O_RDONLY | O_DIRECTORY | O_NOFOLLOW, absent, isStill });
+}
+
+/** The lock of what `path` names; undefined if to open it fails with one of `absent`, it is locked, or, once locked, is not there any more. */
+function lockThere(
+  path: string,
+  { flags, absent, isStill }: { flags: number; absent: string[]; isStill: (fd: number) => boolean },
+): FileLock | undefined {
   let fd: number;
   try {
-    fd = openSync(path, 'r');
+    fd = openSync(path, flags);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
+    if (absent.includes(errnoOf(error) ?? '')) return undefined;
     throw error;
   }
   let taken = false;
   try {
-    taken = tryLock(fd, path) && fstatSync(fd).nlink > 0;
+    taken = tryLock(fd, path) && isStill(fd);
   } finally {
     if (!taken) closeSync(fd);
   }

@@ -1,10 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import {
-  closeSync,
-  constants,
   existsSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -13,7 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
-import { type FileLock, lockExistingFile, lockFile, tryLock } from '../os/file-lock.js';
+import { type FileLock, lockExistingDirectory, lockExistingFile, lockFile } from '../os/file-lock.js';
 import { unmountOverlay } from '../os/overlay.js';
 import { removeTree } from '../os/remove-tree.js';
 import { deleteContainer } from './runc.js';
@@ -62,7 +59,7 @@ export function createContainerDirectory({
     removeTree(draft);
     throw error;
   } finally {
-    closeSync(held);
+    held.release();
   }
   return {
     id,
@@ -76,30 +73,13 @@ export function createContainerDirectory({
  * Makes a directory whose name begins with `prefix`, and takes its lock. Before that another process may think that it was left
  * behind, and remove it: then it is another directory.
  */
-function makeDraft(prefix: string): { draft: string; held: number } {
+function makeDraft(prefix: string): { draft: string; held: FileLock } {
   for (let i = 0; ; i++) {
     const draft = `${prefix}-${i}`;
     mkdirSync(draft, { mode: 0o711 });
-    const held = lockDirectory(draft);
-    if (held === undefined) continue;
-    if (existsSync(draft)) return { draft, held };
-    closeSync(held);
+    const held = lockExistingDirectory(draft);
+    if (held !== undefined) return { draft, held };
   }
-}
-
-/** The open directory with its lock; undefined if another process has that, or there is no such directory (any more). */
-function lockDirectory(path: string): number | undefined {
-  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
-  let fd: number;
-  try {
-    fd = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) return undefined;
-    throw error;
-  }
-  if (tryLock(fd, path)) return fd;
-  closeSync(fd);
-  return undefined;
 }
 
 /**
@@ -125,12 +105,11 @@ export async function removeStaleContainers(parent: string, runc: string): Promi
 }
 
 function removeDraft(path: string): void {
-  const held = lockDirectory(path);
-  if (held === undefined) return;
+  const held = lockExistingDirectory(path);
   try {
-    removeTree(path);
+    if (held !== undefined) removeTree(path);
   } finally {
-    closeSync(held);
+    held?.release();
   }
 }
 
