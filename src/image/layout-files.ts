@@ -3,6 +3,7 @@ import { type FileHandle, mkdir, open, readdir, readFile } from 'node:fs/promise
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { errnoOf, RafterError } from '../errors.js';
+import { below } from '../os/below.js';
 import { writeWholeFile } from '../os/whole-file.js';
 import { algorithmOf, type Descriptor, type Digest, descriptorSchema, hexOf } from './descriptor.js';
 import { checkShape, type JsonObject, parseJsonObject } from './json.js';
@@ -41,11 +42,6 @@ export async function blobDirectories(root: string): Promise<string[]> {
   return (await readdir(join(root, 'blobs'))).sort().map((algorithm) => join('blobs', algorithm));
 }
 
-/** Path of `name` in an open directory, wherever that is by now (proc(5)). */
-export function below(directory: FileHandle, name: string): string {
-  return `/proc/self/fd/${directory.fd}/${name}`;
-}
-
 /**
  * Opens the directory `path` (of `blobDirectories`) of the layout at `root` to put blobs there; made if it is missing. DENIED if a
  * part of it is a symlink: whoever made the layout would choose where on this machine files are written.
@@ -54,7 +50,7 @@ export async function openBlobDirectory(root: string, path: string): Promise<Fil
   const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
   let directory = await open(root, O_RDONLY | O_DIRECTORY);
   for (const name of path.split('/')) {
-    const place = below(directory, name);
+    const place = below(directory.fd, name);
     try {
       await mkdir(place).catch(ignoreExisting);
       const inner = await open(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);

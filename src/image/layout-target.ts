@@ -3,6 +3,7 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs
 import { basename, dirname, join, resolve } from 'node:path';
 import { ociDigest } from '../codec/digest.js';
 import { errnoOf, RafterError } from '../errors.js';
+import { below } from '../os/below.js';
 import { explainFull } from '../os/disk-full.js';
 import { removeTree } from '../os/remove-tree.js';
 import { syncDirectory, TEMPORARY_SUFFIX } from '../os/whole-file.js';
@@ -10,7 +11,6 @@ import { type BlobDigest, blobDigest } from './blob-digest.js';
 import { type Descriptor, type Digest, verifyDigest } from './descriptor.js';
 import { withDirectoryLock } from './file-lock.js';
 import {
-  below,
   blobDirectories,
   blobPath,
   checkLayoutMarker,
@@ -173,7 +173,7 @@ export class LayoutTarget implements ImageTarget {
         const staged = join(stage, directory);
         const blobs = await openBlobDirectory(this.#root, directory);
         try {
-          for (const hex of await readdir(staged)) await rename(join(staged, hex), below(blobs, hex));
+          for (const hex of await readdir(staged)) await rename(join(staged, hex), below(blobs.fd, hex));
           await blobs.sync();
         } finally {
           await blobs.close();

@@ -16,6 +16,7 @@ import {
 import { open } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { isRafterError, messageOf, RafterError } from '../errors.js';
+import { below } from '../os/below.js';
 import { explainFull } from '../os/disk-full.js';
 import { makeNode, setTime, setXattr, syncFileSystem } from '../os/inode.js';
 import { removeTree } from '../os/remove-tree.js';
@@ -229,11 +230,6 @@ function setAttributes({ image }: Work, place: Buffer, inode: DiskInode): void {
   if (inode.type !== 'symlink') chmodSync(place, inode.mode & 0o7777);
   for (const { name, value } of image.bootstrap.xattrs(inode)) setXattr(place, name, value);
   setTime(place, { seconds: inode.mtimeSec, nanoseconds: inode.mtimeNsec });
-}
-
-/** A path that starts in the open directory `fd`: nothing above it can lead elsewhere (proc(5), /proc/self/fd). */
-function below(fd: number, name: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`/proc/self/fd/${fd}/`), name]);
 }
 
 function openDirectory(path: Buffer): number {

@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { errnoOf } from '../errors.js';
+import { below } from './below.js';
 
 /**
  * Removes `path` with everything below it; nothing if it is not there. Every name is removed below an open directory and no symlink
@@ -17,8 +18,7 @@ export function removeTree(path: string): void {
 }
 
 function removeBelow(directory: number, name: Buffer): void {
-  // proc(5): what is below this path is below the open directory, wherever that is by now.
-  const place = Buffer.concat([Buffer.from(`/proc/self/fd/${directory}/`), name]);
+  const place = below(directory, name);
   if (tolerating(['EISDIR', 'EPERM'], () => unlinkSync(place))) return;
   const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
   let fd: number | undefined;
