@@ -1,6 +1,6 @@
 import { decodeUnit, unitOf } from '../cache/unit.js';
 import type { StartupLayer } from '../image/startup-layer.js';
-import { openPack } from '../startup/read-pack.js';
+import { openPack, packReferenceOf } from '../startup/read-pack.js';
 import type { PackTable } from '../startup/table.js';
 import type { FaultList } from './faults.js';
 import type { OpenImage } from './open-image.js';
@@ -21,12 +21,7 @@ export async function checkStartupPack(
   const { descriptor } = layer;
   await faults.guard('blob', async () => {
     const stream = await source.openBlob(descriptor, signal);
-    const reference = {
-      ...layer,
-      name: `${name}: start-up pack ${descriptor.digest}`,
-      size: descriptor.size,
-    };
-    const { table, units } = await openPack(stream, reference);
+    const { table, units } = await openPack(stream, packReferenceOf(layer, name));
     const compare = createComparison(image, faults, signal);
     let index = 0;
     for await (const bytes of units) {

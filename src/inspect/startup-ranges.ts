@@ -1,5 +1,5 @@
 import { findStartupLayer } from '../image/startup-layer.js';
-import { checkTableSize, parsePackHead } from '../startup/read-pack.js';
+import { checkTableSize, packReferenceOf, parsePackHead } from '../startup/read-pack.js';
 import type { OpenImage } from './open-image.js';
 
 /**
@@ -12,10 +12,9 @@ export async function readStartupRanges(
 ): Promise<{ start: number; end: number }[][] | undefined> {
   const layer = findStartupLayer(manifest, name);
   if (layer === undefined) return undefined;
-  const { descriptor, tableSize } = layer;
-  const reference = { ...layer, name: `${name}: start-up pack ${descriptor.digest}`, size: descriptor.size };
+  const reference = packReferenceOf(layer, name);
   checkTableSize(reference);
-  const head = await source.readBlobRange(descriptor, 0, tableSize, signal);
+  const head = await source.readBlobRange(layer.descriptor, 0, layer.tableSize, signal);
   const { blobs, pieces } = parsePackHead(head, reference);
   const byId = new Map(bootstrap.blobs.map(({ id }) => [id, [] as { start: number; end: number }[]]));
   for (const { blob, offset, length } of pieces)

@@ -13,6 +13,7 @@ import {
   type OpenPack,
   openPack,
   type PackReference,
+  packReferenceOf,
   parsePackHead,
 } from '../startup/read-pack.js';
 import type { PackTable } from '../startup/table.js';
@@ -141,13 +142,12 @@ export class StartupPack {
   }
 
   get #reference(): PackReference {
-    const { layer } = this.#options;
-    return { ...layer, name: this.#name, size: layer.descriptor.size };
+    const { source, layer } = this.#options;
+    return packReferenceOf(layer, source.name);
   }
 
   get #name(): string {
-    const { source, layer } = this.#options;
-    return `${source.name}: start-up pack ${layer.descriptor.digest}`;
+    return this.#reference.name;
   }
 
   #warn(error: unknown): void {

@@ -1,5 +1,6 @@
 import { chunkDigest, ociDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
+import type { StartupLayer } from '../image/startup-layer.js';
 import { byteTaker } from './byte-taker.js';
 import { fieldChecks } from './field-checks.js';
 import { HEADER_SIZE, MAX_STORED_TABLE_SIZE, type PackTable, parseTable } from './table.js';
@@ -14,6 +15,13 @@ export interface PackReference {
   tableSize: number;
   /** Their SHA-256, `sha256:` and 64 hex digits. */
   tableDigest: string;
+}
+
+/** The start-up pack of the image `imageName`, as `layer` of its manifest names it. */
+export function packReferenceOf(layer: StartupLayer, imageName: string): PackReference {
+  const { descriptor, tableSize, tableDigest } = layer;
+  const name = `${imageName}: start-up pack ${descriptor.digest}`;
+  return { name, size: descriptor.size, tableSize, tableDigest };
 }
 
 /** A pack that is being read. */
