@@ -1,3 +1,4 @@
+import { chunksOver } from '../rafs/chunks-over.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
 
 /** The first decoded byte behind a chunk. */
@@ -31,15 +32,9 @@ export function fillGaps(chunks: readonly ChunkInfo[], offset: number, target: B
 
 /** The chunks of `layout` that overlap `length` bytes from decoded `offset`. A range outside of the blob is a RangeError. */
 export function chunksIn(layout: BlobLayout, offset: number, length: number): ChunkInfo[] {
-  const { id, decodedSize, chunkCount } = layout;
+  const { id, decodedSize } = layout;
   if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > decodedSize) {
     throw new RangeError(`blob ${id}: read of ${length} bytes at ${offset}, but it has ${decodedSize}`);
   }
-  const chunks: ChunkInfo[] = [];
-  for (let index = layout.chunkAtDecoded(offset); index < chunkCount; index++) {
-    const chunk = layout.chunk(index);
-    if (chunk.decodedOffset >= offset + length) break;
-    chunks.push(chunk);
-  }
-  return chunks;
+  return chunksOver(layout, offset, length);
 }

@@ -1,5 +1,6 @@
 import { decodeUnit, unitOf } from '../cache/unit.js';
 import type { StartupLayer } from '../image/startup-layer.js';
+import { chunksOver } from '../rafs/chunks-over.js';
 import { openPack, packReferenceOf } from '../startup/read-pack.js';
 import type { PackTable } from '../startup/table.js';
 import type { FaultList } from './faults.js';
@@ -73,9 +74,7 @@ function createComparison(image: OpenImage, faults: FaultList, signal: AbortSign
     const layout = await image.layout(blobIndex);
     if (piece.offset + piece.length > layout.decodedSize) return fault('reaches behind the end of the blob');
     const expected = Buffer.alloc(piece.length);
-    for (let index = layout.chunkAtDecoded(piece.offset); index < layout.chunkCount; index++) {
-      const { decodedOffset } = layout.chunk(index);
-      if (decodedOffset >= piece.offset + piece.length) break;
+    for (const { index, decodedOffset } of chunksOver(layout, piece.offset, piece.length)) {
       const chunk = await decoded(blobIndex, index);
       if (chunk === undefined) return fault('is of a chunk that cannot be verified', index);
       chunk.copy(

@@ -1,6 +1,7 @@
 import type { BlobCache } from '../cache/blob-cache.js';
 import type { PiecePlace } from '../cache/pieces.js';
 import { RafterError } from '../errors.js';
+import { chunksOver } from '../rafs/chunks-over.js';
 import type { PackTable } from '../startup/table.js';
 
 /**
@@ -41,10 +42,7 @@ export function isAllLocal(places: Map<BlobCache, PiecePlace[]>): boolean {
 
 function isLocal(blob: BlobCache, { offset, length }: PiecePlace): boolean {
   const { layout } = blob;
-  for (let index = layout.chunkAtDecoded(offset); index < layout.chunkCount; index++) {
-    const { decodedOffset } = layout.chunk(index);
-    if (decodedOffset >= offset + length) return true;
-    if (!blob.has(index) && layout.chunkDigest(index) !== undefined) return false;
-  }
-  return true;
+  return chunksOver(layout, offset, length).every(
+    ({ index }) => blob.has(index) || layout.chunkDigest(index) === undefined,
+  );
 }

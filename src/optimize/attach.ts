@@ -10,6 +10,7 @@ import { isStartupLayer } from '../image/startup-layer.js';
 import { EMPTY_CONFIG, profileManifest } from '../image/startup-profile.js';
 import { storeBlob } from '../image/store-blob.js';
 import type { ImageTarget } from '../image/target.js';
+import { chunksOver } from '../rafs/chunks-over.js';
 import { type ChunkRange, formatProfile } from '../startup/profile.js';
 import { mergeTraces } from '../trace/merge.js';
 import type { Touch, Trace } from '../trace/trace.js';
@@ -115,16 +116,12 @@ async function attach(
 }
 
 /** The chunks that `touches` are in, in their order, each once; those that follow one another in a blob are one range. */
-function chunksTouched(
-  touches: readonly Touch[],
-  layouts: readonly Pick<BlobLayout, 'chunkAtDecoded' | 'chunkCount' | 'chunk' | 'chunkDigest'>[],
-): ChunkRange[] {
+function chunksTouched(touches: readonly Touch[], layouts: readonly BlobLayout[]): ChunkRange[] {
   const seen = layouts.map(() => new Set<number>());
   const ranges: ChunkRange[] = [];
   for (const { blob, offset, length } of touches) {
     const layout = layouts[blob]!;
-    for (let index = layout.chunkAtDecoded(offset); index < layout.chunkCount; index++) {
-      if (layout.chunk(index).decodedOffset >= offset + length) break;
+    for (const { index } of chunksOver(layout, offset, length)) {
       // What no file of the image has cannot be verified, and nobody asks for it.
       if (seen[blob]!.has(index) || layout.chunkDigest(index) === undefined) continue;
       seen[blob]!.add(index);

@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import type { BlobCache } from '../cache/blob-cache.js';
 import type { BlobLayout } from '../cache/layout.js';
+import { chunksOver } from '../rafs/chunks-over.js';
 import { PackWriter, type WrittenPack } from '../startup/pack-writer.js';
 import { type BlobRange, planPieces } from '../startup/plan.js';
 import { MAX_UNIT_SIZE } from '../startup/table.js';
@@ -62,9 +63,7 @@ function usedParts({ blob, offset, length }: BlobRange, layout: BlobLayout): Blo
   const end = offset + length;
   const parts: BlobRange[] = [];
   let start = offset;
-  for (let index = layout.chunkAtDecoded(offset); index < layout.chunkCount; index++) {
-    const { decodedOffset, size } = layout.chunk(index);
-    if (decodedOffset >= end) break;
+  for (const { index, decodedOffset, size } of chunksOver(layout, offset, length)) {
     if (layout.chunkDigest(index) !== undefined) continue;
     if (decodedOffset > start) parts.push({ blob, offset: start, length: decodedOffset - start });
     start = decodedOffset + size;

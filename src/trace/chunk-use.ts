@@ -1,4 +1,5 @@
 import type { ChunkMap } from '../rafs/bootstrap.js';
+import { chunksOver } from '../rafs/chunks-over.js';
 import type { Touch } from './trace.js';
 
 /** What of one blob's chunks a trace touched. */
@@ -18,9 +19,8 @@ export function chunkUse(map: ChunkMap, touches: readonly Touch[]): ChunkUse {
   const fetched = new Map<number, { start: number; end: number }>();
   let chunkBytes = 0;
   for (const { offset, length, from } of touches) {
-    for (let index = map.chunkAtDecoded(offset); index < map.chunkCount; index++) {
-      const chunk = map.chunk(index);
-      if (chunk.decodedOffset >= offset + length) break;
+    for (const chunk of chunksOver(map, offset, length)) {
+      const { index } = chunk;
       if (!chunks.has(index)) {
         chunks.add(index);
         chunkBytes += chunk.size;
