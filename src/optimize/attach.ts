@@ -1,33 +1,20 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { BlobLayout } from '../cache/layout.js';
-import { CacheStore } from '../cache/store.js';
-import { isRafterError, RafterError } from '../errors.js';
+import { RafterError } from '../errors.js';
 import type { Digest } from '../image/descriptor.js';
 import { OCI_MANIFEST } from '../image/media-types.js';
-import type { ImageSource } from '../image/source.js';
 import { isStartupLayer } from '../image/startup-layer.js';
 import { EMPTY_CONFIG, profileManifest } from '../image/startup-profile.js';
 import { storeBlob } from '../image/store-blob.js';
 import type { ImageTarget } from '../image/target.js';
 import { chunksOver } from '../rafs/chunks-over.js';
 import { type ChunkRange, formatProfile } from '../startup/profile.js';
-import { mergeTraces } from '../trace/merge.js';
-import type { Touch, Trace } from '../trace/trace.js';
-import { openTracedImage } from './open-traced.js';
+import { type Touch, touchedBytes } from '../trace/trace.js';
+import { type TracedImage, type TracedImageRequest, withTracedImage } from './open-traced.js';
 
-export interface AttachRequest {
-  /** The Nydus image that was traced, in a registry. */
-  source: ImageSource;
+/** The image is in a registry. */
+export interface AttachRequest extends TracedImageRequest {
   /** The same image, for writing. Called only for an image that something can be attached to. */
   openTarget: () => ImageTarget;
-  /** What was recorded of one or more runs of the image. At least one. */
-  traces: readonly Trace[];
-  /** `linux/arm64`; which image of an index was traced. Default: this machine's. */
-  platform?: string | undefined;
-  /** Directory for what of the image is read; created if it is not there. */
-  tempDir: string;
-  signal?: AbortSignal | undefined;
   /** When it is attached: of several profiles the latest counts. Default: now. */
   now?: Date | undefined;
 }
@@ -53,7 +40,7 @@ export interface AttachSummary {
  * target and readers throw.
  */
 export async function attachProfile(request: AttachRequest): Promise<AttachSummary> {
-  const { source, tempDir, signal } = request;
+  const { source, openTarget } = request;
   if (source.listReferrers === undefined)
     throw new RafterError(
       'UNSUPPORTED',
@@ -62,57 +49,42 @@ export async function attachProfile(request: AttachRequest): Promise<AttachSumma
         hint: 'rafter optimize IMAGE TARGET writes an image that has its start-up data in itself',
       },
     );
-  const trace = mergeTraces(request.traces);
-  if (trace.touches.length === 0) throw new RafterError('USAGE', 'nothing was read in what was traced');
-  const target = request.openTarget();
-  await mkdir(tempDir, { recursive: true, mode: 0o700 });
-  const dir = await mkdtemp(join(tempDir, 'attach-'));
-  try {
-    return await attach(request, { trace, dir, target });
-  } catch (error) {
-    if (signal?.aborted && !isRafterError(error, 'INTERRUPTED'))
-      throw new RafterError('INTERRUPTED', `attaching to ${source.name} was interrupted`, { cause: error });
-    throw error;
-  } finally {
-    await target.abort();
-    await rm(dir, { recursive: true, force: true });
-  }
+  return withTracedImage(request, 'attaching', async (image) => {
+    const target = openTarget();
+    try {
+      return await attach(request, image, target);
+    } finally {
+      await target.abort();
+    }
+  });
 }
 
 async function attach(
-  request: AttachRequest,
-  { trace, dir, target }: { trace: Trace; dir: string; target: ImageTarget },
+  { source, signal, now: createdAt = new Date() }: AttachRequest,
+  { trace, descriptor, manifest, blobs, warnings }: TracedImage,
+  target: ImageTarget,
 ): Promise<AttachSummary> {
-  const { source, platform, signal, now: createdAt = new Date() } = request;
-  const cache = await CacheStore.open(join(dir, 'cache'));
-  try {
-    const { descriptor, manifest, blobs, warnings } = await openTracedImage(source, {
-      ...{ trace, platform, signal, dir, cache },
-    });
-    if (manifest.layers.some(isStartupLayer))
-      warnings.push(`${source.name} has a start-up pack, so mounts do not ask for what is attached to it`);
-    const layouts = blobs.map(({ layout }) => layout);
-    const chunks = chunksTouched(trace.touches, layouts);
-    const profile = formatProfile({ blobs: trace.blobs, chunks });
-    const { stored } = await storeBlob(target, signal, (write) => write(profile));
-    await storeBlob(target, signal, (write) => write(EMPTY_CONFIG));
-    const bytes = profileManifest(profile, { subject: descriptor, createdAt });
-    const { digest } = await target.putManifest(bytes, OCI_MANIFEST, { tag: false, signal });
-    await target.commit();
-    const each = chunks.flatMap(({ blob, first, count }) =>
-      Array.from({ length: count }, (_, i) => layouts[blob]!.chunk(first + i).size),
-    );
-    return {
-      digest,
-      subject: descriptor.digest,
-      profile: { ...stored, chunks: each.length, ranges: chunks.length },
-      touchedBytes: trace.touches.reduce((sum, { length }) => sum + length, 0),
-      chunkBytes: each.reduce((sum, size) => sum + size, 0),
-      warnings,
-    };
-  } finally {
-    await cache.close();
-  }
+  if (manifest.layers.some(isStartupLayer))
+    warnings.push(`${source.name} has a start-up pack, so mounts do not ask for what is attached to it`);
+  const layouts = blobs.map(({ layout }) => layout);
+  const chunks = chunksTouched(trace.touches, layouts);
+  const profile = formatProfile({ blobs: trace.blobs, chunks });
+  const { stored } = await storeBlob(target, signal, (write) => write(profile));
+  await storeBlob(target, signal, (write) => write(EMPTY_CONFIG));
+  const bytes = profileManifest(profile, { subject: descriptor, createdAt });
+  const { digest } = await target.putManifest(bytes, OCI_MANIFEST, { tag: false, signal });
+  await target.commit();
+  const each = chunks.flatMap(({ blob, first, count }) =>
+    Array.from({ length: count }, (_, i) => layouts[blob]!.chunk(first + i).size),
+  );
+  return {
+    digest,
+    subject: descriptor.digest,
+    profile: { ...stored, chunks: each.length, ranges: chunks.length },
+    touchedBytes: touchedBytes(trace),
+    chunkBytes: each.reduce((sum, size) => sum + size, 0),
+    warnings,
+  };
 }
 
 /** The chunks that `touches` are in, in their order, each once; those that follow one another in a blob are one range. */

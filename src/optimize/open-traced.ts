@@ -1,8 +1,9 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlobBytes } from '../cache/blob-bytes.js';
 import type { BlobCache } from '../cache/blob-cache.js';
-import type { CacheStore } from '../cache/store.js';
-import { RafterError } from '../errors.js';
+import { CacheStore } from '../cache/store.js';
+import { isRafterError, RafterError } from '../errors.js';
 import type { ImageConfig } from '../image/config.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
@@ -11,10 +12,13 @@ import { readManifest } from '../image/read-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { openImageStore } from '../mount/image-store.js';
 import { openNydusImage } from '../mount/nydus-image.js';
+import { mergeTraces } from '../trace/merge.js';
 import type { Trace } from '../trace/trace.js';
 
 /** An image that was traced, open for reading what the traces touched. */
 export interface TracedImage {
+  /** All traces in one. */
+  trace: Trace;
   /** What the reference names: the index that the image is in, or its manifest. */
   top: { descriptor: Descriptor; index: Index | undefined };
   descriptor: Descriptor;
@@ -27,18 +31,51 @@ export interface TracedImage {
   warnings: string[];
 }
 
-export interface OpenTracedOptions {
-  trace: Trace;
-  platform: string | undefined;
-  signal: AbortSignal | undefined;
-  /** For manifests and bootstrap. */
-  dir: string;
-  cache: CacheStore;
+export interface TracedImageRequest {
+  /** The Nydus image that was traced. */
+  source: ImageSource;
+  /** What was recorded of one or more runs of the image. At least one. */
+  traces: readonly Trace[];
+  /** `linux/arm64`; which image of an index was traced. Default: this machine's. */
+  platform?: string | undefined;
+  /** Directory for what of the image is read; created if it is not there, and left as it was. */
+  tempDir: string;
+  signal?: AbortSignal | undefined;
 }
 
-/** Opens the image that `trace` is of. Throws USAGE if it has other blobs, and what `openNydusImage` throws. */
-export async function openTracedImage(source: ImageSource, options: OpenTracedOptions): Promise<TracedImage> {
-  const { trace, platform, signal, dir, cache } = options;
+/**
+ * Opens the image that the traces are of, and gives it to `work` for as long as that runs. `doing` says what for: "optimizing".
+ * Throws USAGE for traces of another image and for ones that touched nothing, INTERRUPTED, and what `openNydusImage` and `work` throw.
+ */
+export async function withTracedImage<T>(
+  request: TracedImageRequest,
+  doing: string,
+  work: (image: TracedImage) => Promise<T>,
+): Promise<T> {
+  const { source, tempDir, signal } = request;
+  const trace = mergeTraces(request.traces);
+  if (trace.touches.length === 0) throw new RafterError('USAGE', 'nothing was read in what was traced');
+  await mkdir(tempDir, { recursive: true, mode: 0o700 });
+  const dir = await mkdtemp(join(tempDir, `${doing}-`));
+  try {
+    const cache = await CacheStore.open(join(dir, 'cache'));
+    try {
+      return await work(await openTracedImage(request, { trace, dir, cache }));
+    } finally {
+      await cache.close();
+    }
+  } catch (error) {
+    if (!signal?.aborted || isRafterError(error, 'INTERRUPTED')) throw error;
+    throw new RafterError('INTERRUPTED', `${doing} ${source.name} was interrupted`, { cause: error });
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function openTracedImage(
+  { source, platform, signal }: TracedImageRequest,
+  { trace, dir, cache }: { trace: Trace; dir: string; cache: CacheStore },
+): Promise<TracedImage> {
   const { name } = source;
   const top = await source.resolve(signal);
   let index: Index | undefined;
@@ -63,7 +100,7 @@ export async function openTracedImage(source: ImageSource, options: OpenTracedOp
   for (const { descriptor: blob, layout } of image.blobs)
     blobs.push(await cache.acquire(layout, counted(source, blob, fetched)));
   const { config, warnings } = image;
-  return { top: { descriptor: top, index }, descriptor, manifest, config, blobs, fetched, warnings };
+  return { trace, top: { descriptor: top, index }, descriptor, manifest, config, blobs, fetched, warnings };
 }
 
 function counted(source: ImageSource, blob: Descriptor, fetched: { bytes: number }): BlobBytes {

@@ -2,7 +2,7 @@ import { RafterError } from '../errors.js';
 import type { Bootstrap, ChunkMap } from '../rafs/bootstrap.js';
 import { chunkUse } from './chunk-use.js';
 import { FileRanges, type TracedFile } from './file-ranges.js';
-import { type Touch, type TouchSource, TRACE_PAGE_SIZE, type Trace } from './trace.js';
+import { type Touch, type TouchSource, TRACE_PAGE_SIZE, type Trace, touchedBytes } from './trace.js';
 
 /** The image that was traced. */
 export interface TracedImage {
@@ -110,7 +110,7 @@ export function summarize(trace: Trace, { bootstrap, maps, pack }: TracedImage):
   const sum = (of: (use: (typeof uses)[number]) => number) => uses.reduce((all, use) => all + of(use), 0);
   const start = Math.min(...trace.touches.slice(0, 1).map(({ atMs }) => atMs));
   return {
-    touchedBytes: trace.touches.reduce((all, { length }) => all + length, 0),
+    touchedBytes: touchedBytes(trace),
     pages: trace.touches.reduce((all, { length }) => all + Math.ceil(length / TRACE_PAGE_SIZE), 0),
     chunks: sum(({ chunks }) => chunks),
     chunkBytes: sum(({ chunkBytes }) => chunkBytes),

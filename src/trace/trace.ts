@@ -55,6 +55,11 @@ export const MAX_TOUCHES = 1 << 17;
 /** Most bytes of a trace that is read. */
 export const MAX_TRACE_SIZE = 32 << 20;
 
+/** Bytes that were touched. */
+export function touchedBytes({ touches }: Pick<Trace, 'touches'>): number {
+  return touches.reduce((sum, { length }) => sum + length, 0);
+}
+
 /** The version of the format that this program writes and reads. */
 const VERSION = 1;
 /** Most bytes of a touch's line, and of the last one. */
