@@ -1,11 +1,11 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RafterError } from '../errors.js';
-import { preparePrivateDirectory } from '../os/private-directory.js';
 import type { RunReferenceRequest } from '../run/run-reference.js';
 import type { CommandContext } from './context.js';
 import { EXIT } from './exit-codes.js';
 import { optimizeTo, readTraces } from './optimize-image.js';
+import { privateTemp } from './private-temp.js';
 import type { TwoSidedOptions } from './side-options.js';
 import { watchStart } from './start-watch.js';
 import type { Until } from './until.js';
@@ -33,11 +33,7 @@ export interface LearnRequest {
  */
 export async function learn(context: CommandContext, request: LearnRequest): Promise<number> {
   const { run, target, until, options } = request;
-  const { dataRoot } = context.options;
-  await preparePrivateDirectory(dataRoot, '--data-root');
-  const temp = join(dataRoot, 'tmp');
-  await mkdir(temp, { recursive: true, mode: 0o700 });
-  const dir = await mkdtemp(join(temp, 'learn-'));
+  const dir = await mkdtemp(join(await privateTemp(context.options.dataRoot), 'learn-'));
   const watch = until && watchStart(until);
   try {
     const { runReference } = await import('../run/run-reference.js');

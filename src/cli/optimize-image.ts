@@ -1,10 +1,10 @@
 import { open } from 'node:fs/promises';
-import { join } from 'node:path';
 import { errnoOf, messageOf, RafterError } from '../errors.js';
 import type { OptimizeSummary } from '../optimize/optimize.js';
 import type { Trace } from '../trace/trace.js';
 import type { CommandContext } from './context.js';
 import { formatBytes } from './format.js';
+import { privateTemp } from './private-temp.js';
 import { createProgress } from './progress.js';
 import { sideOptions, type TwoSidedOptions } from './side-options.js';
 
@@ -47,8 +47,7 @@ export async function optimizeTo(
     import('../transports/open.js'),
     import('../image/reference.js'),
   ]);
-  const { preparePrivateDirectory } = await import('../os/private-directory.js');
-  await preparePrivateDirectory(dataRoot, '--data-root');
+  const tempDir = await privateTemp(dataRoot);
   const access = sideOptions(options);
   const source = openSource(parseReference(image), access.source);
   const progress = createProgress({ quiet: output.quiet || output.json });
@@ -58,7 +57,7 @@ export async function optimizeTo(
       target: openTarget(parseReference(target), access.target),
       traces,
       platform: options.platform,
-      tempDir: join(dataRoot, 'tmp'),
+      tempDir,
       signal,
       onProgress: (step, done, total) =>
         progress.update(step === 'pack' ? 'start-up pack' : target, done, total),
@@ -83,6 +82,7 @@ export async function attachTo(
     import('../transports/open.js'),
     import('../image/reference.js'),
   ]);
+  const tempDir = await privateTemp(dataRoot);
   const access = sideOptions(options);
   const reference = parseReference(image);
   const source = openSource(reference, access.source);
@@ -92,7 +92,7 @@ export async function attachTo(
       openTarget: () => openTarget(reference, access.target),
       traces,
       platform: options.platform,
-      tempDir: join(dataRoot, 'tmp'),
+      tempDir,
       signal,
     });
     for (const warning of summary.warnings) output.warn(warning);

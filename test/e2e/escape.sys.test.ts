@@ -218,11 +218,14 @@ it('temporary files are not made in a data root that others can write to', async
   symlinkSync(join(dir, 'theirs'), join(dir, 'open/tmp'));
   chmodSync(join(dir, 'open'), 0o1777);
   writeFileSync(join(dir, 'trace'), formatTrace(traceOf([touchOf(0, 1)])));
-  const said = await refused(
-    ['optimize', '--data-root', join(dir, 'open')]
-      .concat(`oci:${golden}/tiny-nydus`, `oci:${dir}/target:x`)
-      .concat('--trace', join(dir, 'trace')),
-    [4],
-  );
-  expect(said).toMatch(/others can write to .*open \(mode 1777\)/);
+  for (const target of [`oci:${dir}/target:x`, '--attach']) {
+    const said = await refused(
+      ['optimize', '--data-root', join(dir, 'open'), '--trace', join(dir, 'trace')].concat(
+        `oci:${golden}/tiny-nydus`,
+        target,
+      ),
+      [4],
+    );
+    expect(said).toMatch(/others can write to .*open \(mode 1777\)/);
+  }
 });
