@@ -175,12 +175,11 @@ function ignoreMissing(error: NodeJS.ErrnoException): undefined {
 }
 
 /** A record is known to be damaged when it is no JSON, so nobody waits for the disk. */
-async function writeRecord(path: string, json: Buffer): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await writeWholeFile(path, json, { mode: 0o600, synced: false });
+function writeRecord(path: string, json: Buffer): Promise<void> {
+  return writeBytes(path, json, { synced: false });
 }
 
-async function writeBytes(path: string, bytes: Buffer): Promise<void> {
+async function writeBytes(path: string, bytes: Buffer, { synced = true } = {}): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await writeWholeFile(path, bytes, { mode: 0o600 });
+  await writeWholeFile(path, bytes, { mode: 0o600, synced });
 }

@@ -4,7 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isRafterError, RafterError } from '../errors.js';
 import type { DaemonStatus } from './api.js';
 import { callDaemon } from './api-client.js';
-
 import { checkDataRoot } from './data-root.js';
 import { readLogTail, sizeOf } from './log-file.js';
 import { hasSupervisor, prepareRunDir } from './run-dir.js';
