@@ -1,17 +1,20 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { convertImage } from '../../src/convert/convert.js';
 import { parseReference } from '../../src/image/reference.js';
 import { openImage } from '../../src/inspect/open-image.js';
-import { mountImage } from '../../src/mount/client.js';
+import type { MountInfo, MountRequest } from '../../src/mount/api.js';
+import { listMounts, mountImage, unmountImage } from '../../src/mount/client.js';
 import { optimizeImage } from '../../src/optimize/optimize.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
 import { makeLayout } from '../convert/layouts.js';
 import { makeTar } from '../convert/tar-writer.js';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.js';
+import { canCountPages, forgetPages, pagesHeld } from '../support/page-cache.js';
 import { createPlace, readEverything, type TestPlace } from './daemon-process.js';
 
 const MIB = 1 << 20;
@@ -122,21 +125,57 @@ function overlap(ranges: { from: number; to: number }[]): number {
   return twice;
 }
 
+/** Pages that the kernel holds of the files below `dir`. */
+async function pagesBelow(dir: string): Promise<number> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  const files = entries.filter((one) => one.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  return files.reduce((sum, file) => sum + pagesHeld(file), 0);
+}
+
+/**
+ * All of the image that `mount` mounts was just read through the daemon. Memory holds that once, in the files of the mount; and so it
+ * does when the image is mounted again and the kernel reads the cache's own files.
+ */
+async function expectPagesHeldOnce(
+  { id, mountpoint }: MountInfo,
+  mount: () => Promise<MountInfo>,
+): Promise<void> {
+  const served = (mountId: string) =>
+    [0, 1, 2].map((blob) => join(place.runDir, 'blobs', `${mountId}.${blob}`));
+  const all = await pagesBelow(mountpoint);
+  expect(all).toBeGreaterThan((14 * MIB) / 4096);
+  expect(served(id).map(pagesHeld)).toEqual([0, 0, 0]);
+  await vi.waitFor(async () => {
+    const [{ data }] = (await listMounts(place)) as [MountInfo];
+    expect(data!.localBytes).toBe(data!.bytes);
+  }, 10_000);
+  await unmountImage(place, { id });
+  const names = (await readdir(join(place.dataRoot, 'cache'))).filter((name) => name.endsWith('.data'));
+  const cached = names.map((name) => join(place.dataRoot, 'cache', name));
+  for (const file of cached) forgetPages(file);
+  const again = await mount();
+  expect(served(again.id).filter(existsSync)).toEqual([]);
+  await readEverything(mountpoint);
+  expect(await pagesBelow(mountpoint)).toBe(all);
+  expect(cached.map(pagesHeld)).toEqual([0, 0, 0]);
+}
+
 it.each([
-  { tag: 'plain', driver: 'erofs' },
+  { tag: 'plain', driver: 'erofs', pages: canCountPages },
   { tag: 'plain', driver: 'fuse' },
   { tag: 'plain', driver: 'erofs', prefetch: false },
   { tag: 'plain', driver: 'erofs', complete: 'always' },
   { tag: 'fast', driver: 'erofs' },
 ] as const)(
   'reading all of an image takes no byte twice and no more requests than it has units: %o',
-  async ({ tag, ...how }) => {
+  async ({ tag, pages = false, ...how }: { tag: string; pages?: boolean } & Partial<MountRequest>) => {
     const { units, objects } = await described(tag);
     expect(units).toBeLessThan(FILES / 10);
     registry.requests.length = 0;
     const mountpoint = await place.mountpoint('m');
     const reference = `${registry.host}/app:${tag}`;
-    await mountImage(place, { reference, platform, access: {}, mountpoint, ...how });
+    const mount = () => mountImage(place, { reference, platform, access: {}, mountpoint, ...how });
+    const mounted = await mount();
     await readEverything(mountpoint);
     const ranges = asked();
     for (const [digest, each] of ranges) expect(overlap(each), digest).toBe(0);
@@ -145,5 +184,6 @@ it.each([
     expect(bytes).toBeLessThanOrEqual(objects.reduce((sum, { size }) => sum + size, 0));
     // Each unit of the data, and the configuration, the bootstrap and the start-up pack.
     expect(all.length).toBeLessThanOrEqual(units + 3);
+    if (pages) await expectPagesHeldOnce(mounted, mount);
   },
 );
