@@ -15,27 +15,37 @@ export function formatBytes(bytes: number): string {
 export function formatDuration(ms: number): string {
   if (ms < 999.5) return `${ms.toFixed(0)} ms`;
   if (ms < 99_995) return `${(ms / 1000).toFixed(2)} s`;
-  const seconds = Math.round(ms / 1000);
+  return formatSeconds(ms / 1000);
+}
+
+/** A duration in whole seconds, at least one: `15 s`, `3 min 05 s`. */
+export function formatSeconds(exact: number): string {
+  const seconds = Math.max(1, Math.round(exact));
+  if (seconds < 60) return `${seconds} s`;
   return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
 }
 
 /** Fewer characters than this are no column to wrap words in. */
 const MIN_COLUMN = 16;
 
+/** A digest that stands alone in a cell, as the OCI image specification writes it, and how much of it a person compares. */
+const DIGEST = /^(sha256:[0-9a-f]{12})[0-9a-f]{52}$/;
+
 /**
- * Rows as aligned columns, two spaces apart, without trailing blanks. The first row is the head. Words of the last column that
- * are beyond `columns`, by default the terminal's width, go on in lines of their own below it, if there is some room.
+ * Rows as aligned columns, two spaces apart, without trailing blanks. The first row is the head. If that is wider than `columns`,
+ * by default the terminal's width, digests before the last column are shortened, and words of the last column that are still
+ * beyond it go on in lines of their own below it, if there is some room.
  */
 export function formatTable(
-  rows: string[][],
+  table: string[][],
   {
     columns = process.stdout.isTTY ? process.stdout.columns : undefined,
   }: { columns?: number | undefined } = {},
 ): string {
-  const widths = rows.reduce<number[]>(
-    (all, row) => row.map((cell, i) => Math.max(all[i] ?? 0, cell.length)),
-    [],
-  );
+  const wide =
+    widthsOf(table).reduce((sum, width) => sum + width + 2, -2) > (columns ?? Number.POSITIVE_INFINITY);
+  const rows = wide ? table.map(withShortDigests) : table;
+  const widths = widthsOf(rows);
   const before = widths.slice(0, -1).reduce((sum, width) => sum + width + 2, 0);
   const room =
     columns === undefined || columns - before < MIN_COLUMN ? Number.POSITIVE_INFINITY : columns - before;
@@ -46,6 +56,15 @@ export function formatTable(
       return [cells.join('  ').trimEnd(), ...more.map((line) => ' '.repeat(before) + line)].join('\n');
     })
     .join('\n');
+}
+
+/** Characters of the longest cell of each column. */
+function widthsOf(rows: string[][]): number[] {
+  return rows.reduce<number[]>((all, row) => row.map((cell, i) => Math.max(all[i] ?? 0, cell.length)), []);
+}
+
+function withShortDigests(row: string[]): string[] {
+  return row.map((cell, i) => (i < row.length - 1 ? cell.replace(DIGEST, '$1…') : cell));
 }
 
 /** Lines of whole words, of `room` characters at most where the words allow it. */

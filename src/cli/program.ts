@@ -83,12 +83,21 @@ async function configure(program: Command, command: Command): Promise<void> {
 }
 
 /** What commander has to say about a command line, in the form of all other errors. */
-function usageError({ message }: CommanderError, [name = '']: string[]): RafterError {
+function usageError({ message }: CommanderError, argv: string[]): RafterError {
   const [, text = message, suggestion] =
     /^(?:error: )?(.*?)(?:\s*\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
-  const help = Object.hasOwn(COMMANDS, name) ? `rafter ${name} --help` : 'rafter --help';
-  const hint = suggestion === undefined ? `${help} says what there is` : `did you mean ${suggestion}?`;
+  const hint = suggestion === undefined ? usageHint(argv) : `did you mean ${suggestion}?`;
   return new RafterError('USAGE', text, { hint });
+}
+
+/** Who puts an option of a command before it, as other programs want it, is told where it belongs. */
+function usageHint(argv: string[]): string {
+  const [first = ''] = argv;
+  if (Object.hasOwn(COMMANDS, first)) return `rafter ${first} --help says what there is`;
+  const command = argv.find((word) => Object.hasOwn(COMMANDS, word));
+  return first.startsWith('-') && command !== undefined
+    ? `options stand behind the command: rafter ${command} ${first}`
+    : 'rafter --help says what there is';
 }
 
 /** `rafter ls | head` must end quietly when head has seen enough. */

@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration } from './format.js';
+import { formatBytes, formatDuration, formatSeconds } from './format.js';
 
 /** Shows how far long steps are. Each step has a label; amounts are bytes. */
 export interface Progress {
@@ -100,13 +100,20 @@ function bar(label: string, { done, total, startedAt }: Step, room: number): str
   const speed = `${formatBytes(rate)}/s`;
   if (total === undefined || total === 0) return fitted(label, [`${formatBytes(done)}  ${speed}`], room);
   const share = Math.min(1, done / total);
-  const left = `${rate > 0 ? formatDuration(((total - done) / rate) * 1000) : '?'} left`;
+  const left = timeLeft(total - done, rate);
   const amounts = `${formatBytes(done)} of ${formatBytes(total)}`;
   const words = `${amounts}  ${speed}  ${left}`;
   const width = Math.min(BAR_WIDTH, room - `${label}  [] ${words}`.length);
   if (width < MIN_BAR_WIDTH) return fitted(label, [words, `${amounts}  ${left}`], room);
   const filled = Math.round(share * width);
   return `${label}  [${'#'.repeat(filled)}${'-'.repeat(width - filled)}] ${words}`;
+}
+
+/** How long `bytes` will take at `rate` bytes a second, as exactly as a guess deserves. */
+function timeLeft(bytes: number, rate: number): string {
+  if (bytes <= 0) return 'finishing';
+  if (rate === 0) return '? left';
+  return `${formatSeconds(bytes / rate)} left`;
 }
 
 /** The label with the first of `texts` that has room beside it, or the end of the label with the last one. */

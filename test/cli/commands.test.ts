@@ -58,6 +58,10 @@ it('every command has a schema of what it prints with --json', () => {
 it.each([
   [['conver'], /^hint: did you mean convert\?$/m],
   [['convert', '--comprssor', 'lz4', 'a', 'b'], /^hint: did you mean --compressor\?$/m],
+  [
+    ['--data-root', '/x', 'convert', 'a', 'b'],
+    /^hint: options stand behind the command: rafter convert --data-root$/m,
+  ],
   [['cache', 'prun'], /^hint: did you mean prune\?$/m],
   [['umount', '--lzy', 'x'], /^hint: did you mean --lazy\?$/m],
 ])('suggests what was meant by %j, with exit code 2', async (argv, suggestion) => {

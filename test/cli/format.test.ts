@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { formatBytes, formatDuration, formatTable } from '../../src/cli/format.js';
+import { formatBytes, formatDuration, formatSeconds, formatTable } from '../../src/cli/format.js';
 
 it.each([
   [0, '0 B'],
@@ -22,6 +22,14 @@ it.each([
   [185_400, '3 min 05 s'],
 ])('%d ms are %s', (ms, text) => {
   expect(formatDuration(ms)).toBe(text);
+});
+
+it.each([
+  [0.2, '1 s'],
+  [59.4, '59 s'],
+  [59.6, '1 min 00 s'],
+])('%d seconds, of a guess, are %s', (seconds, text) => {
+  expect(formatSeconds(seconds)).toBe(text);
 });
 
 it('aligns the columns of a table', () => {
@@ -47,4 +55,18 @@ it('words of a last column that a terminal has no room for go on below it', () =
   // Too narrow for a column, or no terminal: the terminal or the reader may do it.
   expect(formatTable(rows, { columns: 20 })).toBe(whole);
   expect(formatTable(rows)).toBe(whole);
+});
+
+it('shortens digests where a terminal has no room for their rows, but none that ends its row', () => {
+  const digest = `sha256:${'0123456789abcdef'.repeat(4)}`;
+  const rows = [
+    ['LAYER', 'SIZE', 'TYPE'],
+    [digest, '1 B', 'application/gzip'],
+  ];
+  expect(formatTable(rows, { columns: 95 })).toContain(`${digest}  1 B   application/gzip`);
+  expect(formatTable(rows, { columns: 94 })).toBe(
+    'LAYER                 SIZE  TYPE\nsha256:0123456789ab…  1 B   application/gzip',
+  );
+  expect(formatTable(rows)).toContain(digest);
+  expect(formatTable([['digest:', digest]], { columns: 80 })).toBe(`digest:  ${digest}`);
 });

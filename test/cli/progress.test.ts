@@ -59,6 +59,20 @@ async function drawn(columns: number, update: (progress: ReturnType<typeof creat
   return { stream, text, progress, lines: shown.trimEnd().split('\n') };
 }
 
+it('guesses the time that is left in whole seconds, and none where all bytes are there', async () => {
+  const { lines, progress } = await drawn(100, ({ update }) => {
+    update('one', 500_000, 1_000_000);
+    update('two', 1000, 1000);
+    update('three', 0, 1000);
+  });
+  progress.close();
+  expect(lines).toEqual([
+    expect.stringMatching(/ {2}1 s left$/),
+    expect.stringMatching(/^two.*1\.0 kB of 1\.0 kB .*\/s {2}finishing$/),
+    expect.stringMatching(/ {2}\? left$/),
+  ]);
+});
+
 it('fits into any width: a shorter bar, then none, then no rate, then less of the label', async () => {
   const label = 'registry.example.com/team/app:v1';
   const lineAt = async (columns: number) => {
