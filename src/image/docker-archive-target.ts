@@ -40,6 +40,11 @@ function refuse(kind: ImageKind, name: string): void {
       hint: 'write it to oci-archive:FILE[:TAG], or make an ordinary image of it with rafter export',
     });
   }
+  if (kind === 'referrer') {
+    throw new RafterError('UNSUPPORTED', `${name}: a docker-archive cannot hold what refers to an image`, {
+      hint: 'write it to oci-archive:FILE[:TAG], or leave out --referrers',
+    });
+  }
   if (kind === 'index') {
     throw new RafterError(
       'UNSUPPORTED',

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { RafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import { type Descriptor, type Digest, verifyBytes } from './descriptor.js';
 import {
   checkLayoutVersion,
@@ -10,9 +10,10 @@ import {
   parseLayoutIndex,
 } from './layout-files.js';
 import { type LayoutReader, layoutDirectory, type OpenBlob } from './layout-reader.js';
-import { MAX_MANIFEST_SIZE, parseManifest } from './manifest.js';
-import { CONTAINERD_NAME, REF_NAME } from './media-types.js';
+import { type Index, MAX_MANIFEST_SIZE, type Manifest, parseManifest } from './manifest.js';
+import { CONTAINERD_NAME, isIndexType, isManifestType, REF_NAME } from './media-types.js';
 import { formatReference, type LayoutReference } from './reference.js';
+import { untaggedReferrer } from './referrer.js';
 import type { BlobChecks, ImageSource } from './source.js';
 import { verifiedStream } from './verified-stream.js';
 
@@ -34,7 +35,7 @@ export class LayoutSource implements ImageSource {
     const index = await this.#readIndex();
     const { tag, digest } = this.#reference;
     if (digest !== undefined) return this.#resolveDigest(index, digest);
-    return tag === undefined ? this.#onlyEntry(index) : this.#entryOf(index, tag);
+    return tag === undefined ? this.#onlyImage(index) : this.#entryOf(index, tag);
   }
 
   async readManifest(descriptor: Descriptor): Promise<Buffer> {
@@ -61,8 +62,34 @@ export class LayoutSource implements ImageSource {
     return this.#withBlob(descriptor, (blob) => blob.read({ offset, size: length }));
   }
 
+  /** Those that index.json lists without a tag, as ORAS and LayoutTarget leave them. */
+  async listReferrers(
+    digest: Digest,
+    { artifactType }: { artifactType?: string | undefined } = {},
+  ): Promise<Descriptor[]> {
+    const found: Descriptor[] = [];
+    for (const entry of (await this.#readIndex()).manifests.filter(isUntagged)) {
+      const manifest = await this.#parseEntry(entry);
+      if (manifest?.subject?.digest !== digest) continue;
+      const referrer = untaggedReferrer(manifest, { ...entry, mediaType: manifest.mediaType });
+      if (artifactType === undefined || referrer.artifactType === artifactType) found.push(referrer);
+    }
+    return found;
+  }
+
   close(): Promise<void> {
     return this.#files.close();
+  }
+
+  /** Undefined for what is listed but is not in the layout, as members of an index may be, and for what is no manifest. */
+  async #parseEntry(entry: Descriptor): Promise<Manifest | Index | undefined> {
+    if (!isManifestType(entry.mediaType) && !isIndexType(entry.mediaType)) return undefined;
+    try {
+      return parseManifest(await this.readManifest(entry), `${this.#root}: ${entry.digest}`, entry.mediaType);
+    } catch (error) {
+      if (isRafterError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
   }
 
   async #readIndex(): Promise<LayoutIndex> {
@@ -90,13 +117,24 @@ export class LayoutSource implements ImageSource {
     });
   }
 
-  #onlyEntry(index: LayoutIndex): Descriptor {
-    const [first, ...others] = index.manifests;
+  async #onlyImage(index: LayoutIndex): Promise<Descriptor> {
+    const [first, ...others] = await this.#images(index);
     if (first === undefined) throw new RafterError('NOT_FOUND', `${this.#root}: the layout holds no image`);
     if (others.length === 0) return first;
-    throw new RafterError('USAGE', `${this.#root}: the layout holds ${index.manifests.length} images`, {
+    throw new RafterError('USAGE', `${this.#root}: the layout holds ${others.length + 1} images`, {
       hint: `name one as ${this.#form}:TAG; ${this.#listTags(index)}`,
     });
+  }
+
+  /** The entries, without those that refer to something. */
+  async #images({ manifests }: LayoutIndex): Promise<Descriptor[]> {
+    if (manifests.length < 2) return manifests;
+    const images: Descriptor[] = [];
+    for (const entry of manifests) {
+      const subject = isUntagged(entry) ? (await this.#parseEntry(entry))?.subject : undefined;
+      if (subject === undefined) images.push(entry);
+    }
+    return images.length > 0 ? images : manifests;
   }
 
   /** Also finds members of an index, which index.json does not list. */
@@ -129,4 +167,8 @@ export class LayoutSource implements ImageSource {
       await blob.close();
     }
   }
+}
+
+function isUntagged({ annotations }: Descriptor): boolean {
+  return annotations?.[REF_NAME] === undefined && annotations?.[CONTAINERD_NAME] === undefined;
 }

@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { ociDigest } from '../codec/digest.js';
 import { errnoOf, RafterError } from '../errors.js';
 import { below } from '../os/below.js';
-import { explainFull } from '../os/disk-full.js';
 import { removeTree } from '../os/remove-tree.js';
 import { syncDirectory, TEMPORARY_SUFFIX } from '../os/whole-file.js';
-import { type BlobDigest, blobDigest } from './blob-digest.js';
+import { blobDigest } from './blob-digest.js';
 import { type Descriptor, type Digest, verifyDigest } from './descriptor.js';
 import { withDirectoryLock } from './file-lock.js';
 import {
@@ -21,16 +20,20 @@ import {
   writeLayoutIndex,
   writeLayoutMarker,
 } from './layout-files.js';
+import { parseManifest } from './manifest.js';
 import { REF_NAME } from './media-types.js';
 import { formatReference, type LayoutReference } from './reference.js';
+import { untaggedReferrer } from './referrer.js';
 import { createStage, isStage, type Stage } from './stage.js';
+import { StagedBlob } from './staged-blob.js';
 import type { BlobWriter, CreateBlobOptions, ImageTarget, PutManifestOptions } from './target.js';
 
 /**
  * An OCI image layout directory as target. Everything is staged as a small layout of its own, beside the layout's
  * files or, where the layout does not exist yet, in the nearest directory that does. `commit` renames: a new layout
  * appears in one step; into an existing one come first the blobs, then index.json, under the directory's lock, so that several
- * writers lose nothing. `abort` removes the stage and leaves no trace.
+ * writers lose nothing. `abort` removes the stage and leaves no trace. What refers to a manifest is listed in index.json, without a tag, so
+ * that it is found there.
  */
 export class LayoutTarget implements ImageTarget {
   readonly name: string;
@@ -39,6 +42,7 @@ export class LayoutTarget implements ImageTarget {
   readonly #writers = new Set<BlobWriter>();
   #stage: Promise<Stage> | undefined;
   #named: Descriptor | undefined;
+  readonly #referrers: Descriptor[] = [];
   #ended = false;
 
   constructor(reference: LayoutReference) {
@@ -88,6 +92,10 @@ export class LayoutTarget implements ImageTarget {
       await blob.write(bytes);
       const descriptor = { mediaType, ...(await blob.commit(digest)) };
       if (options.tag) this.#named = descriptor;
+      else {
+        const manifest = parseManifest(bytes, this.name, mediaType);
+        if (manifest.subject !== undefined) this.#referrers.push(untaggedReferrer(manifest, descriptor));
+      }
       return descriptor;
     } finally {
       await blob.abort();
@@ -100,9 +108,10 @@ export class LayoutTarget implements ImageTarget {
     const { path: stage, release } = await this.#openStage();
     const entry: Descriptor =
       this.#tag === undefined ? this.#named : { ...this.#named, annotations: { [REF_NAME]: this.#tag } };
+    const entries = [entry, ...this.#referrers];
     for (const directory of await blobDirectories(stage)) await syncDirectory(join(stage, directory));
-    if ((await fileSize(this.#root)) !== undefined || !(await this.#publishNew(stage, entry))) {
-      await this.#merge(stage, entry);
+    if ((await fileSize(this.#root)) !== undefined || !(await this.#publishNew(stage, entries))) {
+      await this.#merge(stage, entries);
     }
     this.#ended = true;
     release();
@@ -151,8 +160,8 @@ export class LayoutTarget implements ImageTarget {
   }
 
   /** Makes the stage the layout in one rename. False if somebody else made the layout in the meantime. */
-  async #publishNew(stage: string, entry: Descriptor): Promise<boolean> {
-    await writeLayoutIndex(stage, [entry], undefined);
+  async #publishNew(stage: string, entries: Descriptor[]): Promise<boolean> {
+    await writeLayoutIndex(stage, entries, undefined);
     await writeLayoutMarker(stage);
     const parent = dirname(this.#root);
     await mkdir(parent, { recursive: true });
@@ -166,7 +175,7 @@ export class LayoutTarget implements ImageTarget {
     return true;
   }
 
-  async #merge(stage: string, entry: Descriptor): Promise<void> {
+  async #merge(stage: string, entries: Descriptor[]): Promise<void> {
     await checkWritableLayout(this.#root);
     await withDirectoryLock(this.#root, async () => {
       for (const directory of await blobDirectories(stage)) {
@@ -182,74 +191,12 @@ export class LayoutTarget implements ImageTarget {
       if ((await fileSize(join(this.#root, LAYOUT_MARKER))) === undefined)
         await writeLayoutMarker(this.#root);
       const index = await readLayoutIndex(this.#root);
-      const kept = (index?.manifests ?? []).filter((other) => !replaces(entry, other));
-      await writeLayoutIndex(this.#root, [...kept, entry], index);
+      const kept = (index?.manifests ?? []).filter(
+        (other) => !entries.some((entry) => replaces(entry, other)),
+      );
+      await writeLayoutIndex(this.#root, [...kept, ...entries], index);
     });
     removeTree(stage);
-  }
-}
-
-interface StagedBlobOptions {
-  handle: FileHandle;
-  temporary: string;
-  stage: string;
-  signal: AbortSignal | undefined;
-  digest: BlobDigest;
-  ended(): void;
-}
-
-/** A blob in the stage: written under a passing name, renamed to its digest when it is whole and on disk. */
-class StagedBlob implements BlobWriter {
-  readonly #options: StagedBlobOptions;
-  #failed = false;
-  #ended = false;
-
-  constructor(options: StagedBlobOptions) {
-    this.#options = options;
-  }
-
-  async write(bytes: Buffer): Promise<void> {
-    const { handle, stage, signal, digest } = this.#options;
-    if (signal?.aborted) throw new RafterError('INTERRUPTED', 'writing a blob was interrupted');
-    digest.update(bytes);
-    try {
-      await handle.writeFile(bytes);
-    } catch (error) {
-      this.#failed = true;
-      const place = dirname(stage);
-      const full = explainFull(error, place);
-      if (full !== error) throw full;
-      throw new RafterError('FAILED', `${place}: a blob cannot be written (${errnoOf(error)})`, {
-        cause: error,
-      });
-    }
-  }
-
-  async commit(expected?: Digest): Promise<{ digest: Digest; size: number }> {
-    if (this.#failed || this.#ended) throw new Error('commit of a blob whose writing failed or ended');
-    const { handle, temporary, stage } = this.#options;
-    // Until it is stored: a second try has nothing to stand on.
-    this.#failed = true;
-    const blob = this.#options.digest.finish(expected);
-    await handle.sync();
-    await handle.close();
-    const place = blobPath(stage, blob.digest);
-    await mkdir(dirname(place), { recursive: true });
-    await rename(temporary, place);
-    this.#end();
-    return blob;
-  }
-
-  async abort(): Promise<void> {
-    if (this.#ended) return;
-    this.#end();
-    await this.#options.handle.close().catch(() => {});
-    await rm(this.#options.temporary, { force: true });
-  }
-
-  #end(): void {
-    this.#ended = true;
-    this.#options.ended();
   }
 }
 

@@ -70,11 +70,11 @@ export interface ImageSource {
    */
   distrust?(bytes: Buffer): void;
   /**
-   * What refers to the manifest `digest` as its subject, of the type `artifactType`. Absent: that is not known where the image is.
+   * What refers to the manifest `digest` as its subject, of the type `artifactType` or of any. Absent: that is not known where the image is.
    */
   listReferrers?(
     digest: Digest,
-    options: { artifactType: string; signal?: AbortSignal | undefined },
+    options: { artifactType?: string | undefined; signal?: AbortSignal | undefined },
   ): Promise<Descriptor[]>;
   /** Opens `count` connections that will be needed soon, besides the one of the next request. Absent: there are none. */
   openSpares?(count: number): void;

@@ -14,8 +14,11 @@ export interface BlobWriter {
   abort(): Promise<void>;
 }
 
-/** What a target's reference is to name: an ordinary image or artifact, a Nydus image, or an index of whatever. */
-export type ImageKind = 'image' | 'nydus' | 'index';
+/**
+ * What a target's reference is to name: an ordinary image or artifact, a Nydus image, or an index of whatever; `referrer`: beside it
+ * something that refers to it.
+ */
+export type ImageKind = 'image' | 'nydus' | 'index' | 'referrer';
 
 /** Where an image is written to. Nobody can see the image before its last manifest is put and `commit` has returned. */
 export interface ImageTarget {

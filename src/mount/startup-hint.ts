@@ -38,10 +38,13 @@ export function askForHint({ source, manifest, onWarning }: HintOptions): Startu
   const abort = new AbortController();
   const late = AbortSignal.timeout(PROFILE_PATIENCE_MS);
   const signal = AbortSignal.any([abort.signal, late]);
-  const profile = readAttached(source, manifest, signal).catch((error: unknown) => {
-    if (!abort.signal.aborted) onWarning(late.aborted ? lateError(source.name) : error);
-    return undefined;
-  });
+  const profile = readAttachedProfile(source, manifest, signal).then(
+    (found) => found?.profile,
+    (error: unknown) => {
+      if (!abort.signal.aborted) onWarning(late.aborted ? lateError(source.name) : error);
+      return undefined;
+    },
+  );
   return {
     profile,
     async stop() {
@@ -58,11 +61,21 @@ function lateError(name: string): RafterError {
   );
 }
 
-async function readAttached(
+/** A start-up profile, and the blob that it was read from. */
+export interface AttachedProfile {
+  profile: StartupProfile;
+  layer: Descriptor;
+}
+
+/**
+ * The start-up profile that counts of those that are attached to the image with the manifest `digest`; undefined if there is none or the source
+ * does not know. MALFORMED, UNSUPPORTED or LIMIT_EXCEEDED if it is wrong, and what `source` throws.
+ */
+export async function readAttachedProfile(
   source: ImageSource,
   { digest: subject }: Descriptor,
-  signal: AbortSignal,
-): Promise<StartupProfile | undefined> {
+  signal: AbortSignal | undefined,
+): Promise<AttachedProfile | undefined> {
   const referrers = await source.listReferrers?.(subject, { artifactType: STARTUP_PROFILE, signal });
   const found = latestProfile(referrers ?? []);
   if (found === undefined) return undefined;
@@ -74,7 +87,8 @@ async function readAttached(
     );
   const manifest = parseImageManifest(await source.readManifest(found, signal), name, found.mediaType);
   const layer = findProfileLayer(manifest, { name, subject });
-  return parseProfile(await readSmallBlob(source, layer, { limit: MAX_PROFILE_SIZE, signal }), name);
+  const bytes = await readSmallBlob(source, layer, { limit: MAX_PROFILE_SIZE, signal });
+  return { profile: parseProfile(bytes, name), layer };
 }
 
 /** A chunk of an image, by its blob's position in the blob table and its own in the chunk map. */

@@ -41,7 +41,7 @@ export interface AttachSummary {
  */
 export async function attachProfile(request: AttachRequest): Promise<AttachSummary> {
   const { source, openTarget } = request;
-  if (source.listReferrers === undefined)
+  if (source.place === undefined)
     throw new RafterError(
       'UNSUPPORTED',
       `${source.name}: a profile can be attached to an image in a registry only`,

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { RafterError } from '../errors.js';
+import { isRafterError, messageOf, RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
 import type { Manifest } from '../image/manifest.js';
@@ -9,8 +9,9 @@ import { readManifest } from '../image/read-manifest.js';
 import { referredLayers } from '../image/referred-layers.js';
 import type { ImageSource } from '../image/source.js';
 import { findStartupLayer } from '../image/startup-layer.js';
-import { openManifest } from '../inspect/open-image.js';
+import { type OpenImage, openManifest } from '../inspect/open-image.js';
 import { listedChunks } from '../mount/prefetch-plan.js';
+import { readAttachedProfile } from '../mount/startup-hint.js';
 
 /** Blobs on their way at the same time. Dragonfly itself fetches several pieces of each. */
 const BLOBS_AT_A_TIME = 4;
@@ -33,12 +34,14 @@ export interface Preheated {
   blobs: { digest: Digest; size: number }[];
   /** Of all of them, in bytes. */
   bytes: number;
+  /** What the user should know, one sentence each. */
+  warnings: string[];
 }
 
 /**
  * Reads the blobs of a Nydus image whole, checks them and keeps nothing: what `source` reads through has them then. For a start that is
- * configuration, bootstrap and the start-up pack or, where there is none, the blobs that the image's prefetch table leads to: ranges of
- * a blob Dragonfly does not pass on between its peers.
+ * configuration, bootstrap and the start-up pack or, where there is none, the blobs that the image's prefetch table leads to and those that
+ * an attached start-up profile names, which may be wrong: ranges of a blob Dragonfly does not pass on between its peers.
  * Throws UNSUPPORTED for another kind of image, DIGEST_MISMATCH and TRUNCATED for a blob that is not what it should be, and what
  * `source` throws.
  */
@@ -53,9 +56,10 @@ export async function preheatImage(source: ImageSource, options: PreheatOptions 
   const { descriptor, manifest } = found;
   // Refuses what is no Nydus image.
   const bootstrap = findBootstrapLayer(manifest, name);
+  const warnings: string[] = [];
   const data = all
     ? [...manifest.layers, ...(await referredLayers(source, manifest, signal))]
-    : await startupBlobs(source, found, signal);
+    : await startupBlobs(source, found, { signal, warnings });
   const blobs = distinct([manifest.config, bootstrap, ...data]);
   const total = blobs.reduce((sum, { size }) => sum + size, 0);
   let done = 0;
@@ -71,21 +75,54 @@ export async function preheatImage(source: ImageSource, options: PreheatOptions 
     digest: descriptor.digest,
     blobs: blobs.map(({ digest, size }) => ({ digest, size })),
     bytes: total,
+    warnings,
   };
+}
+
+interface StartupOptions {
+  signal: AbortSignal | undefined;
+  warnings: string[];
 }
 
 /** The blobs that a mount of the image asks for before anybody reads a file. */
 async function startupBlobs(
   source: ImageSource,
   found: { descriptor: Descriptor; manifest: Manifest },
-  signal: AbortSignal | undefined,
+  options: StartupOptions,
 ): Promise<Descriptor[]> {
   const pack = findStartupLayer(found.manifest, source.name);
   if (pack !== undefined) return [pack.descriptor];
-  const image = await openManifest(source, found, signal);
+  const image = await openManifest(source, found, options.signal);
   const listed = new Set<number>();
   for (const { blobIndex } of listedChunks(image.bootstrap)) listed.add(blobIndex);
-  return [...listed].map((index) => image.descriptorOf(image.bootstrap.blobs[index]!));
+  return [
+    ...(await profileBlobs(image, options)),
+    ...[...listed].map((index) => image.descriptorOf(image.bootstrap.blobs[index]!)),
+  ];
+}
+
+/** The blobs with the chunks that an attached profile names, and the one that it is itself. None, with a warning, if it is wrong. */
+async function profileBlobs(
+  { source, descriptor, bootstrap, descriptorOf }: OpenImage,
+  { signal, warnings }: StartupOptions,
+): Promise<Descriptor[]> {
+  const unused = (why: string) => {
+    warnings.push(`the start-up profile that is attached to the image is not used: ${why}`);
+    return [];
+  };
+  try {
+    const attached = await readAttachedProfile(source, descriptor, signal);
+    if (attached === undefined) return [];
+    const { profile, layer } = attached;
+    const ids = new Set(profile.chunks.map(({ blob }) => profile.blobs[blob]!));
+    const blobs = bootstrap.blobs.filter(({ id }) => ids.has(id));
+    if (blobs.length < ids.size) return unused('it names blobs that the image has not');
+    // One that stands in its manifest nobody asks for.
+    return [...blobs.map(descriptorOf), ...(layer.data === undefined ? [layer] : [])];
+  } catch (error) {
+    if (!isRafterError(error) || error.code === 'INTERRUPTED') throw error;
+    return unused(messageOf(error));
+  }
 }
 
 function distinct(blobs: Descriptor[]): Descriptor[] {

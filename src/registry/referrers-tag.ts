@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ociDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
-import { type Index, MAX_INDEX_ENTRIES, type Manifest } from '../image/manifest.js';
+import { MAX_INDEX_ENTRIES } from '../image/manifest.js';
 import { OCI_INDEX } from '../image/media-types.js';
 import { RegistryError } from './error.js';
 import { deleteManifest, putManifest } from './manifests.js';
@@ -42,24 +42,6 @@ export async function removeFromReferrersTag(
     edit: (manifests) => manifests.filter(({ digest }) => digest !== referrer),
     isDone: (manifests) => manifests.every(({ digest }) => digest !== referrer),
   });
-}
-
-/** What an index says of a manifest that refers to something: its type is that of its configuration if it names none. */
-export function referrerDescriptor(
-  manifest: Manifest | Index,
-  descriptor: Pick<Descriptor, 'mediaType' | 'digest' | 'size'>,
-): Descriptor {
-  const { mediaType, digest, size } = descriptor;
-  const artifactType =
-    manifest.artifactType ?? (manifest.kind === 'manifest' ? manifest.config.mediaType : undefined);
-  const { annotations } = manifest;
-  return {
-    mediaType,
-    digest,
-    size,
-    ...(annotations && { annotations }),
-    ...(artifactType && { artifactType }),
-  };
 }
 
 interface Edit {

@@ -3,6 +3,7 @@ import { isRafterError, RafterError } from '../errors.js';
 import { algorithmOf, type Descriptor, type Digest, verifyDigest } from '../image/descriptor.js';
 import { parseManifest } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
+import { referrerDescriptor } from '../image/referrer.js';
 import type { ImageSource } from '../image/source.js';
 import type {
   BlobWriter,
@@ -18,7 +19,7 @@ import { headManifest, type PutAnswer, putManifest, type StoredManifest } from '
 import type { RegistryOptions } from './options.js';
 import { profileByHost } from './profiles/index.js';
 import type { Profile } from './profiles/profile.js';
-import { addToReferrersTag, referrerDescriptor } from './referrers-tag.js';
+import { addToReferrersTag } from './referrers-tag.js';
 import { openSession, type Session } from './session.js';
 import { blameSource, sourceBodies } from './source-body.js';
 import { createSpool } from './spool.js';

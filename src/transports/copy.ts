@@ -1,21 +1,14 @@
 import pLimit from 'p-limit';
 import { HashThread } from '../codec/hash-thread.js';
-import { RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
-import { type Index, MAX_INDEX_ENTRIES, type Manifest, parseManifest } from '../image/manifest.js';
-import { isIndexType, isManifestType, isNondistributable } from '../image/media-types.js';
-import { isNydusManifest } from '../image/nydus-manifest.js';
-import { referredLayers } from '../image/referred-layers.js';
+import { parseManifest } from '../image/manifest.js';
 import type { ImageSource } from '../image/source.js';
-import type { ImageKind, ImageTarget } from '../image/target.js';
-
+import type { ImageTarget } from '../image/target.js';
+import { collector, type Document } from './collect.js';
 import { copyBlob } from './copy-blob.js';
+import { collectReferrers, type ReferrersWanted } from './copy-referrers.js';
 
-/** How deep indexes may stand in indexes. */
-const MAX_INDEX_DEPTH = 8;
-/** Most manifests that one copy takes along: an index of the largest kind and all in it. */
-const MAX_MANIFESTS = MAX_INDEX_ENTRIES + 1;
 const DEFAULT_JOBS = 4;
 
 /** How far a copy is, in bytes of blobs; what the target has counts as done. */
@@ -33,6 +26,14 @@ export interface CopyOptions {
   onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
+export interface CopyImageOptions extends CopyOptions {
+  /**
+   * What of that which refers to the image goes along: the start-up profile that counts, of each Nydus image that asks for one, or
+   * everything, such as signatures and lists of packages. Default `profile`.
+   */
+  referrers?: ReferrersWanted | undefined;
+}
+
 /** What was copied. Sizes in bytes; blobs that the target had are skipped. */
 interface CopyCounts {
   manifests: number;
@@ -47,28 +48,31 @@ export interface CopySummary extends CopyCounts {
   /** Of the manifest or index that the target now names. */
   digest: Digest;
   mediaType: string;
-}
-
-interface Document {
-  descriptor: Descriptor;
-  kind: ImageKind;
-  bytes: Buffer;
+  /** How many of the manifests refer to what was to be copied. */
+  referrers: number;
 }
 
 /**
  * Copies the image that `source` names, an index with everything below it, byte for byte to `target`, and commits it there. Blobs
- * that the target has are not sent; layers that a Nydus image only refers to go along. On any error the target is aborted, so that nothing appears.
+ * that the target has are not sent; layers that a Nydus image only refers to go along, and of what refers to it what is wanted. On any
+ * error the target is aborted, so that nothing appears. UNSUPPORTED for what the target cannot hold.
  */
 export async function copyImage(
   source: ImageSource,
   target: ImageTarget,
-  options: CopyOptions = {},
+  options: CopyImageOptions = {},
 ): Promise<CopySummary> {
   try {
+    const { referrers = 'profile' } = options;
     const top = await choose(source, await source.resolve(options.signal), options);
-    const { documents, ...counts } = await copyAll(source, target, [top], { ...options, tag: top.digest });
+    const { documents, ...counts } = await copyAll(source, target, [top], {
+      ...options,
+      named: { digest: top.digest, referrers },
+    });
     await target.commit();
-    const { digest, mediaType } = documents.at(-1)!.descriptor;
+    const { digest, mediaType } = documents.find(
+      ({ descriptor }) => descriptor.digest === top.digest,
+    )!.descriptor;
     return { digest, mediaType, ...counts };
   } catch (error) {
     await target.abort();
@@ -86,7 +90,7 @@ export async function copyMembers(
   members: Descriptor[],
   options: CopyOptions = {},
 ): Promise<CopyCounts> {
-  const { documents: _, ...counts } = await copyAll(source, target, members, options);
+  const { documents: _, referrers: __, ...counts } = await copyAll(source, target, members, options);
   return counts;
 }
 
@@ -120,31 +124,40 @@ async function choose(
   return (await findManifest(top, { name, platform, prefer: 'plain', read })).descriptor;
 }
 
-function kindOf(manifest: Manifest | Index): ImageKind {
-  if (manifest.kind === 'index') return 'index';
-  return isNydusManifest(manifest) ? 'nydus' : 'image';
+interface CopyAllOptions extends CopyOptions {
+  /** The one of them that the target's reference is to name, and what of its referrers goes along. */
+  named?: { digest: Digest; referrers: ReferrersWanted };
 }
 
 async function copyAll(
   source: ImageSource,
   target: ImageTarget,
   tops: Descriptor[],
-  options: CopyOptions & { tag?: Digest },
-): Promise<CopyCounts & { documents: Document[] }> {
+  options: CopyAllOptions,
+): Promise<CopyCounts & { documents: readonly Document[]; referrers: number }> {
+  const { named } = options;
   return withStop(options.signal, async (stop) => {
     const { signal } = stop;
-    const { documents, blobs } = await collect(source, { tops, named: options.tag }, signal);
-    if (options.tag !== undefined) target.checkKind?.(documents.at(-1)!.kind);
-    const copied = await copyBlobs(source, target, { ...options, blobs, stop });
-    // Members before the index that lists them.
+    const found = collector(source, signal);
+    for (const top of tops) await (top.digest === named?.digest ? found.addNamed(top) : found.addMember(top));
+    const own = found.documents.length;
+    if (named !== undefined) {
+      target.checkKind?.(found.documents.at(-1)!.kind);
+      await collectReferrers(source, found, { wanted: named.referrers, signal });
+    }
+    const { documents, blobs } = found;
+    const referrers = documents.length - own;
+    if (referrers > 0) target.checkKind?.('referrer');
+    const copied = await copyBlobs(source, target, { ...options, blobs: [...blobs.values()], stop });
+    // Members before the index that lists them, and what refers to it last.
     for (const { descriptor, bytes } of documents) {
       await target.putManifest(bytes, descriptor.mediaType, {
-        tag: descriptor.digest === options.tag,
+        tag: descriptor.digest === named?.digest,
         digest: descriptor.digest,
         signal,
       });
     }
-    return { documents, manifests: documents.length, ...copied };
+    return { documents, referrers, manifests: documents.length, ...copied };
   });
 }
 
@@ -162,56 +175,6 @@ async function withStop<T>(
   } finally {
     signal?.removeEventListener('abort', forward);
   }
-}
-
-/**
- * The manifests `tops` and all below them, members before their index, and every blob they refer to, once. `named` is what the
- * reference means, which has to be a manifest; members of an index may be anything.
- */
-async function collect(
-  source: ImageSource,
-  { tops, named }: { tops: Descriptor[]; named: Digest | undefined },
-  signal: AbortSignal | undefined,
-) {
-  const visited = new Set<Digest>();
-  const documents = new Map<string, Document>();
-  const blobs = new Map<string, Descriptor>();
-  async function visit(descriptor: Descriptor, depth: number): Promise<void> {
-    if (visited.has(descriptor.digest)) return;
-    visited.add(descriptor.digest);
-    const name = `${source.name}: ${descriptor.digest}`;
-    if (depth > MAX_INDEX_DEPTH) {
-      throw new RafterError('LIMIT_EXCEEDED', `${name}: indexes stand more than ${MAX_INDEX_DEPTH} deep`);
-    }
-    if (visited.size > MAX_MANIFESTS) {
-      throw new RafterError('LIMIT_EXCEEDED', `${source.name}: more than ${MAX_MANIFESTS} manifests`);
-    }
-    const bytes = await source.readManifest(descriptor, signal);
-    const manifest = parseManifest(bytes, name, descriptor.mediaType || undefined);
-    if (manifest.kind === 'index') {
-      for (const member of manifest.manifests) await visitMember(member, depth + 1);
-    } else {
-      addBlob(manifest.config);
-      for (const layer of manifest.layers) addBlob(layer);
-      for (const layer of await referredLayers(source, manifest, signal)) addBlob(layer);
-    }
-    const { mediaType } = manifest;
-    documents.set(descriptor.digest, {
-      descriptor: { ...descriptor, mediaType },
-      kind: kindOf(manifest),
-      bytes,
-    });
-  }
-  async function visitMember(member: Descriptor, depth: number): Promise<void> {
-    if (isManifestType(member.mediaType) || isIndexType(member.mediaType)) await visit(member, depth);
-    else addBlob(member);
-  }
-  function addBlob(blob: Descriptor): void {
-    if (isNondistributable(blob.mediaType)) return;
-    blobs.set(blob.digest, blob);
-  }
-  for (const top of tops) await (top.digest === named ? visit(top, 0) : visitMember(top, 0));
-  return { documents: [...documents.values()], blobs: [...blobs.values()] };
 }
 
 async function copyBlobs(

@@ -13,6 +13,7 @@ import { daemonStatus, listMounts, mountImage, unmountImage } from '../../src/mo
 import { attachProfile } from '../../src/optimize/attach.js';
 import { RegistryTarget } from '../../src/registry/target.js';
 import { formatTrace, type Trace } from '../../src/trace/trace.js';
+import { copyImage } from '../../src/transports/copy.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
 import { makeLayout } from '../convert/layouts.js';
 import { makeTar } from '../convert/tar-writer.js';
@@ -86,6 +87,15 @@ async function attach(reference: string, chunks: number[], now?: Date) {
   }
 }
 
+/** Copies the image to another repository of its registry, whose name this resolves to. */
+async function copied(reference: string): Promise<string> {
+  const copy = reference.replace('/team/', '/copies/');
+  const source = openSource(parseReference(reference));
+  await copyImage(source, openTarget(parseReference(copy)));
+  await source.close();
+  return copy;
+}
+
 describe('a mount of an image with a profile attached to it', () => {
   let registry: FakeRegistry;
   /** One daemon for all: each image is one that it has not seen. */
@@ -128,6 +138,8 @@ describe('a mount of an image with a profile attached to it', () => {
   it.each([true, false])('fetches what that names (listed by the registry: %s), once', async (referrers) => {
     registry.traits.referrers = referrers;
     const { digest, subject, profile, chunkBytes } = await attach(reference, [9, 2, 3]);
+    // It goes where the image goes.
+    reference = await copied(reference);
     expect(registry.manifests.get(digest)?.mediaType).toBe(OCI_MANIFEST);
     expect(registry.manifests.has(subject)).toBe(true);
     expect([profile.chunks, profile.ranges, chunkBytes]).toEqual([3, 2, 3 * PAGE]);

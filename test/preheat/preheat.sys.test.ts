@@ -5,9 +5,14 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { preheated } from '../../src/cli/json/node.js';
+import { OCI_MANIFEST } from '../../src/image/media-types.js';
 import { parseReference } from '../../src/image/reference.js';
+import type { ImageSource } from '../../src/image/source.js';
+import { profileManifest } from '../../src/image/startup-profile.js';
 import { openImage } from '../../src/inspect/open-image.js';
+import { attachProfile } from '../../src/optimize/attach.js';
 import { optimizeImage } from '../../src/optimize/optimize.js';
+import { formatProfile } from '../../src/startup/profile.js';
 import type { Trace } from '../../src/trace/trace.js';
 import { copyImage } from '../../src/transports/copy.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
@@ -51,11 +56,10 @@ async function copy(name: string): Promise<void> {
   await source.close();
 }
 
-/** The image with a start-up pack of the first bytes of its first blob. */
-async function optimize(name: string): Promise<void> {
-  const source = layout();
+/** A run of the image that read the first bytes of its first blob. */
+async function traceOf(source: ImageSource): Promise<Trace> {
   const { bootstrap, descriptor } = await openImage(source);
-  const trace: Trace = {
+  return {
     reference: source.name,
     manifest: descriptor.digest,
     blobs: bootstrap.blobs.map(({ id }) => id),
@@ -63,7 +67,17 @@ async function optimize(name: string): Promise<void> {
     startedAt: '2026-01-02T03:04:05.678Z',
     touches: [{ blob: 0, offset: 0, length: 4096, atMs: 0, waitedMs: 0, from: 'local' }],
   };
-  await optimizeImage({ source, target: target(name), traces: [trace], tempDir: join(dir, 'tmp') });
+}
+
+/** The image with a start-up pack of the first bytes of its first blob. */
+async function optimize(name: string): Promise<void> {
+  const source = layout();
+  await optimizeImage({
+    source,
+    target: target(name),
+    traces: [await traceOf(source)],
+    tempDir: join(dir, 'tmp'),
+  });
 }
 
 /** Runs `rafter preheat` in this process. */
@@ -103,6 +117,38 @@ it('reads every blob with --all', async () => {
   const wanted = layersOf('plain').map(({ digest }) => digest);
   expect(throughPeer()).toEqual(expect.arrayContaining(wanted));
   expect(result!.blobs).toHaveLength(wanted.length + 1);
+});
+
+it('reads the blobs that an attached profile names, and says if it is wrong', async () => {
+  await copy('app:hinted');
+  const bare = (await preheat('--p2p', dfdaemon.url, image('app:hinted'))).result!;
+  const source = openSource(parseReference(image('app:hinted')));
+  const attach = (trace: Trace) =>
+    attachProfile({
+      source,
+      openTarget: () => target('app:hinted'),
+      traces: [trace],
+      tempDir: join(dir, 'tmp'),
+    });
+  const trace = await traceOf(source);
+  await attach(trace);
+  const { result } = await preheat('--p2p', dfdaemon.url, image('app:hinted'));
+  const [named] = layersOf('hinted').filter(({ digest }) => digest.endsWith(trace.blobs[0]!));
+  expect(bare.blobs).not.toContainEqual(expect.objectContaining({ digest: named!.digest }));
+  expect(result!.blobs).toEqual([...bare.blobs, { digest: named!.digest, size: named!.size }]);
+  expect(result!.warnings).toEqual([]);
+
+  const wrong = formatProfile({ blobs: ['ab'], chunks: [{ blob: 0, first: 0, count: 1 }] });
+  const subject = await source.resolve();
+  const bytes = profileManifest(wrong, { subject, createdAt: new Date('2100-01-01') });
+  registry.addBlob(wrong);
+  const into = target('app:hinted');
+  await into.putManifest(bytes, OCI_MANIFEST, { tag: false });
+  await into.commit();
+  await source.close();
+  const { result: without } = await preheat('--p2p', dfdaemon.url, image('app:hinted'));
+  expect(without!.blobs).toEqual(bare.blobs);
+  expect(without!.warnings).toEqual([expect.stringContaining('names blobs that the image has not')]);
 });
 
 it('counts what the peer says that it has', async () => {

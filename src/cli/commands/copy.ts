@@ -9,6 +9,7 @@ import { compileRarely } from '../v8-flags.js';
 
 interface CopyCliOptions extends TwoSidedOptions {
   platform?: string;
+  referrers: boolean;
 }
 
 /** `rafter copy SOURCE TARGET` */
@@ -19,15 +20,19 @@ export function defineCopy(program: Command, setExitCode: (code: number) => void
     .argument('<source>', IMAGE_FORMS)
     .argument('<target>', IMAGE_FORMS)
     .option('--platform <os/arch>', 'only the image of an index for this platform (default: everything)')
+    .option('--referrers', 'also all that refers to it: signatures, lists of packages, attestations', false)
     .option('--src-creds <user:password>', 'credentials for the registry of SOURCE')
     .option('--dest-creds <user:password>', 'credentials for the registry of TARGET')
     .addHelpText(
       'after',
       `
+A start-up profile that is attached to a Nydus image always goes along; of several the latest.
+
 Examples:
   rafter copy oci:images:python-nydus registry.example.com/python:nydus     (push)
   rafter copy registry.example.com/python:nydus oci:images:python-nydus     (pull)
-  rafter copy --platform linux/amd64 docker.io/library/python:3.12 docker-archive:python.tar:python:3.12`,
+  rafter copy --platform linux/amd64 docker.io/library/python:3.12 docker-archive:python.tar:python:3.12
+  rafter copy --referrers registry.example.com/python:nydus mirror.example.com/python:nydus`,
     );
   addRegistryOptions(addCommonOptions(command)).action(
     async (source: string, target: string, options: CopyCliOptions) =>
@@ -55,6 +60,7 @@ async function copy(
   try {
     const summary = await copyImage(source, target, {
       platform: options.platform,
+      referrers: options.referrers ? 'all' : 'profile',
       signal,
       onProgress: (event) => progress.update(sourceText, event.done, event.total),
     });
@@ -62,7 +68,8 @@ async function copy(
     output.result(
       summary,
       `${targetText}@${summary.digest}\ncopied ${formatBytes(summary.copiedBytes)} in ` +
-        `${formatDuration(performance.now() - startedAt)}, ${summary.skippedBlobs} blobs were there already`,
+        `${formatDuration(performance.now() - startedAt)}, ${summary.skippedBlobs} blobs were there already` +
+        (summary.referrers > 0 ? `; with ${summary.referrers} that refer to it` : ''),
     );
     return EXIT.ok;
   } finally {

@@ -24,7 +24,8 @@ export function definePreheat(program: Command, setExitCode: (code: number) => v
       'after',
       `
 Blobs are read whole through the peer, which makes the cluster's seed peers fetch them, checked, and not kept here. What a start
-needs is the start-up pack, if the image has one, else the blobs that its prefetch table leads to; and the metadata.
+needs is the start-up pack, if the image has one, else the blobs that its prefetch table leads to and those that a start-up profile
+names which is attached to it (rafter optimize --attach); and the metadata.
 
 Examples:
   rafter preheat --p2p http://127.0.0.1:4001 registry.example.com/python:3.12-nydus
@@ -71,6 +72,7 @@ async function preheat(
     });
     progress.close();
     requirePeer(p2p, traffic);
+    for (const warning of preheated.warnings) output.warn(warning);
     const { present, brought } = traffic;
     const { digest, blobs, bytes } = preheated;
     const time = formatDuration(performance.now() - startedAt);

@@ -42,6 +42,7 @@ export const copy = v.object({
   digest,
   mediaType: text,
   manifests: count,
+  referrers: count,
   copiedBlobs: count,
   copiedBytes: bytes,
   skippedBlobs: count,

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { bytes, digest, text } from './values.js';
+import { bytes, digest, text, warnings } from './values.js';
 
 /** `rafter doctor`, of this machine. */
 export const machine = v.object({
@@ -53,4 +53,5 @@ export const preheated = v.object({
   bytes,
   presentBytes: bytes,
   broughtBytes: bytes,
+  warnings,
 });
