@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { DaemonPlace } from '../mount/start-daemon.js';
+import { packageFile } from '../os/package-file.js';
 import type { CommandContext } from './context.js';
 
 /** Seconds without mounts after which a daemon ends that a command started. */
@@ -40,7 +41,7 @@ export function daemonCommand(options: {
   metrics?: { host: string; port: number } | undefined;
   logLevel?: string | undefined;
 }): string[] {
-  const rafter = fileURLToPath(new URL('../../bin/rafter', import.meta.url));
+  const rafter = fileURLToPath(packageFile('bin/rafter'));
   const directories = ['--run-dir', options.runDir, '--data-root', options.dataRoot];
   const size = options.cacheSize === undefined ? [] : ['--cache-size', String(options.cacheSize)];
   const { host, port } = options.metrics ?? {};

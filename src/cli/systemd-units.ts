@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { RafterError } from '../errors.js';
+import { packageFile } from '../os/package-file.js';
 
 /**
  * The two units by their file names, for a daemon of this installation.
@@ -17,7 +18,7 @@ export function systemdUnits({
   runDir: string;
   dataRoot: string;
 }): Record<string, string> {
-  const rafter = fileURLToPath(new URL('../../bin/rafter', import.meta.url));
+  const rafter = fileURLToPath(packageFile('bin/rafter'));
   const command = (...words: string[]) => [process.execPath, rafter, ...words].map(quote).join(' ');
   const directories = ['--run-dir', runDir, '--data-root', dataRoot];
   return {

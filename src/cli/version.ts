@@ -1,11 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { packageFile } from '../os/package-file.js';
 
 /** The version of this package. */
 export function packageVersion(): string {
   return (JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string }).version;
-}
-
-/** The file at `path` in this package. */
-export function packageFile(path: string): URL {
-  return new URL(`../../${path}`, import.meta.url);
 }

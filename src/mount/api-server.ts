@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type ErrorCode, isRafterError, messageOf, RafterError } from '../errors.js';
+import { packageFile } from '../os/package-file.js';
 import { type ApiError, type DaemonStatus, mountRequestSchema, upgradeRequestSchema } from './api.js';
 import { createPeerCheck } from './api-peer.js';
 import { answerCache } from './cache-routes.js';
@@ -37,7 +38,7 @@ export interface ApiActions {
 export const MAX_BODY = 64 << 10;
 
 /** The OpenAPI document, beside the program. */
-const DOCUMENT = new URL('../../docs/api.json', import.meta.url);
+const DOCUMENT = packageFile('docs/api.json');
 
 const STATUS: Record<ErrorCode, number> = {
   USAGE: 400,

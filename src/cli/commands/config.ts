@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { packageFile } from '../../os/package-file.js';
 import { addCommonOptions, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatTable } from '../format.js';
-import { packageFile } from '../version.js';
 
 /** `rafter config show | schema` */
 export function defineConfig(program: Command, setExitCode: (code: number) => void): void {
