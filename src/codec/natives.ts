@@ -1,22 +1,17 @@
 import { createRequire } from 'node:module';
 import { loadNative } from '../os/native-package.js';
 
-/**
- * The native libraries, each loaded at its first use: most commands need few of them, and loading one takes as long as many
- * requests to a registry.
- */
-const require = createRequire(import.meta.url);
-
 type Zstd = typeof import('zstd-napi/binding.js');
-
-let zstdModule: Zstd | undefined;
 type Lz4 = typeof import('lz4-napi');
 type Blake = typeof import('@napi-rs/blake-hash');
 type Crc32 = typeof import('@node-rs/crc32');
 
+const require = createRequire(import.meta.url);
 /** Ends the names of the packages with machine code for this processor. */
 const PLATFORM = `linux-${process.arch}-gnu`;
 
+// Each is loaded at its first use: most commands need few of them, and loading one takes as long as many requests to a registry.
+let zstdModule: Zstd | undefined;
 let lz4Module: Lz4 | undefined;
 let blake3Function: Blake['blake3'] | undefined;
 let crc32cFunction: Crc32['crc32c'] | undefined;
