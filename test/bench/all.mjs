@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { parseArgs } from 'node:util';
 import { BENCHES } from './benches.mjs';
+import { readCommandLine } from './command-line.mjs';
 import { formatComparison } from './comparison.mjs';
 import { describeMachine, findProgram, versionsOf } from './machine.mjs';
 import { drawRuns, numbersPage, withNumbers } from './page.mjs';
@@ -24,19 +24,14 @@ else should run on the machine.
   --readme        write them to docs/bench, and the numbers of README.md and docs/numbers.md
   --draw          measure nothing: draw and write again what results.json has`;
 
-const { values: options, positionals: images } = parseArgs({
-  allowPositionals: true,
-  options: {
-    short: { type: 'boolean', default: false },
-    only: { type: 'string', multiple: true, default: [] },
-    out: { type: 'string' },
-    readme: { type: 'boolean', default: false },
-    draw: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const { options, named: images } = readCommandLine(USAGE, {
+  short: false,
+  only: [],
+  out: undefined,
+  readme: false,
+  draw: false,
 });
-if (options.help) console.log(USAGE);
-else await main();
+await main();
 
 async function main() {
   const wanted = BENCHES.filter(({ name }) => options.only.length === 0 || options.only.includes(name));

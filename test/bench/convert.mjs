@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { createReadStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { decompressLayer } from '../../dist/codec/decompress-stream.js';
+import { readCommandLine } from './command-line.mjs';
 import { compare, printComparison } from './comparison.mjs';
 import { builtImage, rafter, splitImage } from './images.mjs';
 import { measure } from './measure.mjs';
@@ -35,19 +35,14 @@ const CONVERTERS = [
   },
 ];
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    synthetic: { type: 'boolean', default: false },
-    'layer-size': { type: 'string', default: '4096' },
-    files: { type: 'string', default: '200000' },
-    runs: { type: 'string', default: '1' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const { options, named } = readCommandLine(USAGE, {
+  synthetic: false,
+  'layer-size': '4096',
+  files: '200000',
+  runs: '1',
+  json: false,
 });
-if (options.help) console.log(USAGE);
-else await bench();
+await bench();
 
 function bench() {
   return withWorkspace(async (dir, later) => {
@@ -59,14 +54,14 @@ function bench() {
 
 /** The images to convert, as LAYOUT:TAG; `alone`: rafter only. */
 async function images(dir) {
-  const named = positionals.map((image) => ({ image, alone: false }));
+  const jobs = named.map((image) => ({ image, alone: false }));
   if (options.synthetic) {
     const layout = join(dir, 'layout');
     await writeLargeLayer(join(layout, 'large'), Number(options['layer-size']));
     await writeManyFiles(join(layout, 'files'), Number(options.files));
-    for (const tag of ['large', 'files']) named.push({ image: `${join(layout, tag)}:${tag}`, alone: true });
+    for (const tag of ['large', 'files']) jobs.push({ image: `${join(layout, tag)}:${tag}`, alone: true });
   }
-  return named.length > 0 ? named : [{ image: builtImage(), alone: false }];
+  return jobs.length > 0 ? jobs : [{ image: builtImage(), alone: false }];
 }
 
 async function benchImage({ image, alone }, host, dir) {

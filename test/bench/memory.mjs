@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { daemonCommand } from '../../dist/cli/daemon-place.js';
 import { daemonStatus, mountImage, shutdownDaemon } from '../../dist/mount/client.js';
 import { withCommand } from './command-image.mjs';
+import { readCommandLine } from './command-line.mjs';
 import { compare, printComparison } from './comparison.mjs';
 import { builtImage, rafter, splitImage } from './images.mjs';
 import { memoryOf } from './mount-jobs.mjs';
@@ -24,23 +24,18 @@ LAYOUT:TAG, it is the one that quickstart builds.
 
 const LOOK_MS = 500;
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    mounts: { type: 'string', default: '1,100,500' },
-    driver: { type: 'string', default: 'erofs' },
-    rest: { type: 'string', default: '20000' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const { options, named } = readCommandLine(USAGE, {
+  mounts: '1,100,500',
+  driver: 'erofs',
+  rest: '20000',
+  json: false,
 });
-if (options.help) console.log(USAGE);
-else await bench();
+await bench();
 
 function bench() {
   return withWorkspace(async (dir, later) => {
     const counts = options.mounts.split(',').map(Number);
-    const image = splitImage(positionals[0] ?? builtImage());
+    const image = splitImage(named[0] ?? builtImage());
     const layout = join(dir, 'nydus');
     const [source, target] = [`oci:${image.layout}:${image.tag}`, `oci:${layout}:image`];
     execFileSync(rafter, ['convert', '--quiet', '--no-cache', source, target]);

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readCommandLine } from './command-line.mjs';
 import { compare, printComparison } from './comparison.mjs';
 import { measureFirstLs, RTT } from './first-ls.mjs';
 import { builtImage, splitImage } from './images.mjs';
@@ -35,20 +35,15 @@ const DRIVERS = [
 
 const FIRST_LS = 'first ls';
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    dir: { type: 'string', default: tmpdir() },
-    'large-size': { type: 'string', default: '256' },
-    keep: { type: 'string' },
-    runs: { type: 'string', default: '3' },
-    only: { type: 'string', multiple: true, default: [] },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const { options, named } = readCommandLine(USAGE, {
+  dir: tmpdir(),
+  'large-size': '256',
+  keep: undefined,
+  runs: '3',
+  only: [],
+  json: false,
 });
-if (options.help) console.log(USAGE);
-else await bench();
+await bench();
 
 function bench() {
   return withWorkspace(async (dir, later) => {
@@ -85,7 +80,7 @@ async function makeImages(temporary) {
 }
 
 function sourceImage() {
-  const { layout, tag } = splitImage(positionals[0] ?? builtImage());
+  const { layout, tag } = splitImage(named[0] ?? builtImage());
   return `oci:${layout}:${tag}`;
 }
 

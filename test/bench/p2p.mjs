@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readCommandLine } from './command-line.mjs';
 import { compare, median, printComparison } from './comparison.mjs';
 import { startDragonfly } from './dragonfly.mjs';
 import { builtImage, splitImage } from './images.mjs';
@@ -27,19 +27,14 @@ aim is missed.
   --rounds <n>    how often each is started (default 3)
   --json          a line of JSON for each image`;
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rtt: { type: 'string', default: '20' },
-    mbit: { type: 'string', default: '200' },
-    rounds: { type: 'string', default: '3' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const { options, named } = readCommandLine(USAGE, {
+  rtt: '20',
+  mbit: '200',
+  rounds: '3',
+  json: false,
 });
 const [nydus] = nydusd;
-if (options.help) console.log(USAGE);
-else await bench();
+await bench();
 
 function bench() {
   const programs = { scheduler: peer('scheduler'), dfdaemon: peer('dfdaemon') };
@@ -50,7 +45,7 @@ function bench() {
     later(() => registry.stop());
     const link = await startWire(registry.host, { rtt: Number(options.rtt), mbit: Number(options.mbit) });
     later(() => link.stop());
-    const images = positionals.length > 0 ? positionals : [builtImage()];
+    const images = named.length > 0 ? named : [builtImage()];
     for (const image of images) await benchImage(image, { registry, link, programs, dir, later });
   });
 }

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readCommandLine } from './command-line.mjs';
 import { compare, median, printComparison } from './comparison.mjs';
 import { builtImage, rafter, splitImage } from './images.mjs';
 import { measure } from './measure.mjs';
@@ -19,15 +19,11 @@ over a slow wire. The median counts. Needs skopeo and docker-registry. Without L
   --mbit <n>      its megabits per second (default 200)
   --json          a line of JSON for each operation`;
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: 'string', default: '3' },
-    rtt: { type: 'string', default: '20' },
-    mbit: { type: 'string', default: '200' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const { options, named } = readCommandLine(USAGE, {
+  rounds: '3',
+  rtt: '20',
+  mbit: '200',
+  json: false,
 });
 
 const flags = ['--insecure-policy', '--src-tls-verify=false', '--dest-tls-verify=false'];
@@ -46,11 +42,10 @@ const skopeoCaches = ['/var/lib/containers/cache', join(homedir(), '.local/share
 /** Without the certificates of the machine: Node.js would read all of them at every start, plain HTTP or not. */
 const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env;
 
-if (options.help) console.log(USAGE);
-else await withWorkspace(bench);
+await withWorkspace(bench);
 
 async function bench(dir, later) {
-  const { layout, tag } = splitImage(positionals[0] ?? builtImage());
+  const { layout, tag } = splitImage(named[0] ?? builtImage());
   const image = `oci:${layout}:${tag}`;
   const hosts = { near: [], far: [] };
   for (const name of ['a', 'b']) {

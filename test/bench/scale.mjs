@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readCommandLine } from './command-line.mjs';
 import { compare, printComparison } from './comparison.mjs';
 import { startDragonfly } from './dragonfly.mjs';
 import { builtImage, splitImage } from './images.mjs';
@@ -28,25 +28,19 @@ docker-registry and runc. Without LAYOUT:TAG, the image that quickstart builds.
                         next to what the model says; RAFTER_PEERS names a folder with dfdaemon and scheduler
   --json                a line of JSON for each form of the image`;
 
-const number = (value) => ({ type: 'string', default: value });
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    nodes: number('1000'),
-    spread: number('10'),
-    seeds: number('3'),
-    'registry-mbit': number('10000'),
-    'node-mbit': number('1000'),
-    rtt: number('1'),
-    check: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const { options, named } = readCommandLine(USAGE, {
+  nodes: '1000',
+  spread: '10',
+  seeds: '3',
+  'registry-mbit': '10000',
+  'node-mbit': '1000',
+  rtt: '1',
+  check: false,
+  json: false,
 });
 const CHECKED_NODES = 3;
 const rate = (mbit) => (Number(mbit) * 1e6) / 8;
-if (options.help) console.log(USAGE);
-else await bench();
+await bench();
 
 function bench() {
   return withWorkspace(async (dir, later) => {
@@ -54,7 +48,7 @@ function bench() {
     later(() => registry.stop());
     const recorder = await startRecorder(registry.host);
     later(() => recorder.stop());
-    const { layout, tag } = splitImage(positionals[0] ?? builtImage());
+    const { layout, tag } = splitImage(named[0] ?? builtImage());
     for (const [index, way] of [rafterPlain, rafterOptimized].entries()) {
       const place = join(dir, `prepare-${index}`);
       mkdirSync(place);

@@ -1,8 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { budgetOf, formatBudget } from './budget.mjs';
 import { withCommand } from './command-image.mjs';
+import { readCommandLine } from './command-line.mjs';
 import { compare, median, printComparison } from './comparison.mjs';
 import { builtImage, splitImage } from './images.mjs';
 import { startRegistry } from './registry.mjs';
@@ -29,23 +29,18 @@ that quickstart builds.
   --only <word>   only those whose name has this word, besides containerd and rafter; may be repeated
   --json          a line of JSON for each image and wire`;
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rtt: { type: 'string', default: '20' },
-    mbit: { type: 'string', default: '200' },
-    rounds: { type: 'string', default: '3' },
-    'read-all': { type: 'boolean', default: false },
-    only: { type: 'string', multiple: true, default: [] },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const { options, named } = readCommandLine(USAGE, {
+  rtt: '20',
+  mbit: '200',
+  rounds: '3',
+  'read-all': false,
+  only: [],
+  json: false,
 });
 /** What the container runs that reads everything. */
 const READ_ALL = ['/bin/sh', '-c', 'find / -xdev -type f -exec cat {} + | wc -c'];
 
-if (options.help) console.log(USAGE);
-else await bench();
+await bench();
 
 /**
  * A way to start containers. `prepare` brings the image `layout`:`tag` into the registry `host` as this way wants it and
@@ -76,7 +71,7 @@ function bench() {
       wire.link = await startWire(registry.host, wire);
       later(() => wire.link.stop());
     }
-    const images = positionals.length > 0 ? positionals : [builtImage()];
+    const images = named.length > 0 ? named : [builtImage()];
     for (const image of images) await benchImage(image, { registry, wires, dir });
   });
 }
