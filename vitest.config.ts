@@ -61,6 +61,8 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.sys.test.ts'],
           pool: 'forks',
+          // A process and its modules for each of 200 files would cost a third of all the processor time.
+          isolate: false,
           // Vitest would leave a core to itself.
           maxWorkers: availableParallelism(),
           // Two cores may be shared with a build; a hang is still noticed.

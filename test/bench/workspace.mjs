@@ -35,7 +35,6 @@ export async function withWorkspace(work, parent = tmpdir()) {
   try {
     return await work(dir, (step) => steps.push(step));
   } finally {
-    await clean();
-    process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
+    await clean().finally(() => process.off('SIGINT', interrupted).off('SIGTERM', interrupted));
   }
 }

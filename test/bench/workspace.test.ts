@@ -7,6 +7,7 @@ import { expect, it } from 'vitest';
 import { withWorkspace } from './workspace.mjs';
 
 it('a workspace ends what was begun, the last first, and goes, whatever fails', async () => {
+  const before = process.listenerCount('SIGINT');
   const ended: string[] = [];
   let place = '';
   const broken = withWorkspace(async (dir, later) => {
@@ -23,6 +24,7 @@ it('a workspace ends what was begun, the last first, and goes, whatever fails', 
   await expect(broken).rejects.toThrow('the second would not end');
   expect(ended).toEqual(['third', 'second', 'first']);
   expect(existsSync(place)).toBe(false);
+  expect(process.listenerCount('SIGINT')).toBe(before);
 });
 
 it('a workspace gives what the work made of it', async () => {
