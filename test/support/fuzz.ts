@@ -4,8 +4,12 @@ import { isRafterError, type RafterError } from '../../src/errors.js';
 import { type Random, random } from './mutate.js';
 
 /** Seconds that each fuzz test runs: `RAFTER_FUZZ_SECONDS`, or a moment. */
-const SHORT_SECONDS = 1.5;
+const SHORT_SECONDS = 0.5;
 const SECONDS = Number(process.env.RAFTER_FUZZ_SECONDS ?? SHORT_SECONDS);
+/** Cases that are run however slow the machine is. */
+const LEAST_CASES = 64;
+/** Seconds of a test's own rounds, about. */
+const ROUNDS_SECONDS = 1.5;
 /**
  * `RAFTER_FUZZ_SEED` is a seed, or `SEED:CASE` as failures give it, to run that one case. Short runs always use the same seed,
  * long ones a new one.
@@ -24,7 +28,7 @@ function defaultSeed(): string {
 
 /** Rounds of a test that does `short` of them in a moment: as many times more as it is to run longer. */
 export function fuzzRounds(short: number): number {
-  return Math.ceil((short * SECONDS) / SHORT_SECONDS);
+  return Math.ceil(short * Math.max(1, SECONDS / ROUNDS_SECONDS));
 }
 
 /** A seed for each of `fuzzRounds(short)`. */
@@ -55,7 +59,8 @@ export function fuzz(title: string, { name, run, refusesNothing = false }: Fuzze
     process.on('unhandledRejection', onStray);
     try {
       const end = performance.now() + SECONDS * 1000;
-      for (let number = ONLY ?? 1; performance.now() < end || number === ONLY; number++) {
+      const goesOn = (number: number) => performance.now() < end || number <= LEAST_CASES;
+      for (let number = ONLY ?? 1; number === ONLY || goesOn(number); number++) {
         const next = random(Math.imul(SEED!, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b));
         for (let i = 0; i < 4; i++) next(2);
         try {
