@@ -57,6 +57,26 @@ export function storeInLayout(
   return { mediaType, digest, size: bytes.length };
 }
 
+/** Layers as they are stored: most tests of a file convert the same ones. */
+const packedLayers = new WeakMap<Buffer, Map<string, { stored: Buffer; digest: string }>>();
+
+function packed(tar: Buffer, compression: NonNullable<LayerSpec['compression']>) {
+  const forms = packedLayers.get(tar) ?? new Map<string, { stored: Buffer; digest: string }>();
+  packedLayers.set(tar, forms);
+  let form = forms.get(compression);
+  if (form === undefined) {
+    const stored =
+      compression === 'none'
+        ? tar
+        : compression === 'zstd'
+          ? compress('zstd', tar)
+          : gzipSync(tar, { level: 1 });
+    form = { stored, digest: digestOf(stored) };
+    forms.set(compression, form);
+  }
+  return form;
+}
+
 const json = (value: unknown) => Buffer.from(JSON.stringify(value));
 
 /** Writes an OCI layout with one image, tag `t`, and returns its directory. */
@@ -74,15 +94,10 @@ export function makeLayout(
   mkdirSync(join(dir, 'blobs/sha256'), { recursive: true });
   const specs = layers.map((layer) => (Buffer.isBuffer(layer) ? { tar: layer } : layer));
   const descriptors = specs.map(({ tar, compression = 'gzip', damage, mediaType, missing }) => {
-    const stored =
-      compression === 'none'
-        ? tar
-        : compression === 'zstd'
-          ? compress('zstd', tar)
-          : gzipSync(tar, { level: 1 });
-    const descriptor = storeInLayout(dir, stored, mediaType ?? LAYER_TYPES[compression]);
+    const { stored, digest } = packed(tar, compression);
+    const descriptor = storeInLayout(dir, stored, mediaType ?? LAYER_TYPES[compression], digest);
     const path = join(dir, 'blobs/sha256', descriptor.digest.slice(7));
-    if (damage) writeFileSync(path, damage(stored));
+    if (damage) writeFileSync(path, damage(Buffer.from(stored)));
     if (missing) rmSync(path);
     return descriptor;
   });
@@ -90,7 +105,10 @@ export function makeLayout(
     os: 'linux',
     architecture: 'amd64',
     config: { Cmd: ['/bin/true'] },
-    rootfs: { type: 'layers', diff_ids: specs.map(({ tar, diffId }) => diffId ?? digestOf(tar)) },
+    rootfs: {
+      type: 'layers',
+      diff_ids: specs.map(({ tar, diffId }) => diffId ?? packed(tar, 'none').digest),
+    },
     ...config,
   });
   const manifest = storeInLayout(
