@@ -45,9 +45,18 @@ class LongestFirst extends BaseSequencer {
 const retry = 1;
 
 /**
+ * Folders of `unit` that have to do with Node.js itself: programs and threads that it starts, machine code that it loads, its files,
+ * streams and HTTP.
+ */
+const VERSIONS = 'cache,cli,codec,fuse,image,os,registry,run';
+/** What takes the longest there, and tells no more about a version than the rest. */
+const NOT_VERSIONS = ['completion', 'quota', 'random', 'read-ahead', 'recovery', 'store'];
+
+/**
  * `unit`: fast, no mounts, no servers, files in parallel.
  * `system` (`*.sys.test.ts`): mounts, servers, containers; three files at a time, since they wait more than they work, so each has
- * directories and ports of its own. In forks: fuse-native ends the process when it is loaded in a worker thread.
+ * directories and ports of its own. `versions`: what of `unit` is worth running with every version of Node.js that rafter supports,
+ * in as little time as it can take. In forks: fuse-native ends the process when it is loaded in a worker thread.
  */
 export default defineConfig({
   test: {
@@ -66,6 +75,18 @@ export default defineConfig({
           // Vitest would leave a core to itself.
           maxWorkers: availableParallelism(),
           // Two cores may be shared with a build; a hang is still noticed.
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'versions',
+          retry,
+          include: [`test/{${VERSIONS}}/**/*.test.ts`],
+          exclude: ['test/**/*.sys.test.ts', ...NOT_VERSIONS.map((name) => `test/cache/${name}.test.ts`)],
+          pool: 'forks',
+          isolate: false,
+          maxWorkers: availableParallelism(),
           testTimeout: 30_000,
         },
       },

