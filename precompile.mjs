@@ -11,12 +11,23 @@ const bundle = join(import.meta.dirname, 'dist/bundle');
 const bytecode = join(bundle, 'bytecode');
 
 /**
- * What starts most and is waited for: containers, and the daemon under them. V8 takes bytecode only if it was made under the flags
+ * What starts most and is waited for: containers, the daemon under them, and copies of images. V8 takes bytecode only if it was made under the flags
  * with which it runs (`HEAP_FLAGS` of src/cli/daemon-place.ts).
  * @type {Record<string, { flags: string[], files: string[] }>}
  */
 const KINDS = {
-  '': { flags: [], files: ['main.js', 'commands.js', 'config-file.js', 'run-reference.js', 'running.js'] },
+  '': {
+    flags: [],
+    files: [
+      'main.js',
+      'commands.js',
+      'config-file.js',
+      'run-reference.js',
+      'running.js',
+      'copy.js',
+      'open.js',
+    ],
+  },
   '-daemon': {
     flags: ['--max-semi-space-size=1', '--expose-gc'],
     files: ['main.js', 'commands.js', 'config-file.js', 'daemon.js'],

@@ -1,4 +1,3 @@
-import './wasm-flags.js';
 import type { ProxyAgent as Agent } from 'undici';
 import connect from 'undici/lib/api/api-connect.js';
 import ConnectionPool from 'undici/lib/dispatcher/pool.js';

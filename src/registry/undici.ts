@@ -1,4 +1,3 @@
-import './wasm-flags.js';
 import type { buildConnector, Dispatcher } from 'undici';
 import sendRequest from 'undici/lib/api/api-request.js';
 import createConnector from 'undici/lib/core/connect.js';

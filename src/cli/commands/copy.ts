@@ -46,12 +46,13 @@ async function copy(
   targetText: string,
   options: CopyCliOptions,
 ): Promise<number> {
-  compileRarely();
   const [{ copyImage }, { openSource, openTarget }, { parseReference }] = await Promise.all([
     import('../../transports/copy.js'),
     import('../../transports/open.js'),
     import('../../image/reference.js'),
   ]);
+  // Not before: V8 takes bytecode only under the flags with which it was made.
+  compileRarely();
   const access = sideOptions(options);
   const source = openSource(parseReference(sourceText), access.source);
   const target = openTarget(parseReference(targetText), access.target);
