@@ -18,7 +18,6 @@ export default defineConfig({
     // Programs and threads of their own, which are started by the names of their files.
     'supervisor-main': 'src/mount/supervisor-main.ts',
     'fuse-reader': 'src/mount/fuse-reader.ts',
-    'hash-worker': 'src/codec/hash-worker.ts',
     'pack-worker': 'src/codec/pack-worker.ts',
     'unpack-worker': 'src/codec/unpack-worker.ts',
   },

@@ -3,11 +3,13 @@ import type { Dispatcher, Pool } from 'undici';
 import { errnoOf, hideSecret } from '../errors.js';
 import { isCertificateError } from './error.js';
 import type { TlsSettings } from './hosts/endpoint.js';
+import { createLargeReads } from './large-reads.js';
 import type { Timeouts } from './options.js';
 import { proxyFor } from './proxies.js';
 import { createSpareConnections, type SpareConnections } from './spare-connections.js';
 import { readTrust, type Trust } from './trust.js';
 import { ConnectionPool, type Connector, createConnector } from './undici.js';
+import { compileWasmOnce } from './wasm-flags.js';
 
 /** Connections held open to one origin at a time. */
 const MAX_CONNECTIONS = 16;
@@ -61,6 +63,7 @@ export function createDispatchers(options: DispatchersOptions): Dispatchers {
 
 async function open(url: URL, { timeouts, env, settings }: DispatchersOptions): Promise<Connections> {
   const { tls, connectMs = timeouts.connectMs } = await settings(url);
+  compileWasmOnce();
   const limits = {
     connections: MAX_CONNECTIONS,
     headersTimeout: timeouts.answerMs,
@@ -76,7 +79,7 @@ async function open(url: URL, { timeouts, env, settings }: DispatchersOptions): 
   }
   const connect = isTls
     ? trustingConnector(await readTrust(tls, env), tls, connectMs)
-    : createConnector({ timeout: connectMs });
+    : createLargeReads(connectMs);
   const spares = createSpareConnections(connect);
   const dispatcher = new ConnectionPool(url.origin, { ...limits, connect: spares.connect });
   return { dispatcher, proxy: undefined, spares };

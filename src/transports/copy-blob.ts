@@ -1,19 +1,22 @@
 import type { Readable } from 'node:stream';
-import type { HashThread } from '../codec/hash-thread.js';
+import { createAsideHash } from '../codec/aside-hash.js';
 import { algorithmOf, checkHex, type Descriptor } from '../image/descriptor.js';
 import { takeAll } from '../image/relay.js';
 import type { ImageSource } from '../image/source.js';
 import type { BlobWriter, ImageTarget } from '../image/target.js';
+import { giveBack, pieceOf, ROOM_SIZE, takeRoom } from '../os/piece-memory.js';
 
-/** Bytes from which on a blob is hashed in another thread. */
-const THREAD_FROM = 2 << 20;
+/** Bytes from which on a blob is hashed by other threads. */
+const ASIDE_FROM = 2 << 20;
+/** Bytes from which on a piece is hashed and written as it is; smaller ones are gathered. */
+const LARGE_PIECE = ROOM_SIZE / 4;
+/** Pieces of one blob that are hashed and written, or wait for that. */
+const MAX_UNDER_WAY = 4;
 
 export interface CopyBlobOptions {
   signal: AbortSignal;
   /** Hears of bytes on their way, each once. */
   onBytes(count: number): void;
-  /** The thread that hashes large blobs. */
-  hashThread(): HashThread;
 }
 
 /**
@@ -26,16 +29,15 @@ export async function copyBlob(
   blob: Descriptor,
   options: CopyBlobOptions,
 ): Promise<boolean> {
-  const { signal, onBytes, hashThread } = options;
+  const { signal, onBytes } = options;
   if (target.putBlob !== undefined) return target.putBlob(blob, source, { signal, onBytes });
-  // It starts while the source is asked.
-  const thread = blob.size >= THREAD_FROM ? hashThread() : undefined;
-  const stream = await source.openBlob(blob, signal, { isDigestCheckedLater: thread !== undefined });
+  const isLarge = blob.size >= ASIDE_FROM;
+  const stream = await source.openBlob(blob, signal, { isDigestCheckedLater: isLarge });
   try {
     // Whoever writes here verifies the bytes, so the target need not hash them again.
     const writer = await target.createBlob(signal, { digestGiven: true });
     try {
-      if (thread) await writeHashed(stream, { writer, blob, thread, name: source.name, onBytes });
+      if (isLarge) await writeHashed(stream, { writer, blob, name: source.name, onBytes });
       else await writeAll(stream, writer, options);
       await writer.commit(blob.digest);
       return true;
@@ -61,42 +63,45 @@ async function writeAll(
 interface Hashed {
   writer: BlobWriter;
   blob: Descriptor;
-  thread: HashThread;
   name: string;
   onBytes(count: number): void;
 }
 
-/** Writes in large pieces, while the thread hashes them and the next ones come. DIGEST_MISMATCH if it is another blob. */
-async function writeHashed(stream: Readable, { writer, blob, thread, name, onBytes }: Hashed): Promise<void> {
-  const hash = thread.begin(algorithmOf(blob.digest));
+/** Writes and hashes large pieces, by other threads, while the next ones come. DIGEST_MISMATCH if it is another blob. */
+async function writeHashed(stream: Readable, { writer, blob, name, onBytes }: Hashed): Promise<void> {
+  const hash = createAsideHash(algorithmOf(blob.digest));
+  /** What is written and hashed, the first piece first. Who waits for one of them or for all hears of errors. */
+  const underWay: Promise<void>[] = [];
   let writing: Promise<void> = Promise.resolve();
-  let room = await hash.room();
+  const pass = (piece: Buffer) => {
+    writing = writing.then(() => writer.write(piece)).then(() => onBytes(piece.length));
+    const both = Promise.all([writing, hash.update(piece)]).then(() => giveBack(piece));
+    both.catch(() => {});
+    underWay.push(both);
+  };
+  const isBusy = () => (underWay.length >= MAX_UNDER_WAY ? underWay.shift() : undefined);
+  /** Where small pieces become a large one. */
+  let room: Buffer | undefined;
   let used = 0;
-  const flush = async () => {
-    await writing;
-    const size = used;
-    writing = writer.write(room.subarray(0, size)).then(() => onBytes(size));
-    // `flush` or the end hear of it.
-    writing.catch(() => {});
-    hash.add(size, writing);
+  const passGathered = () => {
+    if (room === undefined) return;
+    pass(pieceOf(room, used));
+    room = undefined;
     used = 0;
-    room = await hash.room();
-  };
-  const gather = (piece: Buffer) => {
-    const copied = piece.copy(room, used);
-    used += copied;
-    return copied;
-  };
-  const flushAnd = async (rest: Buffer) => {
-    for (let left = rest; used === room.length; left = left.subarray(gather(left))) await flush();
   };
   try {
     await takeAll(stream, (piece) => {
-      const copied = gather(piece);
-      return used < room.length ? undefined : flushAnd(piece.subarray(copied));
+      if (used + piece.length > ROOM_SIZE) passGathered();
+      if (room === undefined && piece.length >= LARGE_PIECE) {
+        pass(piece);
+      } else {
+        room ??= takeRoom();
+        used += piece.copy(room, used);
+      }
+      return isBusy();
     });
-    if (used > 0) await flush();
-    await writing;
+    passGathered();
+    await Promise.all(underWay);
     checkHex(await hash.digest(), blob.digest, `${name}@${blob.digest}`);
   } finally {
     hash.close();

@@ -1,5 +1,4 @@
 import pLimit from 'p-limit';
-import { HashThread } from '../codec/hash-thread.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { findManifest } from '../image/find-manifest.js';
 import { parseManifest } from '../image/manifest.js';
@@ -191,11 +190,6 @@ async function copyBlobs(
     done += bytes;
     onProgress?.({ done, total });
   };
-  let thread: HashThread | undefined;
-  const hashThread = () => {
-    thread ??= new HashThread();
-    return thread;
-  };
   const copyOne = async (blob: Descriptor) => {
     if (await target.hasBlob(blob, signal)) {
       summary.skippedBlobs++;
@@ -208,7 +202,7 @@ async function copyBlobs(
       sent += count;
       advance(count);
     };
-    if (await copyBlob(source, target, blob, { signal, onBytes, hashThread })) {
+    if (await copyBlob(source, target, blob, { signal, onBytes })) {
       summary.copiedBlobs++;
       summary.copiedBytes += blob.size;
     } else {
@@ -232,7 +226,6 @@ async function copyBlobs(
       }),
     ),
   );
-  await thread?.close();
   if (failure !== undefined) throw failure;
   return summary;
 }

@@ -110,7 +110,7 @@ it('loads commands only where they are run: neither into the supervisor nor into
     return seen;
   };
   expect([...loadedBy('main.js')].toSorted()).toEqual(['base.js', 'main.js']);
-  for (const name of ['supervisor-main', 'fuse-reader', 'hash-worker', 'pack-worker', 'unpack-worker'])
+  for (const name of ['supervisor-main', 'fuse-reader', 'pack-worker', 'unpack-worker'])
     expect([...loadedBy(`${name}.js`)]).not.toContain('commands.js');
   expect([...loadedBy('commands.js')]).not.toContain('valibot.js');
 });
