@@ -31,6 +31,10 @@ export const configSchema = v.strictObject({
     v.picklist(['auto', 'erofs', 'fuse']),
     'what serves a mounted tree: the kernel (erofs) or the daemon (fuse)',
   ),
+  backing: described(
+    v.picklist(['auto', 'file', 'loop']),
+    'what the driver erofs has the kernel read from: files (Linux 6.12) or loop devices of them',
+  ),
   complete: described(
     v.picklist(['off', 'after-ready', 'always']),
     'when mounts fetch in the background what nobody has read',
@@ -78,6 +82,7 @@ export const SETTINGS: readonly Setting[] = [
   { path: ['run-dir'], option: 'run-dir', env: 'RAFTER_RUN_DIR', initial: '/run/rafter' },
   { path: ['cache-size'], option: 'cache-size', env: 'RAFTER_CACHE_SIZE' },
   { path: ['driver'], option: 'driver', initial: 'auto' },
+  { path: ['backing'], option: 'backing', initial: 'auto' },
   { path: ['complete'], option: 'complete', initial: 'off' },
   { path: ['complete-rate'], option: 'complete-rate' },
   { path: ['read-timeout'], option: 'read-timeout', initial: '120' },

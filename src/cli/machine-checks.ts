@@ -84,9 +84,21 @@ const CHECKS: Check[] = [
         meaning: 'mounts use the driver fuse, where every lookup asks the daemon',
         remedy: 'use a kernel with CONFIG_EROFS_FS, or install its modules (linux-modules-extra)',
       },
+      isOlder(machine.kernel, [5, 16]) && {
+        status: 'limited',
+        meaning: 'EROFS has one device before 5.16: mounts use the driver fuse',
+        remedy: 'use a kernel from 6.12 on',
+      },
+      isOlder(machine.kernel, [6, 12]) &&
+        machine.device('/dev/loop-control') !== true && {
+          status: 'limited',
+          meaning:
+            'EROFS does not take files before 6.12, and there are no loop devices: mounts use the driver fuse',
+          remedy: 'modprobe loop, or use a kernel from 6.12 on',
+        },
       isOlder(machine.kernel, [6, 12]) && {
         status: 'limited',
-        meaning: 'EROFS does not take files before 6.12: mounts use the driver fuse',
+        meaning: 'EROFS does not take files before 6.12: mounts take a loop device for each blob',
         remedy: 'use a kernel from 6.12 on',
       },
     ]),

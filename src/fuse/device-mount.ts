@@ -21,7 +21,7 @@ export function mountOverDevice(
   server: DeviceServer,
   options: ServeOptions,
 ): DeviceMount {
-  return serveMounted(mountDevice(mountPoint), mountPoint, { server, options });
+  return serveMounted(mountDevice(mountPoint, options), mountPoint, { server, options });
 }
 
 /**

@@ -13,6 +13,8 @@ import { writeHeader } from './reply.js';
 import { decodeInterrupted, decodeRequest } from './request.js';
 
 export interface ServeOptions {
+  /** See `answerInit`; only for a new mount. */
+  parallel?: boolean | undefined;
   /** The file system as the main thread answers it: all that the reading thread passes on. */
   fs: FileSystem;
   /** Describes the same file system to the reading thread; without it everything is passed on. */

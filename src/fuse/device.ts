@@ -20,10 +20,13 @@ export interface FuseConnection {
 
 /**
  * Mounts at `mountPoint`, an existing directory, and shakes hands with the kernel. Readers wait until somebody answers the
- * requests that come out of the descriptor. Needs root.
+ * requests that come out of the descriptor. `parallel`: see `answerInit`. Needs root.
  * Throws UNSUPPORTED (no FUSE, or too old), DENIED, BUSY or FAILED; then nothing is mounted.
  */
-export function mountDevice(mountPoint: string): FuseConnection {
+export function mountDevice(
+  mountPoint: string,
+  { parallel }: { parallel?: boolean | undefined } = {},
+): FuseConnection {
   const fd = openDevice();
   try {
     mount({
@@ -34,7 +37,7 @@ export function mountDevice(mountPoint: string): FuseConnection {
       data: `fd=${fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,max_read=${MAX_READ}`,
     });
     try {
-      return { fd, negotiated: shakeHands(fd) };
+      return { fd, negotiated: shakeHands(fd, parallel) };
     } catch (error) {
       unmountFuse(mountPoint, { detach: true }).catch(() => {});
       throw error;
@@ -70,13 +73,13 @@ export function writeReply(fd: number, reply: Buffer, length: number): void {
 }
 
 /** mount(2) itself puts INIT into the queue: it is there already. */
-function shakeHands(fd: number): Negotiated {
+function shakeHands(fd: number, parallel: boolean | undefined): Negotiated {
   const buffer = Buffer.alloc(REQUEST_BUFFER_SIZE);
   const length = readRequest(fd, buffer) ?? 0;
   const request = decodeRequest(buffer, length);
   if (request === undefined || !isInit(request))
     throw new RafterError('FAILED', 'the FUSE device did not begin with INIT');
-  const { reply, negotiated } = answerInit(request);
+  const { reply, negotiated } = answerInit(request, { parallel });
   writeReply(fd, reply, reply.length);
   return negotiated;
 }

@@ -37,10 +37,14 @@ const WANTED =
 
 /**
  * The answer to the kernel's INIT (`request`), header included, and what was agreed. Reads of 1 MiB, directories
- * with attributes, links and empty lookups cached, requests sent again to a successor, as far as the kernel has it.
+ * with attributes, links and empty lookups cached, requests sent again to a successor, as far as the kernel has it. With
+ * `parallel` a loop device on a file may have many reads under way at once.
  * Throws UNSUPPORTED for a kernel whose protocol is too old.
  */
-export function answerInit(request: FuseRequest): { reply: Buffer; negotiated: Negotiated } {
+export function answerInit(
+  request: FuseRequest,
+  { parallel = false }: { parallel?: boolean | undefined } = {},
+): { reply: Buffer; negotiated: Negotiated } {
   const { body } = request;
   const major = body.readUInt32LE(0);
   const minor = body.readUInt32LE(4);
@@ -51,7 +55,8 @@ export function answerInit(request: FuseRequest): { reply: Buffer; negotiated: N
   const offered = body.readUInt32LE(12);
   const extended = (offered & initFlag.INIT_EXT) !== 0;
   const offered2 = extended && body.length >= 20 ? body.readUInt32LE(16) : 0;
-  const flags = (offered & WANTED) >>> 0;
+  const wanted = parallel ? WANTED | initFlag.ASYNC_DIO : WANTED;
+  const flags = (offered & wanted) >>> 0;
   const flags2 = offered2 & initFlag2.HAS_RESEND;
 
   const reply = Buffer.alloc(OUT_HEADER_SIZE + INIT_OUT_SIZE);

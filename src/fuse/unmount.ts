@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { isRafterError, messageOf, RafterError } from '../errors.js';
-import { unmount } from '../os/mount.js';
+import { unmount, unmountAside } from '../os/mount.js';
 
 const run = promisify(execFile);
 
@@ -10,14 +10,14 @@ const HELPERS = ['fusermount3', 'fusermount'];
 
 /**
  * Unmounts a FUSE mount: umount2(2), and for a user without the right to call it, the set-user-id helper of FUSE.
- * `detach` takes it away also while it is in use. Throws BUSY, DENIED, or FAILED if nothing is mounted there.
+ * `detach` takes it away also while it is in use; `aside` waits on another thread: see `unmountAside`. Throws BUSY, DENIED, or FAILED if nothing is mounted there.
  */
 export async function unmountFuse(
   mountPoint: string,
-  { detach = false }: { detach?: boolean } = {},
+  { detach = false, aside = false }: { detach?: boolean; aside?: boolean } = {},
 ): Promise<void> {
   try {
-    unmount(mountPoint, { detach });
+    await (aside ? unmountAside : unmount)(mountPoint, { detach });
   } catch (error) {
     if (!isRafterError(error, 'DENIED') || process.geteuid?.() === 0) throw error;
     await unmountWithHelper(mountPoint, detach, error);

@@ -23,6 +23,7 @@ const mountInfoSchema = v.object({
   mountpoint: v.string(),
   driver,
   transport: v.exactOptional(v.picklist(['device', 'libfuse'])),
+  backing: v.exactOptional(v.picklist(['file', 'loop'])),
   driverReason: v.exactOptional(v.string()),
   writable: v.exactOptional(v.object({ directory: v.string(), kept: v.boolean() })),
   readAheadKiB: v.exactOptional(count),

@@ -41,6 +41,11 @@ export const mountRequestSchema = v.strictObject({
   /** How the driver `fuse` speaks to the kernel; default `device` where this daemon may, else `libfuse`. */
   transport: v.optional(v.picklist(['device', 'libfuse'])),
   /**
+   * What the driver `erofs` gives the kernel to read from: files (Linux 6.12), or loop devices of them. Default `auto`: files where
+   * the kernel takes them.
+   */
+  backing: v.optional(v.picklist(['auto', 'file', 'loop'])),
+  /**
    * When everything that is missing of the image is fetched in the background: never (default), when its readers had to wait for
    * nothing for some seconds, or from the beginning. Readers come first always.
    */
@@ -128,7 +133,9 @@ export interface MountInfo {
   driver: 'erofs' | 'fuse';
   /** How the driver `fuse` speaks to the kernel. */
   transport?: 'device' | 'libfuse';
-  /** Why it is not a better driver, if nobody asked for this one. */
+  /** What the kernel reads from with the driver `erofs`. */
+  backing?: 'file' | 'loop';
+  /** Why it is not a better driver or backing, if nobody asked for this one. */
   driverReason?: string;
   /** What is written to it goes to `upper` in this directory, which stays at unmount if it is `kept`. */
   writable?: { directory: string; kept: boolean };

@@ -16,6 +16,8 @@ export interface BlobFile {
   readonly name: string;
   /** Settles when the kernel has closed the file; at once if it never opened it. */
   closed(): Promise<void>;
+  /** Fails what is being read, and all that is read from now on. */
+  giveUp(): void;
   /** Takes the file out of the directory. */
   remove(): void;
 }
@@ -41,6 +43,7 @@ interface Entry {
   /** How long a read may take, in seconds. */
   readTimeout: number;
   opens: number;
+  givenUp: AbortController;
   onClosed: (() => void)[];
 }
 
@@ -90,6 +93,7 @@ export class BlobDirectory implements FileSystem {
       size,
       readTimeout,
       opens: open === undefined ? 0 : 1,
+      givenUp: new AbortController(),
       onClosed: [],
     };
     this.#byName.set(name, entry);
@@ -106,7 +110,7 @@ export class BlobDirectory implements FileSystem {
       this.#byNode.delete(node);
       this.#update({ kind: 'remove', node });
     };
-    return { node, name, closed, remove };
+    return { node, name, closed, giveUp: () => entry.givenUp.abort(), remove };
   }
 
   /** For messages. */
@@ -151,16 +155,16 @@ export class BlobDirectory implements FileSystem {
   }
 
   async read(node: NodeId, offset: number, target: Buffer, signal?: AbortSignal): Promise<number> {
-    const { blob, reader, size, readTimeout } = this.#entry(node);
+    const { blob, reader, size, readTimeout, givenUp } = this.#entry(node);
     const length = Math.max(Math.min(target.length, size - offset), 0);
     // The last block may be longer than the blob.
     const known = Math.max(Math.min(length, blob.layout.decodedSize - offset), 0);
     const late = AbortSignal.timeout(readTimeout * 1000);
     try {
-      const either = signal === undefined ? late : AbortSignal.any([signal, late]);
-      await reader.read(offset, target.subarray(0, known), either);
+      const gone = signal === undefined ? [givenUp.signal] : [givenUp.signal, signal];
+      await reader.read(offset, target.subarray(0, known), AbortSignal.any([late, ...gone]));
     } catch (cause) {
-      if (signal?.aborted) throw new FsError('EINTR', 'the reader gave up');
+      if (signal?.aborted || givenUp.signal.aborted) throw new FsError('EINTR', 'the reader gave up');
       const reason = late.aborted ? `no answer within ${readTimeout} s` : (cause as Error).message;
       throw new FsError('EIO', `blob ${blob.layout.id}, decoded offset ${offset}: ${reason}`, { cause });
     }

@@ -17,8 +17,8 @@ import type { SupervisorLink } from './supervisor-link.js';
 /** The one FUSE mount of the node: a directory of the decoded blobs that are not complete on disk. */
 export interface BlobService {
   readonly directory: BlobDirectory;
-  /** Mounts it if it is not. */
-  start(): Promise<void>;
+  /** Mounts it if it is not; `forLoops` if loop devices will stand on its files. */
+  start(options?: { forLoops?: boolean }): Promise<void>;
   /** What was agreed with the kernel. It must be mounted, or adopted. */
   negotiated(): Negotiated;
   /** Takes over the mount of another daemon; nothing is answered before `resume`. */
@@ -70,19 +70,19 @@ export function createBlobService(
     await supervisor.keep(DESCRIPTOR, made.connection.fd);
   }
 
-  async function start(): Promise<void> {
+  async function start(parallel: boolean): Promise<void> {
     // A dead daemon's may be there, which nobody can look into any more.
     while ((await findMount(mountpoint))?.type === FUSE_TYPE) await unmountFuse(mountpoint, { detach: true });
     await mkdir(mountpoint, { recursive: true, mode: 0o700 });
-    await started(mountOverDevice(mountpoint, server(), options));
+    await started(mountOverDevice(mountpoint, server(), { ...options, parallel }));
   }
 
   return {
     directory,
 
-    start() {
+    start({ forLoops = false } = {}) {
       if (mount !== undefined && starting === undefined) return Promise.resolve();
-      starting ??= start().finally(() => {
+      starting ??= start(forLoops).finally(() => {
         starting = undefined;
       });
       return starting;

@@ -13,7 +13,7 @@ import type { NydusImage } from './nydus-image.js';
 import type { SupervisorLink } from './supervisor-link.js';
 
 /** Which driver serves a mount, and how. */
-type DriverChoice = Pick<MountInfo, 'driver' | 'transport' | 'driverReason'>;
+type DriverChoice = Pick<MountInfo, 'driver' | 'transport' | 'backing' | 'driverReason'>;
 
 /** The ways in which this daemon can mount an image. */
 export interface Drivers {
@@ -26,7 +26,8 @@ export interface Drivers {
   mount(
     image: NydusImage,
     blobs: readonly BlobCache[],
-    request: Pick<MountRequest, 'driver' | 'transport'> & Serving & { id: string; mountpoint: string },
+    request: Pick<MountRequest, 'driver' | 'transport' | 'backing'> &
+      Serving & { id: string; mountpoint: string },
   ): Promise<{ active: ActiveMount; choice: DriverChoice }>;
   /**
    * Goes on with a mount of another daemon. Its readers wait until `resumed`. Throws FAILED if that cannot be.
@@ -91,7 +92,7 @@ export function createDrivers(options: DriverOptions): Drivers {
       if (driver === 'fuse' || (driver === 'auto' && transport !== undefined))
         return withFuse(image, blobs, request);
       try {
-        return { active: await erofs.mount(image, blobs, request), choice: { driver: 'erofs' } };
+        return await erofs.mount(image, blobs, request);
       } catch (error) {
         if (driver === 'erofs' || !isRafterError(error, 'UNSUPPORTED', 'DENIED')) throw error;
         const mounted = await withFuse(image, blobs, request);

@@ -1,13 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlobCache } from '../cache/blob-cache.js';
-import { RafterError } from '../errors.js';
+import { isRafterError, messageOf, RafterError } from '../errors.js';
 import { explainFull } from '../os/disk-full.js';
-import { unmount } from '../os/mount.js';
-import { mountErofs } from '../os/mount-erofs.js';
+import { isKernelAtLeast } from '../os/kernel.js';
+import { LOOP_BLOCK_SIZE } from '../os/loop.js';
+import { unmountAside } from '../os/mount.js';
+import { mountErofs, NeedsBlockDevices } from '../os/mount-erofs.js';
+import { mountErofsOnLoops } from '../os/mount-erofs-loop.js';
 import { findMount } from '../os/mountinfo.js';
 import type { ActiveMount, HandOver, Serving } from './active-mount.js';
+import type { MountInfo, MountRequest } from './api.js';
 import type { BlobFile } from './blob-directory.js';
 import { type BlobServiceOptions, createBlobService } from './blob-service.js';
 import { checkForKernel } from './kernel-check.js';
@@ -17,15 +22,16 @@ import { type NydusImage, treeOf } from './nydus-image.js';
 /**
  * The erofs driver: the kernel serves the tree, from the bootstrap itself. It reads blobs in decoded address space: one that
  * is complete on disk from the cache's own file, any other from a file of the one FUSE mount of the node, which this daemon
- * serves. Where reads are noted in a trace, all blobs are served: what the kernel reads by itself nobody sees.
+ * serves. Where reads are noted in a trace, all blobs are served: what the kernel reads by itself nobody sees. A kernel that takes no
+ * files is given loop devices of them.
  */
 export interface ErofsDriver {
   /** Throws UNSUPPORTED if the kernel or the image cannot do it; MALFORMED and others as every mount. */
   mount(
     image: NydusImage,
     blobs: readonly BlobCache[],
-    where: Serving & { id: string; mountpoint: string },
-  ): Promise<ActiveMount>;
+    where: Serving & ErofsRequest,
+  ): Promise<{ active: ActiveMount; choice: Pick<MountInfo, 'driver' | 'backing' | 'driverReason'> }>;
   /** Goes on with a mount of another daemon, whose readers wait until `resumed`. */
   resume(
     blobs: readonly BlobCache[],
@@ -36,6 +42,8 @@ export interface ErofsDriver {
   /** Unmounts the FUSE mount for blobs. Every image must be unmounted. */
   close(): Promise<void>;
 }
+
+type ErofsRequest = Pick<MountRequest, 'backing'> & { id: string; mountpoint: string };
 
 export interface ErofsDriverOptions extends BlobServiceOptions {
   /** Directory that the FUSE mount for blobs is made in. */
@@ -49,20 +57,30 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
   const { tempDir, watcher } = options;
   const mountpoint = join(options.runDir, 'blobs');
   const served = createBlobService(mountpoint, options);
+  /** What the kernel says to files as the data root has them, if it does not take them. */
+  let noFiles: NeedsBlockDevices | undefined;
 
   /** The files that the kernel is to read `blobs` from. Those that have to be served are added to `files`. */
   async function devicesOf(
     blobs: readonly BlobCache[],
-    { id, files, readTimeout, trace }: Serving & { id: string; files: OpenedFile[] },
+    {
+      id,
+      files,
+      backing,
+      readTimeout,
+      trace,
+    }: Serving & { id: string; files: OpenedFile[]; backing: Backing },
   ): Promise<string[]> {
     const devices: string[] = [];
     for (const [index, blob] of blobs.entries()) {
-      const local = trace === undefined ? blob.lend() : undefined;
+      // The files that are served are whole blocks.
+      const isWhole = backing === 'file' || blob.layout.decodedSize % LOOP_BLOCK_SIZE === 0;
+      const local = trace === undefined && isWhole ? blob.lend() : undefined;
       if (local !== undefined) {
         devices.push(`/proc/self/fd/${local.fd}`);
         continue;
       }
-      await served.start();
+      await served.start({ forLoops: backing === 'loop' || !isKernelAtLeast(6, 12) });
       const file = served.directory.add(`${id}.${index}`, blob, {
         readTimeout,
         trace: trace && { memory: trace, blob: index },
@@ -89,31 +107,59 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       ended,
       handOver,
       async unmount({ detach = false } = {}) {
-        unmount(target, { detach });
+        const isThere = async () => (await findMount(target))?.device === device;
+        await untilUnmounted(unmountAside(target, { detach }), { isThere, files });
         await watcher.look();
       },
     };
+  }
+
+  async function mountOn(
+    backing: Backing,
+    image: NydusImage,
+    blobs: readonly BlobCache[],
+    where: Serving & ErofsRequest,
+  ): Promise<ActiveMount> {
+    const target = where.mountpoint;
+    const files: OpenedFile[] = [];
+    const bootstrap = join(tempDir, `${BOOTSTRAP_PREFIX}${process.pid}-${randomBytes(6).toString('hex')}`);
+    try {
+      const devices = await devicesOf(blobs, { ...where, backing, files });
+      await mkdir(tempDir, { recursive: true, mode: 0o700 });
+      await writeBootstrap(bootstrap, image);
+      await (backing === 'file' ? mountErofs : mountErofsOnLoops)({ bootstrap, devices, target });
+    } catch (error) {
+      for (const { file } of files) file.remove();
+      throw error;
+    } finally {
+      // The kernel has it open.
+      await rm(bootstrap, { force: true });
+    }
+    return watched(target, (await findMount(target))?.device ?? '', files);
   }
 
   return {
     async mount(image, blobs, where) {
       if (process.geteuid?.() !== 0) throw new RafterError('UNSUPPORTED', 'the driver erofs needs root');
       checkForKernel(treeOf(image).bootstrap);
-      const files: OpenedFile[] = [];
-      const bootstrap = join(tempDir, `${BOOTSTRAP_PREFIX}${process.pid}-${randomBytes(6).toString('hex')}`);
+      const { backing: wanted = 'auto' } = where;
+      const on = async (backing: Backing, driverReason?: string) => ({
+        active: await mountOn(backing, image, blobs, where),
+        choice: { driver: 'erofs' as const, backing, ...(driverReason !== undefined && { driverReason }) },
+      });
+      if (wanted !== 'auto') return on(wanted);
       try {
-        const devices = await devicesOf(blobs, { ...where, files });
-        await mkdir(tempDir, { recursive: true, mode: 0o700 });
-        await writeBootstrap(bootstrap, image);
-        await mountErofs({ bootstrap, devices, target: where.mountpoint });
+        if (noFiles === undefined) return await on('file');
       } catch (error) {
-        for (const { file } of files) file.remove();
-        throw error;
-      } finally {
-        // The kernel has it open.
-        await rm(bootstrap, { force: true });
+        if (!(error instanceof NeedsBlockDevices)) throw error;
+        noFiles = error;
       }
-      return watched(where.mountpoint, (await findMount(where.mountpoint))?.device ?? '', files);
+      const { message, hint: filesHint } = noFiles;
+      return on('loop', message).catch((error) => {
+        if (!isRafterError(error, 'UNSUPPORTED', 'DENIED')) throw error;
+        const hint = `${filesHint}; or ${error.hint}`;
+        throw new RafterError(error.code, `${message}; ${messageOf(error)}`, { cause: error, hint });
+      });
     },
 
     resume(blobs, { mountpoint: target, handOver, readTimeout, trace: memory }) {
@@ -137,6 +183,24 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
   };
 }
 
+type Backing = NonNullable<MountInfo['backing']>;
+
+/** How long to wait for an unmount before looking what it waits for, in milliseconds. */
+const PATIENCE_MS = 100;
+
+/**
+ * Waits for `unmounting`. What the kernel has begun to read for a file system it wants to have before that ends, although nobody is
+ * there any more who needs it: such reads are failed.
+ */
+async function untilUnmounted(
+  unmounting: Promise<void>,
+  { isThere, files }: { isThere: () => Promise<boolean>; files: OpenedFile[] },
+): Promise<void> {
+  const done = unmounting.then(() => true);
+  while (!(await Promise.race([done, sleep(PATIENCE_MS, false)])))
+    if (!(await isThere())) for (const { file } of files) file.giveUp();
+}
+
 const BOOTSTRAP_PREFIX = 'bootstrap-';
 
 /** Removes what daemons left that were killed while they mounted. Only one daemon at a time uses the directory. */
@@ -154,7 +218,9 @@ interface OpenedFile {
 
 async function writeBootstrap(path: string, image: NydusImage): Promise<void> {
   try {
-    await writeFile(path, Buffer.from(treeOf(image).bytes), { mode: 0o600, flag: 'wx' });
+    const bytes = Buffer.from(treeOf(image).bytes);
+    await writeFile(path, bytes, { mode: 0o600, flag: 'wx' });
+    await truncate(path, Math.ceil(bytes.length / LOOP_BLOCK_SIZE) * LOOP_BLOCK_SIZE);
   } catch (error) {
     throw explainFull(error, path);
   }

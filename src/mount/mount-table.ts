@@ -42,11 +42,14 @@ export class MountTable {
     const { drivers, writable } = this.#services;
     // Until all of them are here, what the other daemon saved is the truth.
     this.#resuming = true;
-    await Promise.all(mounts.map((saved) => this.#resumeOne(saved)));
+    const lost = (await Promise.all(mounts.map((saved) => this.#resumeOne(saved)))).flat();
+    await drivers.resumed();
+    // Not before: the kernel may first want to have what it is just reading of them.
+    for (const mountpoint of lost)
+      await unmountFuse(mountpoint, { detach: true, aside: true }).catch(() => {});
     for (const mountpoint of reserved)
       while (isDriverType((await findMount(mountpoint))?.type))
-        await unmountFuse(mountpoint, { detach: true });
-    await drivers.resumed();
+        await unmountFuse(mountpoint, { detach: true, aside: true });
     await writable.cleanUp(new Set(this.#all().map(({ info }) => info.id)));
     this.#dropUnclaimed();
     await removeOtherJournals(this.#services.traceDir, new Set(this.#mounts.keys()));
@@ -54,7 +57,8 @@ export class MountTable {
     await this.#save();
   }
 
-  async #resumeOne(saved: SavedMount): Promise<void> {
+  /** Returns where it is, if it cannot go on. */
+  async #resumeOne(saved: SavedMount): Promise<string[]> {
     const { log } = this.#services;
     const { id, mountpoint } = saved.info;
     const isThere = !saved.leaving && (await isMounted(mountpoint, saved.device));
@@ -64,9 +68,10 @@ export class MountTable {
       if (isThere) this.#add(mounted);
       else this.#addLeaving(mounted);
       log.info('goes on', { id, mountpoint, driver: mounted.info.driver });
+      return [];
     } catch (error) {
       log.error('cannot go on with a mount', { id, mountpoint, error });
-      if (isThere) await unmountFuse(mountpoint, { detach: true }).catch(() => {});
+      return isThere ? [mountpoint] : [];
     }
   }
 

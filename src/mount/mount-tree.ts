@@ -31,9 +31,9 @@ export async function mountTree(
   { drivers, writable }: Ways,
 ): Promise<ActiveMount> {
   const { id, digest, mountpoint } = info;
-  const { driver, transport, readTimeout } = request;
+  const { driver, transport, backing, readTimeout } = request;
   const mountAt = async (at: string) => {
-    const how = { driver, transport, readTimeout, trace, id, mountpoint: at };
+    const how = { driver, transport, backing, readTimeout, trace, id, mountpoint: at };
     const { active, choice } = await drivers.mount(image, blobs, how);
     Object.assign(info, choice);
     try {

@@ -15,9 +15,13 @@ export interface Libc {
   /** The same on another thread. */
   mountAside(...args: Parameters<Libc['mount']>): Promise<AsideResult>;
   umount2(target: string, flags: number): number;
+  /** The same on another thread. */
+  umount2Aside(...args: Parameters<Libc['umount2']>): Promise<AsideResult>;
   flock(fd: number, operation: number): number;
   fcntl(fd: number, command: number, value: number): number;
   ioctl(fd: number, request: number, argument: Buffer): number;
+  /** The same on another thread. */
+  ioctlAside(...args: Parameters<Libc['ioctl']>): Promise<AsideResult>;
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   memcpy(target: bigint | Buffer, source: bigint | Buffer, size: number): bigint;
   strlen(text: bigint): number | bigint;
@@ -69,6 +73,8 @@ export function libc(): Libc {
 function bind(ffi: Koffi): Libc {
   const library = ffi.load('libc.so.6');
   const mount = library.func('int mount(const char*, const char*, const char*, unsigned long, const char*)');
+  const umount2 = library.func('int umount2(const char*, int)');
+  const ioctl = library.func('int ioctl(int, unsigned long, void *)');
   const aside =
     <Args extends unknown[]>(call: KoffiFunction) =>
     (...args: Args) =>
@@ -80,10 +86,12 @@ function bind(ffi: Koffi): Libc {
   return {
     mount,
     mountAside: aside(mount),
-    umount2: library.func('int umount2(const char*, int)'),
+    umount2,
+    umount2Aside: aside(umount2),
     flock: library.func('int flock(int, int)'),
     fcntl: library.func('int fcntl(int, int, int)'),
-    ioctl: library.func('int ioctl(int, unsigned long, void *)'),
+    ioctl,
+    ioctlAside: aside(ioctl),
     fallocate: library.func('int fallocate(int, int, int64_t, int64_t)'),
     memcpy: library.func('memcpy', 'uintptr_t', ['void *', 'void *', 'size_t']),
     strlen: library.func('strlen', 'size_t', ['void *']),

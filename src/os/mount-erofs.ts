@@ -1,5 +1,6 @@
 import { closeSync, readSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { RafterError } from '../errors.js';
 import { errnoName, systemError } from './errno.js';
 import { koffi, libc } from './libc.js';
 
@@ -26,21 +27,24 @@ export const EROFS_TYPE = 'erofs';
 const MAX_MESSAGE = 512;
 
 export interface ErofsMount {
-  /** The bootstrap: a file, which the kernel keeps open. */
+  /** The bootstrap: a file or a block device, which the kernel keeps open. */
   bootstrap: string;
-  /** The decoded blobs, in the order of the blob table: paths of at most 255 bytes. */
+  /** The decoded blobs, in the order of the blob table: all files, or all block devices; paths of at most 255 bytes. */
   devices: readonly string[];
   /** Existing directory. */
   target: string;
 }
 
+/** Thrown by `mountErofs` for files where the kernel takes EROFS only from block devices. Its code is UNSUPPORTED. */
+export class NeedsBlockDevices extends RafterError {}
+
 /**
- * Mounts an EROFS image whose metadata and data are files, without loop devices: Linux 6.12 or later. Data goes from the
+ * Mounts an EROFS image whose metadata and data are files (Linux 6.12 or later) or block devices (5.16). Data goes from the
  * devices into the page cache of the mount only, not into that of the devices as well, where the kernel can do that.
  *
  * By fsopen(2) and its family: mount(2) takes one page of options, too little for many blobs. Opening a device may wait
  * for this very process (a FUSE file), so that part runs on another thread.
- * Throws UNSUPPORTED (no EROFS, or none that takes files), DENIED, or FAILED with what the kernel says.
+ * Throws UNSUPPORTED (no EROFS), NeedsBlockDevices, DENIED, or FAILED with what the kernel says.
  */
 export async function mountErofs({ bootstrap, devices, target }: ErofsMount): Promise<void> {
   const what = `mount erofs at ${target}`;
@@ -63,7 +67,7 @@ export async function mountErofs({ bootstrap, devices, target }: ErofsMount): Pr
     if (set('ro', null) < 0) throw failure(what, fs);
     for (const device of devices)
       if (set('device', device) < 0) throw failure(`${what}, device ${device}`, fs);
-    // Kernels before 6.15 do not know it; pages are then held twice.
+    // For files. Kernels before 6.15 do not know it; pages are then held twice.
     set('directio', null);
     drainMessages(fs);
     const created = await calls.create(SYS_FSCONFIG, fs, FSCONFIG_CMD_CREATE, null, null, 0);
@@ -83,10 +87,12 @@ export async function mountErofs({ bootstrap, devices, target }: ErofsMount): Pr
 
 function failure(what: string, fs?: number, errno = libc().errno()) {
   const said = fs === undefined ? '' : drainMessages(fs);
+  if (errnoName(errno) === 'ENOTBLK')
+    return new NeedsBlockDevices('UNSUPPORTED', 'cannot mount erofs of files: ENOTBLK', {
+      hint: 'EROFS of files needs Linux 6.12, and a data root that is not on a tmpfs',
+    });
   return systemError(errno, said === '' ? what : `${what} (${said}: ${errnoName(errno)})`, {
     ENODEV: "the kernel has no EROFS: try 'modprobe erofs'",
-    ENOTBLK:
-      'the kernel takes EROFS only from block devices: this needs Linux 6.12, and a data root that is not on a tmpfs',
   });
 }
 

@@ -66,10 +66,28 @@ function failure(request: MountRequest, errno: number) {
  * Throws BUSY if something on the mount is in use, DENIED, or FAILED with EINVAL if `target` is not a mount point.
  */
 export function unmount(target: string, { detach = false }: { detach?: boolean } = {}): void {
-  const flags = UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0);
-  if (libc().umount2(target, flags) !== 0)
-    throw systemError(libc().errno(), `unmount ${target}`, {
-      EBUSY: `a process has files open or its working directory there: 'fuser -vm ${target}' lists them`,
-      EINVAL: 'it is not a mount point',
-    });
+  if (libc().umount2(target, unmountFlags(detach)) !== 0) throw unmountFailure(target, libc().errno());
+}
+
+/**
+ * The same on another thread: before a file system ends, the kernel waits for everything that it is just reading, which this very
+ * process may have to give.
+ */
+export async function unmountAside(
+  target: string,
+  { detach = false }: { detach?: boolean } = {},
+): Promise<void> {
+  const { result, errno } = await libc().umount2Aside(target, unmountFlags(detach));
+  if (result !== 0) throw unmountFailure(target, errno);
+}
+
+function unmountFlags(detach: boolean): number {
+  return UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0);
+}
+
+function unmountFailure(target: string, errno: number) {
+  return systemError(errno, `unmount ${target}`, {
+    EBUSY: `a process has files open or its working directory there: 'fuser -vm ${target}' lists them`,
+    EINVAL: 'it is not a mount point',
+  });
 }

@@ -30,6 +30,7 @@ data-root: /srv/rafter
 run-dir: /run/r
 cache-size: 20G
 driver: fuse
+backing: loop
 complete: after-ready
 complete-rate: 5M
 read-timeout: 30

@@ -60,7 +60,8 @@ function rootOwned(facts: Partial<ReturnType<Machine['directory']>> = {}): Machi
 it.each([
   ['4.19.0', 'kernel', 'missing', '4.20'],
   ['6.1.0-18-amd64', 'kernel', 'limited', '6.9'],
-  ['6.11.0', 'EROFS', 'limited', '6.12'],
+  ['6.11.0', 'EROFS', 'limited', 'no loop devices: mounts use the driver fuse'],
+  ['5.15.0', 'EROFS', 'limited', '5.16'],
 ])('says what Linux %s cannot do', (kernel, check, status, words) => {
   putGoodMachine(kernel);
   expect(problems()[check]).toMatchObject({
@@ -69,6 +70,15 @@ it.each([
     remedy: expect.stringContaining('kernel'),
   });
   expect(`${problems()[check]!.meaning} ${problems()[check]!.remedy}`).toContain(words);
+});
+
+it('mounts of a kernel that takes no files go through loop devices, where there are some', () => {
+  putGoodMachine('6.11.0');
+  put('dev/loop-control');
+  expect(problems().EROFS).toMatchObject({
+    status: 'limited',
+    meaning: expect.stringMatching(/a loop device for each blob$/),
+  });
 });
 
 it('takes a file system that can be loaded as a module for one that is there', () => {

@@ -1,6 +1,6 @@
 // Kills the daemon again and again while programs read through its mounts, and checks every byte that they get:
 //
-//     npm run test:kill -- --kills 1000 --driver both [--readers 3] [--seed N] [--per-round 50] [--seconds 600] [--json]
+//     npm run test:kill -- --kills 1000 --driver all [--readers 3] [--seed N] [--per-round 50] [--seconds 600] [--json]
 //
 // Needs root. Exit code 1 if there was a wrong byte, an error or a leak.
 import { execFileSync } from 'node:child_process';
@@ -14,7 +14,7 @@ import { randomFrom, writeLayout, writeTree } from './tree.mjs';
 const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '100' },
-    driver: { type: 'string', default: 'both' },
+    driver: { type: 'string', default: 'all' },
     readers: { type: 'string', default: '3' },
     seed: { type: 'string', default: String(Date.now() % 1e9) },
     'per-round': { type: 'string', default: '50' },
@@ -27,7 +27,7 @@ if (process.geteuid() !== 0) {
   process.exit(2);
 }
 const rafter = new URL('../../bin/rafter', import.meta.url).pathname;
-const drivers = values.driver === 'both' ? ['erofs', 'fuse'] : [values.driver];
+const drivers = values.driver === 'all' ? ['erofs', 'loop', 'fuse'] : [values.driver];
 const seed = Number(values.seed);
 const random = randomFrom(seed);
 const say = (text) => values.json || process.stdout.write(`${text}\n`);

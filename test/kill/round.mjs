@@ -20,11 +20,13 @@ const READER = new URL('./reader.mjs', import.meta.url).pathname;
 const MAX_WAIT = 600;
 /** Descriptors that a daemon may have more at the end than at the start: for a moment, for requests under way. */
 const SPARE_DESCRIPTORS = 6;
+/** How long loop devices may stay behind their mount, in milliseconds. */
+const LOOP_PATIENCE = 10_000;
 /** How much more memory may be resident at the end, in bytes, of a supervisor. */
 const SPARE_MEMORY = 12e6;
 
 /**
- * One daemon's life: an image mounted with `driver`, read by `readers` processes while its daemon is killed `kills` times in all
+ * One daemon's life: an image mounted with `driver` (`erofs`, on files or on `loop` devices, or `fuse`), read by `readers` processes while its daemon is killed `kills` times in all
  * sorts of moments. Counts what happened; `messages` say what was wrong.
  */
 export async function runRound(options) {
@@ -70,7 +72,8 @@ async function killAndRead({ dir, rafter, reference, tree, driver, kills, deadli
     if (done.status === 'rejected') throw done.reason;
     return done.value;
   };
-  const mountOther = () => mountImage(place, { reference, mountpoint: other, driver });
+  const how = driver === 'loop' ? { driver: 'erofs', backing: 'loop' } : { driver };
+  const mountOther = () => mountImage(place, { reference, mountpoint: other, ...how });
   const unmountOther = () => unmountImage(place, { mountpoint: other });
   const actions = {
     alone: () => kill(random() * MAX_WAIT),
@@ -99,7 +102,7 @@ async function killAndRead({ dir, rafter, reference, tree, driver, kills, deadli
     },
   };
 
-  await mountImage(place, { reference, mountpoint, driver });
+  await mountImage(place, { reference, mountpoint, ...how });
   const first = await daemonStatus(place);
   const supervisor = first.supervisorPid;
   const programs = Array.from({ length: readers }, () => startReader(mountpoint, tree, random));
@@ -149,6 +152,7 @@ async function killAndRead({ dir, rafter, reference, tree, driver, kills, deadli
   await shutdownDaemon(place);
   for (const mount of await readMounts())
     if (mount.mountPoint.startsWith(`${dir}/`)) complain('leaks', `still mounted: ${mount.mountPoint}`);
+  for (const file of await loopFiles(dir)) complain('leaks', `a loop device of ${file}`);
   const temporary = existsSync(join(dataRoot, 'tmp')) ? readdirSync(join(dataRoot, 'tmp')) : [];
   if (temporary.length > 0) complain('leaks', `temporary files: ${temporary.slice(0, 5).join(', ')}`);
   return { ...result, before, after };
@@ -168,6 +172,21 @@ function startReader(mountpoint, tree, random) {
       return { reads: 0, bytes: 0, wrong: 0, errors: 1, messages: [message] };
     },
   };
+}
+
+/** Files below `dir` that loop devices stand on. The kernel clears them a moment after a mount is gone. */
+async function loopFiles(dir) {
+  const find = () =>
+    readdirSync('/sys/block').flatMap((name) => {
+      try {
+        const file = readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim();
+        return file.startsWith(`${dir}/`) ? [file] : [];
+      } catch {
+        return [];
+      }
+    });
+  for (const end = Date.now() + LOOP_PATIENCE; find().length > 0 && Date.now() < end; ) await sleep(20);
+  return find();
 }
 
 function childrenOf(pid) {

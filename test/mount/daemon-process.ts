@@ -9,6 +9,7 @@ import { unmountFuse } from '../../src/fuse/unmount.js';
 import { daemonStatus, shutdownDaemon } from '../../src/mount/client.js';
 import type { DaemonPlace } from '../../src/mount/start-daemon.js';
 import { readMounts } from '../../src/os/mountinfo.js';
+import { loopFiles } from '../support/loops.js';
 
 const rafter = resolve(import.meta.dirname, '../../bin/rafter');
 /** Of the bundle, as users have it: it starts in a third of the time of the modules that it is made of. */
@@ -57,6 +58,9 @@ export function createPlace({
       if (status !== undefined && !(await ended(status.pid, 10_000))) process.kill(status.pid, 'SIGKILL');
       for (const { mountPoint } of await readMounts())
         if (mountPoint.startsWith(`${dir}/`)) await unmountFuse(mountPoint, { detach: true });
+      // The kernel clears them a moment after a mount is gone.
+      for (const end = Date.now() + 10_000; loopFiles(dir).length > 0; await sleep(20))
+        if (Date.now() > end) throw new Error(`loop devices are left: ${loopFiles(dir)}`);
       await rm(dir, { recursive: true });
     },
   };

@@ -32,7 +32,7 @@ const program = resolve(import.meta.dirname, '../../bin/rafter');
 const always = Number.POSITIVE_INFINITY;
 const BLOB = /GET .*\/blobs\//;
 const WAIT = { timeout: 30_000, interval: 20 };
-const FILES = 24;
+const FILES = 36;
 const FILE_SIZE = 300_000;
 
 const missing = process.geteuid?.() === 0 ? missingPrograms('runc', 'tar', 'sha256sum') : 'needs root';
@@ -249,23 +249,25 @@ describe('while the registry is gone', () => {
     };
   });
 
-  it.each(['erofs', 'fuse'] as const)(
-    'readers of %s get EIO after the deadline of the mount',
-    async (driver) => {
-      now.gone = false;
-      const other = await mountAt(driver, { driver, readTimeout: 0.3 });
-      now.gone = true;
-      const cat = spawn('cat', [pathOf(nextFile(), other)], { stdio: ['ignore', 'ignore', 'pipe'] });
-      const [said, [code]] = await Promise.all([text(cat.stderr), once(cat, 'exit')]);
-      expect({ said, code }).toEqual({ said: expect.stringContaining('Input/output error'), code: 1 });
-      await unmountImage(place, { id: other.id });
-    },
-  );
+  it.each([
+    ['erofs', { driver: 'erofs' }],
+    ['erofs on loop devices', { driver: 'erofs', backing: 'loop' }],
+    ['fuse', { driver: 'fuse' }],
+  ] as const)('readers of %s get EIO after the deadline of the mount', async (name, how) => {
+    now.gone = false;
+    const other = await mountAt(name, { ...how, readTimeout: 0.3 });
+    now.gone = true;
+    const cat = spawn('cat', [pathOf(nextFile(), other)], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const [said, [code]] = await Promise.all([text(cat.stderr), once(cat, 'exit')]);
+    expect({ said, code }).toEqual({ said: expect.stringContaining('Input/output error'), code: 1 });
+    await unmountImage(place, { id: other.id });
+  });
 
-  it.each(['SIGINT', 'SIGKILL'] as const)('%s ends a reader that waits', async (name) => {
+  /** Has `cat` read files of `mount` until it has to wait for one. It ends by the signal. */
+  async function endWaitingReader(name: 'SIGINT' | 'SIGKILL', mount?: MountResult): Promise<void> {
     for (;;) {
       const before = now.refused;
-      const cat = spawn('cat', [pathOf(nextFile())], { stdio: 'ignore' });
+      const cat = spawn('cat', [pathOf(nextFile(), mount)], { stdio: 'ignore' });
       const exited = once(cat, 'exit');
       const waits = () => now.refused > before && existsSync(`/proc/${cat.pid}/fd/3`);
       while (cat.exitCode === null && !waits()) await sleep(WAIT.interval);
@@ -276,6 +278,17 @@ describe('while the registry is gone', () => {
       expect(signal).toBe(name);
       return;
     }
+  }
+
+  it.each(['SIGINT', 'SIGKILL'] as const)('%s ends a reader that waits', (name) => endWaitingReader(name));
+
+  it('what loop devices still read for a reader that is dead does not hold up the unmount', async () => {
+    now.gone = false;
+    const other = await mountAt('loop', { driver: 'erofs', backing: 'loop' });
+    now.gone = true;
+    await endWaitingReader('SIGKILL', other);
+    await unmountImage(place, { id: other.id });
+    expect((await listMounts(place)).map(({ id }) => id)).toEqual([mounted.id]);
   });
 });
 

@@ -24,8 +24,13 @@ beforeEach(() => {
 });
 afterEach(() => place.remove());
 
-const mount = async (driver: 'erofs' | 'fuse') =>
-  mountImage(place, { reference, mountpoint: await place.mountpoint(driver), driver });
+const WAYS = {
+  erofs: { driver: 'erofs' },
+  loop: { driver: 'erofs', backing: 'loop' },
+  fuse: { driver: 'fuse' },
+} as const;
+const mount = async (way: keyof typeof WAYS) =>
+  mountImage(place, { reference, mountpoint: await place.mountpoint(way), ...WAYS[way] });
 const status = async () => (await daemonStatus(place))!;
 
 async function kill(pid: number): Promise<void> {
@@ -55,7 +60,7 @@ it('replaces a supervisor that was killed, and the new one keeps the mounts', as
 });
 
 it('cleans up at the next command when both have died, and says so', async () => {
-  const mounts = [await mount('erofs'), await mount('fuse')];
+  const mounts = [await mount('erofs'), await mount('loop'), await mount('fuse')];
   const { pid, supervisorPid } = await status();
   // Stopped, it cannot start another supervisor first.
   process.kill(pid, 'SIGSTOP');
@@ -64,7 +69,7 @@ it('cleans up at the next command when both have died, and says so', async () =>
   const notices: string[] = [];
   const listed = await listMounts({ runDir: place.runDir, onNotice: (text) => notices.push(text) });
   expect(listed).toEqual([]);
-  expect(notices).toHaveLength(2);
+  expect(notices).toHaveLength(3);
   for (const { mountpoint } of mounts) {
     expect(notices.join('\n')).toContain(mountpoint);
     expect(await findMount(mountpoint)).toBeUndefined();
@@ -78,16 +83,16 @@ it('cleans up at the next command when both have died, and says so', async () =>
 });
 
 it('an upgrade keeps mounts of both drivers, and readers see no error', async () => {
-  const mounts = [await mount('erofs'), await mount('fuse')];
+  const mounts = [await mount('erofs'), await mount('loop'), await mount('fuse')];
   const before = await status();
   const reader = spawn('sh', [
     '-c',
-    `while [ ! -e ${place.dir}/stop ]; do tar -cf - -C ${place.dir} erofs fuse > /dev/null || exit 1; done`,
+    `while [ ! -e ${place.dir}/stop ]; do tar -cf - -C ${place.dir} erofs loop fuse > /dev/null || exit 1; done`,
   ]);
   const exit = new Promise<number | null>((resolve) => reader.once('exit', resolve));
   const after = await upgradeDaemon(place, [...place.command, '--idle', '0']);
   expect(after.pid).not.toBe(before.pid);
-  expect(after).toMatchObject({ startReason: 'upgrade', supervisorPid: before.supervisorPid, mounts: 2 });
+  expect(after).toMatchObject({ startReason: 'upgrade', supervisorPid: before.supervisorPid, mounts: 3 });
   for (const { mountpoint } of mounts)
     expect(compareTrees(expectedTree('full'), await readTree(mountpoint))).toEqual([]);
   execFileSync('touch', [join(place.dir, 'stop')]);

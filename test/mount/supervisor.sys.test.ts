@@ -30,6 +30,7 @@ afterEach(() => place.remove());
 
 const ways = [
   { way: 'erofs', how: { driver: 'erofs' } },
+  { way: 'erofs on loop devices', how: { driver: 'erofs', backing: 'loop' } },
   { way: 'fuse', how: { driver: 'fuse' } },
 ] as const;
 

@@ -162,6 +162,7 @@ async function expectPagesHeldOnce(
 
 it.each([
   { tag: 'plain', driver: 'erofs', pages: canCountPages },
+  { tag: 'plain', driver: 'erofs', backing: 'loop', pages: canCountPages },
   { tag: 'plain', driver: 'fuse' },
   { tag: 'plain', driver: 'erofs', prefetch: false },
   { tag: 'plain', driver: 'erofs', complete: 'always' },

@@ -26,6 +26,7 @@ interface MountCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCl
   platform?: string;
   driver?: 'auto' | 'erofs' | 'fuse';
   transport?: 'device' | 'libfuse';
+  backing?: 'auto' | 'file' | 'loop';
   writable?: boolean;
   upper?: string;
 }
@@ -49,6 +50,12 @@ export function defineMount(program: Command, setExitCode: (code: number) => voi
         '--transport <name>',
         'how the driver fuse speaks to the kernel (default: device for root, else libfuse)',
       ).choices(['device', 'libfuse']),
+    )
+    .addOption(
+      new Option(
+        '--backing <kind>',
+        'what the driver erofs has the kernel read from: files, or loop devices of them (default: files from Linux 6.12 on)',
+      ).choices(['auto', 'file', 'loop']),
     )
     .option('--writable', 'let the tree be written to; what is written is gone at unmount')
     .option('--upper <dir>', 'the same, but keep what is written in this directory, for the next time')
@@ -84,6 +91,7 @@ async function mount(
     ...(options.platform !== undefined && { platform: options.platform }),
     ...(options.driver !== undefined && { driver: options.driver }),
     ...(options.transport !== undefined && { transport: options.transport }),
+    ...(options.backing !== undefined && { backing: options.backing }),
     ...servingRequest(options),
     ...((options.writable || options.upper !== undefined) && {
       writable: { ...(options.upper !== undefined && { directory: options.upper }) },
@@ -98,10 +106,11 @@ async function mount(
     access: await servingAccess(image, accessOptions(options), options),
   });
   for (const warning of mounted.warnings) context.output.warn(warning);
-  const { mountpoint, imageSize, metadataBytes, driver, driverReason } = mounted;
+  const { mountpoint, imageSize, metadataBytes, driver, backing, driverReason } = mounted;
+  const how = backing === 'loop' ? `${driver}, loop devices` : driver;
   context.output.result(
     mounted,
-    `${mountpoint}: image of ${formatBytes(imageSize)} mounted (driver ${driver}${driverReason === undefined ? '' : `: ${driverReason}`}), ` +
+    `${mountpoint}: image of ${formatBytes(imageSize)} mounted (driver ${how}${driverReason === undefined ? '' : `: ${driverReason}`}), ` +
       `${formatBytes(metadataBytes)} downloaded`,
   );
   return EXIT.ok;
