@@ -118,23 +118,25 @@ export interface BootstrapLayer {
   bootstrap: Buffer;
   /** `.blob.meta` files by the hexadecimal digest in their name. Not every writer puts them in. */
   blobMetas: Map<string, Buffer>;
-  /** Digest of the uncompressed tar, whole. */
-  diffId: Digest;
 }
 
 /**
  * Reads a bootstrap layer to its end. Entries with other names are skipped. MALFORMED, TRUNCATED or LIMIT_EXCEEDED with
- * the entry's offset in the tar; NOT_FOUND if there is no `image.boot`. `name` says in errors whose layer it is.
+ * the entry's offset in the tar; NOT_FOUND if there is no `image.boot`. `name` says in errors whose layer it is; `onTar` is given the
+ * uncompressed tar piece by piece.
  */
-export async function unpackBootstrapLayer(layer: Readable, name: string): Promise<BootstrapLayer> {
+export async function unpackBootstrapLayer(
+  layer: Readable,
+  name: string,
+  onTar: (piece: Buffer) => void = () => {},
+): Promise<BootstrapLayer> {
   const { tar } = await decompressLayer(layer, name);
-  const hash = sha256Stream();
   let size = 0;
   async function* measured(): AsyncGenerator<Buffer> {
     for await (const piece of tar as AsyncIterable<Buffer>) {
       size += piece.length;
       if (size > MAX_TAR_SIZE) throw tooLarge(name, `the tar has more than ${MAX_TAR_SIZE} bytes`);
-      hash.update(piece);
+      onTar(piece);
       yield piece;
     }
   }
@@ -142,7 +144,7 @@ export async function unpackBootstrapLayer(layer: Readable, name: string): Promi
   try {
     const files = await readEntries(reader, name);
     await reader.skip(Number.POSITIVE_INFINITY);
-    return { ...files, diffId: `sha256:${hash.hex()}` };
+    return files;
   } finally {
     await reader.close();
     tar.destroy();

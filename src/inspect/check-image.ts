@@ -1,3 +1,4 @@
+import { sha256Stream } from '../codec/digest.js';
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
 import { descriptorOfBlob, descriptorOfMap, isReference, mapNameOf } from '../image/chunk-map.js';
 import { MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
@@ -99,10 +100,16 @@ async function checkFound(
       `${name}: configuration`,
     ),
   );
+  const tar = sha256Stream();
   const layer = await faults.guard('bootstrap', async () =>
-    unpackBootstrapLayer(await source.openBlob(bootstrapLayer, signal), `${name}: bootstrap layer`),
+    unpackBootstrapLayer(
+      await source.openBlob(bootstrapLayer, signal),
+      `${name}: bootstrap layer`,
+      tar.update,
+    ),
   );
-  if (config) checkDiffIds({ manifest, config, bootstrapDiffId: layer?.diffId }, faults);
+  const bootstrapDiffId: Digest | undefined = layer && `sha256:${tar.hex()}`;
+  if (config) checkDiffIds({ manifest, config, bootstrapDiffId }, faults);
   const bootstrap =
     layer && faults.guard('bootstrap', () => parseBootstrap(layer.bootstrap, `${name}: bootstrap`));
   const layers = blobLayers(manifest);

@@ -27,7 +27,10 @@ export interface ImageStore {
   readNamed(digest: Digest): Promise<Buffer | undefined>;
   /** As `readBlob`, as a stream that ends with DIGEST_MISMATCH or TRUNCATED if the file is damaged. */
   openBlob(descriptor: Descriptor): Promise<Readable | undefined>;
-  /** Keeps `content`, whose bytes must be what `descriptor` names: otherwise DIGEST_MISMATCH or TRUNCATED. */
+  /**
+   * Keeps `content`, which whoever gives it has verified: its stream ends with an error where the bytes are not what `descriptor`
+   * names, and nothing is kept then. Hashing it a second time would cost a start more than reading it.
+   */
   writeBlob(descriptor: Descriptor, content: Readable): Promise<void>;
   /** True if all that `descriptors` and the chunk maps `maps` name is here, as far as sizes tell. */
   holds(descriptors: readonly Descriptor[], maps: readonly string[]): Promise<boolean>;
@@ -117,11 +120,10 @@ export function openImageStore(dir: string): ImageStore {
 
     async writeBlob(descriptor, content) {
       const path = blobPath(descriptor);
-      const checked = verifiedStream(content, descriptor, descriptor.digest);
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       // Its digest tells what a crash of the machine has left of it, so nobody waits for the disk.
       await fillWholeFile(path, (temporary) =>
-        pipeline(checked, createWriteStream(temporary, { mode: 0o600 })),
+        pipeline(content, createWriteStream(temporary, { mode: 0o600 })),
       );
     },
 

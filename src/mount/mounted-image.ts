@@ -281,12 +281,16 @@ async function acquireBlobs(
   const { cache, meters } = use.services;
   const { stats } = use.info;
   const { readTimeout } = use.request;
-  const caches: BlobCache[] = [];
-  for (const { descriptor, layout } of image.blobs) {
-    const bytes = blobBytesOf(use.source, descriptor, { stats, meters, readTimeout });
-    const blob = await cache.acquire(layout, bytes);
-    use.undo.push(() => cache.release(blob));
-    caches.push(blob);
-  }
-  return caches;
+  const acquired = await Promise.allSettled(
+    image.blobs.map(async ({ descriptor, layout }) => {
+      const bytes = blobBytesOf(use.source, descriptor, { stats, meters, readTimeout });
+      const blob = await cache.acquire(layout, bytes);
+      use.undo.push(() => cache.release(blob));
+      return blob;
+    }),
+  );
+  return acquired.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
 }

@@ -4,7 +4,7 @@ import type { BlobCache } from '../cache/blob-cache.js';
 import { BlobPieces } from '../cache/blob-pieces.js';
 import { writeFull } from '../cache/file-io.js';
 import { PieceArrivals } from '../cache/piece-arrivals.js';
-import { RafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import type { ImageSource } from '../image/source.js';
 import type { StartupLayer } from '../image/startup-layer.js';
 import { openNameless } from '../os/nameless-file.js';
@@ -170,9 +170,14 @@ export class StartupPack {
       if (!stream.isKept) await this.#receive(opened.pack.table);
       return opened;
     } catch (error) {
-      if (!stream.isKept) throw error;
+      if (!stream.isKept) throw this.#blame(stream, error);
       return this.#openAgain(error);
     }
+  }
+
+  #blame(stream: PackStream, error: unknown): unknown {
+    if (isRafterError(error, 'DIGEST_MISMATCH', 'MALFORMED')) stream.distrust();
+    return error;
   }
 
   /** Another try, from the source, when what was kept is damaged. */
@@ -255,7 +260,7 @@ export class StartupPack {
         index++;
       }
     } catch (error) {
-      if (!stream.isKept) throw error;
+      if (!stream.isKept) throw this.#blame(stream, error);
       const again = await this.#openAgain(error);
       if (again !== undefined) await this.#write(again, to);
     }

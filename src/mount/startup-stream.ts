@@ -9,6 +9,8 @@ export interface PackStream {
   /** True if they come from this machine. */
   isKept: boolean;
   bytes: AsyncIterable<Buffer>;
+  /** To be told that bytes turned out wrong: whoever gave them may have others give the next ones. */
+  distrust(): void;
 }
 
 export interface PackStreamOptions {
@@ -28,20 +30,27 @@ export async function openKeptPack({
   store,
 }: Pick<PackStreamOptions, 'descriptor' | 'store'>): Promise<PackStream | undefined> {
   const bytes = await store.openBlob(descriptor);
-  return bytes && { isKept: true, bytes };
+  return bytes && { isKept: true, bytes, distrust() {} };
 }
 
-/** The pack from the source, in one request. What arrives is kept on this machine, once it has all come and is what it should be. */
+/**
+ * The pack from the source, in one request. What arrives is kept on this machine, once all has been taken. Its own digest nobody looks at:
+ * whoever takes it checks table and units, which are all there is, by theirs.
+ */
 export async function openRemotePack(options: PackStreamOptions): Promise<PackStream> {
   const { descriptor, store, source, signal, occupy, onBytes } = options;
   const release = occupy();
   let bytes: Readable;
   try {
-    bytes = await source.openBlob(descriptor, signal);
+    bytes = await source.openBlob(descriptor, signal, { isDigestCheckedLater: true });
   } catch (error) {
     release();
     throw error;
   }
   bytes.once('close', release);
-  return { isKept: false, bytes: keepingCopy(bytes, { descriptor, store, onBytes }) };
+  return {
+    isKept: false,
+    bytes: keepingCopy(bytes, { descriptor, store, onBytes }),
+    distrust: () => source.distrust?.(bytes),
+  };
 }

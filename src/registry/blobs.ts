@@ -16,8 +16,8 @@ const MAX_PIECES = 64;
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
 
-/** What is to happen when the bytes of a range turn out wrong. */
-const onDistrust = new WeakMap<Buffer, () => void>();
+/** What is to happen when the bytes of a range, or of a stream, turn out wrong. */
+const onDistrust = new WeakMap<Buffer | Readable, () => void>();
 
 /** Size in bytes of a blob that the repository has; undefined if it has not. */
 export async function headBlob(
@@ -88,11 +88,14 @@ export async function openBlob(
   bytes.once('close', () => first.body.destroy());
   const verified = verifiedStream(bytes, blob, name, options);
   // What has been passed on cannot be taken back; whoever asks again is to get it from another server.
-  verified.once('error', (error) => {
-    if (!isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED')) return;
+  const blame = (error: RafterError) => {
     forgetRedirect(session, blob.digest);
     latest.fault(error);
+  };
+  verified.once('error', (error) => {
+    if (isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED')) blame(error);
   });
+  onDistrust.set(verified, () => blame(wrongBytes(name)));
   return verified;
 }
 
@@ -155,13 +158,17 @@ export async function readBlobRange(
   }, signal);
   onDistrust.set(target, () => {
     forgetRedirect(session, blob.digest);
-    for (const fault of faults) fault(new RafterError('DIGEST_MISMATCH', `${name}: wrong bytes`));
+    for (const fault of faults) fault(wrongBytes(name));
   });
   return target;
 }
 
+function wrongBytes(name: string): RafterError {
+  return new RafterError('DIGEST_MISMATCH', `${name}: wrong bytes`);
+}
+
 /** See ImageSource.distrust. */
-export function distrustRange(bytes: Buffer): void {
+export function distrustBytes(bytes: Buffer | Readable): void {
   onDistrust.get(bytes)?.();
 }
 

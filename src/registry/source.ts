@@ -5,7 +5,7 @@ import { embeddedData } from '../image/embedded-data.js';
 import { MAX_MANIFEST_SIZE } from '../image/manifest.js';
 import type { RegistryReference } from '../image/reference.js';
 import type { ImageSource, OpenBlobOptions, ReadUrgency } from '../image/source.js';
-import { distrustRange, openBlob, readBlobRange } from './blobs.js';
+import { distrustBytes, openBlob, readBlobRange } from './blobs.js';
 import { getManifest, type StoredManifest } from './manifests.js';
 import type { RegistryOptions } from './options.js';
 import { profileByHost } from './profiles/index.js';
@@ -95,8 +95,8 @@ export class RegistrySource implements ImageSource {
     return this.#session.pieceBytes;
   }
 
-  distrust(bytes: Buffer): void {
-    distrustRange(bytes);
+  distrust(bytes: Buffer | Readable): void {
+    distrustBytes(bytes);
   }
 
   close(): Promise<void> {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { decompress } from '../../src/codec/compressor.js';
-import { chunkDigest, crc32c } from '../../src/codec/digest.js';
+import { chunkDigest, crc32c, ociDigest } from '../../src/codec/digest.js';
 import { unpackBootstrapLayer } from '../../src/image/bootstrap-layer.js';
 import { type Descriptor, hexOf } from '../../src/image/descriptor.js';
 import { type Manifest, parseImageManifest } from '../../src/image/manifest.js';
@@ -110,7 +111,7 @@ export async function readImage(dir: string): Promise<NydusImage> {
     manifest,
     config: JSON.parse(readFileSync(blob(manifest.config.digest), 'utf8')),
     bootstrap,
-    bootstrapDiffId: unpacked.diffId,
+    bootstrapDiffId: ociDigest(gunzipSync(readFileSync(blob(layer.digest)))),
     metas,
     chunks: metas.flatMap((meta, i) =>
       Array.from({ length: meta.chunkCount }, (_, k) => ({ blob: i, chunk: meta.chunk(k) })),

@@ -26,17 +26,16 @@ const end = Buffer.alloc(1024);
 
 it('unpacks what nydusify packed, and packs the same tar again', async () => {
   const layer = golden('nydus-bootstrap.tar.gz');
-  const { bootstrap, blobMetas, diffId } = await unpack(layer);
+  const { bootstrap, blobMetas } = await unpack(layer);
   expect(bootstrap).toHaveLength(20480);
   expect([...blobMetas.values()].map(({ length }) => length)).toEqual([8192, 8192]);
-  expect(diffId).toBe('sha256:abab33bb6c4018e6974237e730653d7a979dee43fc6f2157b72b3f6954cc235e');
 
   const packed = await packBootstrapLayer({
     bootstrap,
     blobMetas: [...blobMetas].map(([layerHex, bytes]) => ({ layerHex, bytes })),
   });
   expect(gunzipSync(packed.bytes).equals(gunzipSync(layer))).toBe(true);
-  expect(packed.diffId).toBe(diffId);
+  expect(packed.diffId).toBe('sha256:abab33bb6c4018e6974237e730653d7a979dee43fc6f2157b72b3f6954cc235e');
 });
 
 it('packs a file that is made piece by piece, in memory that is used again', async () => {
@@ -96,7 +95,6 @@ it('skips other entries, and takes what older writers did', async () => {
   const unpacked = await unpack(gzipSync(layer));
   expect(unpacked.bootstrap).toEqual(boot);
   expect(unpacked.blobMetas.size).toBe(0);
-  expect(unpacked.diffId).toBe(ociDigest(layer));
 });
 
 it.each([
