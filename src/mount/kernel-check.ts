@@ -17,6 +17,11 @@ export function checkForKernel(bootstrap: Bootstrap): void {
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: RAFS v${bootstrap.version} is not EROFS`);
   if (bootstrap.blockSize !== 4096)
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: blocks of ${bootstrap.blockSize} bytes`);
+  if (!bootstrap.isSound?.()) readAll(bootstrap);
+  passed.add(bootstrap);
+}
+
+function readAll(bootstrap: Bootstrap): void {
   const budget = new BodyBudget(bootstrap);
   const seen = new Set<number>();
   for (const entry of walk(bootstrap)) {
@@ -28,7 +33,6 @@ export function checkForKernel(bootstrap: Bootstrap): void {
     if (inode.type === 'symlink') bootstrap.readlink(inode);
     if (inode.type === 'file') checkChunks(bootstrap, entry);
   }
-  passed.add(bootstrap);
 }
 
 /** The kernel reads whole pages from where a chunk is said to be, and believes that a file is one run if its inode says so. */

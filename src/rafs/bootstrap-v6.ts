@@ -6,6 +6,7 @@ import { ChunkDigests } from './chunk-digests.js';
 import { CHUNK_ENTRY_SIZE, decodeChunkIndexEntry, HOLE_BLOCK } from './chunk-index.js';
 import { type DirectoryEntry, findInDirectory, readDirectory } from './directory.js';
 import { type DiskInode, type InodeArea, readInode } from './disk-inode.js';
+import { isSoundTree } from './sound-tree.js';
 import type { Xattr } from './tree.js';
 import { decodeXattrs } from './xattr.js';
 
@@ -70,6 +71,10 @@ export class BootstrapV6 implements Bootstrap {
   /** 4096; 512 in tarfs mode. */
   get blockSize(): number {
     return this.#tables.blockSize;
+  }
+
+  isSound(): boolean {
+    return isSoundTree({ area: this.#area, rootNid: this.rootNid, blobs: this.blobs });
   }
 
   inode(nid: number): DiskInode {

@@ -50,6 +50,11 @@ export interface Bootstrap {
   readonly blocks: number;
   /** 4096; 512 in tarfs mode. */
   readonly blockSize: number;
+  /**
+   * True if a quick look at everything that the kernel's EROFS would read found nothing wrong. False says nothing, except that reading it
+   * all piece by piece would tell. Absent: there is no quick look.
+   */
+  isSound?(): boolean;
   /** Inode number `nid`. MALFORMED if there is no good inode. */
   inode(nid: number): DiskInode;
   /** nid of `name` in the directory `dir`, "." and ".." included; undefined if there is no such name. */
