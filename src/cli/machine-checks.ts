@@ -1,3 +1,4 @@
+import { messageOf } from '../errors.js';
 import type { DirectoryFacts, Machine } from '../os/machine.js';
 import { formatBytes } from './format.js';
 
@@ -225,15 +226,23 @@ function native(
   try {
     load(name);
     return finding(name, needed, 'loads', []);
-  } catch {
-    return finding(name, needed, 'does not load', [
+  } catch (error) {
+    return finding(name, needed, `does not load: ${firstCause(error)}`, [
       {
         status: canDoWithout ? 'limited' : 'missing',
-        meaning: 'it was not built when rafter was installed',
+        meaning:
+          'npm could not build it when rafter was installed, or what it was built for is not here any more',
         remedy: 'sudo apt-get install gcc g++ make python3, then install rafter again',
       },
     ]);
   }
+}
+
+/** What went wrong at the very beginning, in one line. */
+function firstCause(error: unknown): string {
+  let first = error;
+  while (first instanceof Error && first.cause !== undefined) first = first.cause;
+  return messageOf(first).split('\n', 1)[0]!;
 }
 
 function directoryProblems(facts: DirectoryFacts, option: string): (Problem | false)[] {

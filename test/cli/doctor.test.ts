@@ -169,12 +169,16 @@ it.each([
   expect(problems({ directory: rootOwned({ free }) })['free space']?.status).toBe(status);
 });
 
-it('says that a native package was not built', () => {
+it('says that a native package does not load, and why', () => {
   putGoodMachine();
   const broken = problems({ euid: 0 }, () => {
-    throw new Error('no such file');
+    throw new Error('cannot load it', { cause: new Error('no such file\nRequire stack: x') });
   });
-  expect(broken['zstd-napi']).toMatchObject({ status: 'missing', remedy: expect.stringContaining('g++') });
+  expect(broken['zstd-napi']).toMatchObject({
+    status: 'missing',
+    found: 'does not load: no such file',
+    remedy: expect.stringContaining('g++'),
+  });
   expect(broken['fuse-native']).toMatchObject({ status: 'limited' });
 });
 
