@@ -1,4 +1,3 @@
-import { messageOf } from '../errors.js';
 import type { DirectoryFacts, Machine } from '../os/machine.js';
 import { formatBytes } from './format.js';
 
@@ -242,7 +241,7 @@ function native(
 function firstCause(error: unknown): string {
   let first = error;
   while (first instanceof Error && first.cause !== undefined) first = first.cause;
-  return messageOf(first).split('\n', 1)[0]!;
+  return (first instanceof Error ? first.message : String(first)).split('\n', 1)[0]!;
 }
 
 function directoryProblems(facts: DirectoryFacts, option: string): (Problem | false)[] {

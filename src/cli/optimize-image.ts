@@ -28,11 +28,16 @@ async function readBounded(path: string, limit: number): Promise<Buffer> {
       await file.close();
     }
   } catch (error) {
-    const code = errnoOf(error) === 'ENOENT' ? 'NOT_FOUND' : 'FAILED';
-    throw new RafterError(code, `cannot read the trace ${path}: ${messageOf(error)}`, {
-      cause: error,
-      hint: 'rafter run --trace FILE and rafter trace save MOUNTPOINT FILE write one',
-    });
+    const errno = errnoOf(error);
+    const words = { ENOENT: 'no such file', EISDIR: 'it is a directory' }[errno ?? ''] ?? messageOf(error);
+    throw new RafterError(
+      errno === 'ENOENT' ? 'NOT_FOUND' : 'FAILED',
+      `cannot read the trace ${path}: ${words}`,
+      {
+        cause: error,
+        hint: 'rafter run --trace FILE and rafter trace save MOUNTPOINT FILE write one',
+      },
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { isRafterError, RafterError } from '../errors.js';
+import { insteadOfDockerOption } from './docker-options.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { createOutput } from './output.js';
 import { explainSystemError } from './system-error.js';
@@ -86,7 +87,9 @@ async function configure(program: Command, command: Command): Promise<void> {
 function usageError({ message }: CommanderError, argv: string[]): RafterError {
   const [, text = message, suggestion] =
     /^(?:error: )?(.*?)(?:\s*\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
-  const hint = suggestion === undefined ? usageHint(argv) : `did you mean ${suggestion}?`;
+  const meant = suggestion === undefined ? undefined : `did you mean ${suggestion}?`;
+  const instead = argv[0] === 'run' ? insteadOfDockerOption(text) : undefined;
+  const hint = instead ?? meant ?? usageHint(argv);
   return new RafterError('USAGE', text, { hint });
 }
 

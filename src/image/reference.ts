@@ -72,6 +72,17 @@ export function parseReference(text: string): ImageReference {
   }
   if (transport === 'oci' || transport === 'oci-archive') return parseLayoutReference(text, transport);
   if (transport === 'docker-archive') return parseDockerArchive(text);
+  if (/^[./~]/.test(text))
+    throw usage(
+      `${quoted(text)}: a path alone is not an image`,
+      'write oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]',
+    );
+  const storage = /^(docker-daemon|containers-storage):/.exec(text)?.[1];
+  if (storage !== undefined)
+    throw usage(
+      `${quoted(text)}: images in ${storage} cannot be read in place`,
+      'write the image to a file (docker save -o FILE NAME, podman save -o FILE NAME): docker-archive:FILE',
+    );
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(text)?.[1];
   if (scheme !== undefined) {
     const hint =
@@ -120,7 +131,8 @@ function splitRegistryReference(rest: string, text: string): RegistryReference {
   const { before, digest } = splitDigest(rest, text);
   const { named, tag: givenTag } = splitTag(before);
   const { host, path } = splitHost(named);
-  if (path === '') throw usage(`${quoted(text)} names no repository`, FORMS);
+  if (path === '' || (host === undefined && isServer(path, givenTag)))
+    throw usage(`${quoted(text)} names no repository`, FORMS);
 
   const hub = host === undefined || DOCKER_HUB.has(host.toLowerCase());
   const registry = hub ? DOCKER_HUB_API : host.toLowerCase();
@@ -195,6 +207,11 @@ function splitHost(named: string): { host: string | undefined; path: string } {
   const isHost = /[.:[]/.test(first) || first === 'localhost';
   if (!isHost || slash < 0) return { host: undefined, path: named };
   return { host: first, path: named.slice(slash + 1) };
+}
+
+/** `127.0.0.1:5000` would be a tag of an image of Docker Hub; nobody who writes it means that. */
+function isServer(name: string, tag: string | undefined): boolean {
+  return (name === 'localhost' || name.includes('.')) && /^\d{2,5}$/.test(tag ?? '');
 }
 
 function checkHost(host: string, text: string): void {

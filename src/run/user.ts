@@ -6,6 +6,8 @@ const MAX_ACCOUNT_FILE = 8 << 20;
 /** Highest user and group id that Docker takes. */
 const MAX_ID = 0x7fffffff;
 
+const BY_NUMBER = 'an id needs no entry there, as in --user 1000:1000';
+
 /** Who a container's process runs as. */
 export interface ContainerUser {
   uid: number;
@@ -45,14 +47,18 @@ export function resolveUser(root: string, text: string): ContainerUser {
     wantedUid === undefined ? name === userText : uid === wantedUid,
   );
   if (account === undefined && wantedUid === undefined)
-    throw new RafterError('NOT_FOUND', `user '${userText}' is not in the image's /etc/passwd`);
+    throw new RafterError('NOT_FOUND', `user '${userText}' is not in the image's /etc/passwd`, {
+      hint: BY_NUMBER,
+    });
   const uid = account?.uid ?? wantedUid!;
   const home = account?.home || '/';
 
   if (groupText !== '') {
     const gid = parseId(groupText, 'group') ?? readGroups(root).find(({ name }) => name === groupText)?.gid;
     if (gid === undefined)
-      throw new RafterError('NOT_FOUND', `group '${groupText}' is not in the image's /etc/group`);
+      throw new RafterError('NOT_FOUND', `group '${groupText}' is not in the image's /etc/group`, {
+        hint: BY_NUMBER,
+      });
     return { uid, gid, additionalGids: [gid], home };
   }
   const gid = account?.gid ?? 0;

@@ -137,7 +137,10 @@ export function parseTrace(bytes: Buffer, name: string): Trace {
     );
   const lines = linesOf(bytes);
   const first = lines.next();
-  if (first.done) throw new RafterError('MALFORMED', `${name}: not a trace: it is empty`);
+  if (first.done)
+    throw new RafterError('MALFORMED', `${name}: not a trace: it is empty`, {
+      hint: 'a run or mount that was killed has written none: trace it again',
+    });
   const { rafterTrace: _version, ...header } = parseHeader(first.value, `${name}, line 1`);
   const touches: Touch[] = [];
   for (const line of lines) {

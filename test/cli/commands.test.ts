@@ -62,6 +62,9 @@ it.each([
     ['--data-root', '/x', 'convert', 'a', 'b'],
     /^hint: options stand behind the command: rafter convert --data-root$/m,
   ],
+  [['run', '--rm', 'x'], /^hint: every container is removed when it ends: leave it out$/m],
+  [['run', '--network=host', 'x'], /^hint: write --net host/m],
+  [['convert', 'oci:x:1', 'oci:x:1'], /^hint: give the target a tag of its own/m],
   [['cache', 'prun'], /^hint: did you mean prune\?$/m],
   [['umount', '--lzy', 'x'], /^hint: did you mean --lazy\?$/m],
 ])('suggests what was meant by %j, with exit code 2', async (argv, suggestion) => {

@@ -44,7 +44,8 @@ async function cat(
     const files = paths.map((path) => {
       const { inode } = findPath(bootstrap, Buffer.from(path), { follow: true, name });
       if (inode.type === 'file') return inode;
-      throw new RafterError('FAILED', `${name}: ${path}: not a regular file but a ${inode.type}`, {
+      const kind = inode.type === 'dir' ? 'directory' : inode.type;
+      throw new RafterError('FAILED', `${name}: ${path}: not a regular file but a ${kind}`, {
         hint: `rafter ls -l ${name} ${path} shows it`,
       });
     });

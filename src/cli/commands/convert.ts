@@ -1,6 +1,9 @@
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ConvertSummary } from '../../convert/summary.js';
+import { RafterError } from '../../errors.js';
+import { whyOthersCanWrite } from '../../os/private-directory.js';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatDuration } from '../format.js';
@@ -97,6 +100,10 @@ async function convert(
   const { output, signal } = context;
   const access = sideOptions(options);
   const sides = { source: parseReference(sourceText), target: parseReference(targetText) };
+  if (!options.mergeIndex && isDeepStrictEqual(sides.source, sides.target))
+    throw new RafterError('USAGE', `${sourceText}: source and target are the same image`, {
+      hint: 'give the target a tag of its own, or --merge-index, which keeps both images under one tag',
+    });
   const others = options.chunkDict.map(parseReference);
   const source = openSource(sides.source, access.source);
   const target = openTarget(sides.target, access.target);
@@ -133,23 +140,31 @@ async function convert(
     progress.close();
     for (const warning of summary.warnings) output.warn(warning);
     const seconds = formatDuration(performance.now() - startedAt);
-    const ownBytes = summary.target.bytes - summary.dictionary.blobBytes;
-    output.result(
-      summary,
-      `${targetText}@${summary.target.digest}\n` +
-        `${summary.images.length > 1 ? `${summary.images.length} images ` : ''}converted in ${seconds}: ${formatBytes(summary.source.bytes)} became ${formatBytes(ownBytes)} ` +
-        `(${(ownBytes / summary.source.bytes).toFixed(2)} of the source)` +
-        (dictionaries.length > 0 ? `, ${sharedText(summary.dictionary)}` : '') +
-        (summary.startup.files > 0
-          ? `, ${summary.startup.files} ${summary.startup.files === 1 ? 'file' : 'files'} of its start (${formatBytes(summary.startup.bytes)}) listed`
-          : '') +
-        (summary.reusedLayers > 0 ? `, ${summary.reusedLayers} layers reused` : ''),
-    );
+    const text = summaryText(summary, { seconds, hasDictionary: dictionaries.length > 0 });
+    output.result(summary, `${targetText}@${summary.target.digest}\n${text}`);
     return EXIT.ok;
   } finally {
     progress.close();
     await Promise.all([source, ...dictionaries].map((each) => each.close()));
   }
+}
+
+function summaryText(
+  { images, source, target, dictionary, startup, reusedLayers }: ConvertSummary,
+  { seconds, hasDictionary }: { seconds: string; hasDictionary: boolean },
+): string {
+  const ownBytes = target.bytes - dictionary.blobBytes;
+  const count = images.length > 1 ? `${images.length} images ` : '';
+  const files = startup.files === 1 ? 'file' : 'files';
+  return [
+    `${count}converted in ${seconds}: ${formatBytes(source.bytes)} became ${formatBytes(ownBytes)} ` +
+      `(${(ownBytes / source.bytes).toFixed(2)} of the source)`,
+    hasDictionary && sharedText(dictionary),
+    startup.files > 0 && `${startup.files} ${files} of its start (${formatBytes(startup.bytes)}) listed`,
+    reusedLayers > 0 && `${reusedLayers} layers reused`,
+  ]
+    .filter((part) => part !== false)
+    .join(', ');
 }
 
 function sharedText({ chunks, bytes, blobs, blobBytes }: ConvertSummary['dictionary']): string {
@@ -182,7 +197,6 @@ function parseSize(text: string): number {
 
 /** Whoever can write to the cache could put files into the images of others, so only that of this user or of root is used. */
 async function trustedCache({ options, output }: CommandContext): Promise<{ cacheDir?: string }> {
-  const { whyOthersCanWrite } = await import('../../os/private-directory.js');
   const reason = await whyOthersCanWrite(options.dataRoot, [process.geteuid?.() ?? 0, 0]);
   if (reason === undefined) return { cacheDir: join(options.dataRoot, 'convert-cache') };
   output.warn(`nothing is taken from or kept for other conversions: ${reason}`);
