@@ -20,9 +20,11 @@ const KINDS = {
     flags: [],
     files: [
       'main.js',
+      'command-line.js',
       'commands.js',
       'config-file.js',
-      'run-reference.js',
+      'client.js',
+      'start-daemon.js',
       'running.js',
       'copy.js',
       'open.js',
@@ -30,7 +32,7 @@ const KINDS = {
   },
   '-daemon': {
     flags: ['--max-semi-space-size=1', '--expose-gc'],
-    files: ['main.js', 'commands.js', 'config-file.js', 'daemon.js'],
+    files: ['main.js', 'command-line.js', 'commands.js', 'config-file.js', 'daemon.js'],
   },
 };
 

@@ -8,9 +8,19 @@ import { defineConfig } from 'rolldown';
 const installed = /^(@koromix|@napi-rs|@node-rs)\/|^(fuse-native|koffi|lz4-napi|tinypool|zstd-napi)(\/|$)/;
 
 /** What even `--version` needs, and what commands share with programs and threads that have no use for these. */
-const base = /src\/(errors|cli\/(colour|output|version)|image\/printable|mount\/supervisor-protocol)\.ts$/;
+const base =
+  /src\/(errors|cli\/(colour|exit-codes|output|stdout|version)|image\/printable|os\/package-file|mount\/supervisor-protocol)\.ts$/;
+/** What parses command lines, and what a container is started with. */
+const commandLine =
+  /src\/cli\/(commands\/run|context|daemon-place|image-forms|peer-option|program|repeatable|serving-options|size|system-error|trace-options|until)\.ts$|src\/run\/exit-codes\.ts$|src\/mount\/read-timeout\.ts$|node_modules\/commander\//;
 /** The definitions of all commands, which the help shows together; what they work with they load when they are run. */
-const commands = /src\/cli\/(commands\/[a-z]+|program)\.ts$|node_modules\/commander\//;
+const commands = /src\/cli\/commands\/[a-z]+\.ts$/;
+
+/** How commands speak to the daemon, and what they have in common with threads. */
+const client =
+  /src\/(run\/run-reference|mount\/(api-client|client|data-root|exchange|run-dir|steps)|os\/private-directory|image\/(digest|reference))\.ts$/;
+const startDaemon = /src\/mount\/(log-file|service-manager|start-daemon)\.ts$/;
+const system = /src\/os\/(errno|file-lock|libc|native-package|process|random)\.ts$/;
 
 export default defineConfig({
   input: {
@@ -26,6 +36,7 @@ export default defineConfig({
   external: installed,
   plugins: [
     { name: 'ascii', generateBundle: escapeOthers },
+    { name: 'commander', transform: loadProgramsLate },
     { name: 'package-files', generateBundle: addPackageFiles },
     { name: 'imports', renderChunk: importOutside },
   ],
@@ -41,11 +52,26 @@ export default defineConfig({
       groups: [
         { name: 'base', test: base, priority: 2 },
         { name: 'valibot', test: /node_modules\/valibot\//, priority: 2 },
+        { name: 'system', test: system, priority: 2 },
+        { name: 'client', test: client, priority: 2 },
+        { name: 'start-daemon', test: startDaemon, priority: 2 },
+        { name: 'command-line', test: commandLine, priority: 2 },
         { name: 'commands', test: commands, priority: 1 },
       ],
     },
   },
 });
+
+/** commander runs commands that are programs of their own, which there are none of here: what that needs takes 4 ms to load. */
+function loadProgramsLate(code, id) {
+  if (!id.endsWith('/commander/lib/command.js')) return null;
+  const early = "const childProcess = require('node:child_process');";
+  if (!code.includes(early)) throw new Error(`${id}: there is no '${early}' any more`);
+  return code.replace(
+    early,
+    "const childProcess = { spawn: (...how) => require('node:child_process').spawn(...how) };",
+  );
+}
 
 /** ES modules, tinypool, are imported by bin/rafter: code that Node.js has not loaded itself cannot without a warning. */
 function importOutside(code) {

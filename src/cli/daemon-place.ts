@@ -27,7 +27,10 @@ export function daemonPlace(
   return {
     runDir,
     dataRoot,
-    command: daemonCommand({ runDir, dataRoot, idle: IDLE_SECONDS, cacheSize }),
+    // Most often a daemon runs already.
+    get command() {
+      return daemonCommand({ runDir, dataRoot, idle: IDLE_SECONDS, cacheSize });
+    },
     signal,
   };
 }

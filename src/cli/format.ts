@@ -1,3 +1,5 @@
+import { stdout } from './stdout.js';
+
 const units = ['B', 'kB', 'MB', 'GB', 'TB'];
 
 /** Bytes for people, in powers of 1000: `999 B`, `12.3 MB`. */
@@ -38,9 +40,7 @@ const DIGEST = /^(sha256:[0-9a-f]{12})[0-9a-f]{52}$/;
  */
 export function formatTable(
   table: string[][],
-  {
-    columns = process.stdout.isTTY ? process.stdout.columns : undefined,
-  }: { columns?: number | undefined } = {},
+  { columns = stdout().isTTY ? stdout().columns : undefined }: { columns?: number | undefined } = {},
 ): string {
   const wide =
     widthsOf(table).reduce((sum, width) => sum + width + 2, -2) > (columns ?? Number.POSITIVE_INFINITY);

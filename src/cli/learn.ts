@@ -33,7 +33,7 @@ export interface LearnRequest {
  */
 export async function learn(context: CommandContext, request: LearnRequest): Promise<number> {
   const { run, target, until, options } = request;
-  const dir = await mkdtemp(join(await privateTemp(context.options.dataRoot), 'learn-'));
+  const dir = await mkdtemp(join(privateTemp(context.options.dataRoot), 'learn-'));
   const watch = until && watchStart(until);
   try {
     const { runReference } = await import('../run/run-reference.js');

@@ -52,7 +52,7 @@ export async function optimizeTo(
     import('../transports/open.js'),
     import('../image/reference.js'),
   ]);
-  const tempDir = await privateTemp(dataRoot);
+  const tempDir = privateTemp(dataRoot);
   const access = sideOptions(options);
   const source = openSource(parseReference(image), access.source);
   const progress = createProgress({ quiet: output.quiet || output.json });
@@ -87,7 +87,7 @@ export async function attachTo(
     import('../transports/open.js'),
     import('../image/reference.js'),
   ]);
-  const tempDir = await privateTemp(dataRoot);
+  const tempDir = privateTemp(dataRoot);
   const access = sideOptions(options);
   const reference = parseReference(image);
   const source = openSource(reference, access.source);

@@ -1,5 +1,6 @@
 import { type ErrorCode, isRafterError, messageOf, type RafterError } from '../errors.js';
 import { paint } from './colour.js';
+import { stdout } from './stdout.js';
 
 /** How a command talks: results to stdout, everything else to stderr. */
 export interface Output {
@@ -31,8 +32,8 @@ export function createOutput({ json, quiet, debug }: OutputOptions): Output {
   return {
     json,
     quiet,
-    result: (value, text) => writeLine(process.stdout, json ? JSON.stringify(value) : text),
-    done: (value, text) => (json ? writeLine(process.stdout, JSON.stringify(value)) : info(text)),
+    result: (value, text) => writeLine(stdout(), json ? JSON.stringify(value) : text),
+    done: (value, text) => (json ? writeLine(stdout(), JSON.stringify(value)) : info(text)),
     info,
     warn: (text) => writeLine(process.stderr, `${paint(process.stderr, 'yellow', 'warning:')} ${text}`),
     error: (error) => {

@@ -4,6 +4,7 @@ import { isRafterError, RafterError } from '../errors.js';
 import { insteadOfDockerOption } from './docker-options.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { createOutput } from './output.js';
+import { stdout } from './stdout.js';
 import { explainSystemError } from './system-error.js';
 import { packageVersion } from './version.js';
 
@@ -46,10 +47,9 @@ export async function runCommandLine(argv: string[]): Promise<number> {
   const setExitCode = (code: number) => {
     exitCode = code;
   };
-  if (!process.stdout.listeners('error').includes(endOnClosedPipe))
-    process.stdout.on('error', endOnClosedPipe);
   try {
-    const program = createProgram();
+    // Behind the name of a command it is not understood, and to look for it takes a while.
+    const program = createProgram({ hasVersion: !isCommand(argv[0]) });
     for (const define of await definitionsFor(argv)) define(program, setExitCode);
     program.hook('preAction', configure);
     await program.parseAsync(argv, { from: 'user' });
@@ -67,7 +67,7 @@ export async function runCommandLine(argv: string[]): Promise<number> {
 
 /** The whole command line with all commands, for what describes it. Its actions are not to be run. */
 export async function describeProgram(): Promise<Command> {
-  const program = createProgram();
+  const program = createProgram({ hasVersion: true });
   for (const define of await definitionsFor([])) define(program, () => undefined);
   return program;
 }
@@ -96,36 +96,34 @@ function usageError({ message }: CommanderError, argv: string[]): RafterError {
 /** Who puts an option of a command before it, as other programs want it, is told where it belongs. */
 function usageHint(argv: string[]): string {
   const [first = ''] = argv;
-  if (Object.hasOwn(COMMANDS, first)) return `rafter ${first} --help says what there is`;
-  const command = argv.find((word) => Object.hasOwn(COMMANDS, word));
+  if (isCommand(first)) return `rafter ${first} --help says what there is`;
+  const command = argv.find(isCommand);
   return first.startsWith('-') && command !== undefined
     ? `options stand behind the command: rafter ${command} ${first}`
     : 'rafter --help says what there is';
 }
 
-/** `rafter ls | head` must end quietly when head has seen enough. */
-function endOnClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE') process.exit(EXIT.ok);
-  throw error;
-}
-
-function createProgram(): Command {
+function createProgram({ hasVersion }: { hasVersion: boolean }): Command {
+  const program = new Command('rafter').description('Containers start before they are downloaded.');
+  if (hasVersion) program.version(packageVersion(), '--version', 'print the version');
   return (
-    new Command('rafter')
-      .description('Containers start before they are downloaded.')
-      .version(packageVersion(), '--version', 'print the version')
+    program
       .option('--config <file>', 'configuration file, instead of those of the system and the user')
       .showSuggestionAfterError()
       .helpCommand(true)
       .enablePositionalOptions()
       .exitOverride()
       // Errors are printed where all others are.
-      .configureOutput({ outputError: () => undefined })
+      .configureOutput({ outputError: () => undefined, writeOut: (text) => stdout().write(text) })
       .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
   );
 }
 
+function isCommand(name = ''): boolean {
+  return Object.hasOwn(COMMANDS, name);
+}
+
 function definitionsFor([name = '']: string[]): Promise<Define[]> {
-  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const load = isCommand(name) ? COMMANDS[name] : undefined;
   return Promise.all(load === undefined ? Object.values(COMMANDS).map((one) => one()) : [load()]);
 }

@@ -1,8 +1,6 @@
-import { request as httpRequest } from 'node:http';
-import { connect } from 'node:net';
-import { json } from 'node:stream/consumers';
 import { type ErrorCode, errnoOf, messageOf, RafterError } from '../errors.js';
 import type { ApiError } from './api.js';
+import { exchange } from './exchange.js';
 
 /** No daemon answers, or the one that does is on its way out: what was asked did not happen, unless `wasWorking`. */
 export class DaemonGoneError extends RafterError {
@@ -38,23 +36,16 @@ export async function callDaemon<T>(
 ): Promise<T> {
   if (signal?.aborted) throw new RafterError('INTERRUPTED', 'interrupted');
   const [method, path] = route.split(' ') as [string, string];
-  return new Promise<T>((resolve, reject) => {
-    const fail = (error: unknown) => reject(callError(error, { socket, signal }));
-    const request = httpRequest(
-      // Without an agent: it would compile expressions for names of TLS servers, which take longer than the request.
-      { createConnection: () => connect(socket), method, path, ...(signal && { signal }) },
-      (response) => {
-        json(response).then((answer) => {
-          if (response.statusCode === 200) resolve(answer as T);
-          else reject(errorOf(answer as ApiError));
-        }, fail);
-      },
-    );
-    request.on('error', fail);
-    if (onSent) request.once('finish', onSent);
-    if (body === undefined) request.end();
-    else request.setHeader('content-type', 'application/json').end(JSON.stringify(body));
-  });
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  let answered: { status: number; value: unknown };
+  try {
+    const answer = await exchange(socket, { method, path, body: text, signal, onSent });
+    answered = { status: answer.status, value: JSON.parse(answer.body.toString()) };
+  } catch (error) {
+    throw callError(error, { socket, signal });
+  }
+  if (answered.status !== 200) throw errorOf(answered.value as ApiError);
+  return answered.value as T;
 }
 
 function callError(

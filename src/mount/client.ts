@@ -1,15 +1,14 @@
-import { randomUUID } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isRafterError, RafterError } from '../errors.js';
 import { formatReference, parseReference } from '../image/reference.js';
 import { isAlive } from '../os/process.js';
+import { randomHex } from '../os/random.js';
 import type { Trace } from '../trace/trace.js';
 import type { DaemonStatus, MountInfo, MountRequest, MountResult } from './api.js';
 import { callDaemon, DaemonGoneError } from './api-client.js';
-import { canonicalMountPoint, notMounted } from './mount-point.js';
 import { hasSupervisor, prepareRunDir, runFiles } from './run-dir.js';
-import { type DaemonPlace, ensureDaemon, type OnNotice, tellOfDeadMounts } from './start-daemon.js';
+import type { DaemonPlace, OnNotice } from './start-daemon.js';
 import { StepClock } from './steps.js';
 
 /** How often to start a daemon again because the one that answered was just ending. */
@@ -48,13 +47,16 @@ export async function mountImage(
   { clock = new StepClock(), onAsked }: MountProgress = {},
 ): Promise<MountResult> {
   // One that died may have mounted it and not said so; its successor knows that by the id.
-  const body = { ...absolutePaths(request), requestId: randomUUID() };
-  const { socket } = await prepareRunDir(place.runDir);
+  const body = { ...absolutePaths(request), requestId: randomHex(16) };
+  const { socket } = prepareRunDir(place.runDir);
   const route = `POST /v1/mounts?${new URLSearchParams({ dataRoot: place.dataRoot })}` as const;
   const end = Date.now() + RESTART_PATIENCE;
   for (let starts = 0; ; starts++) {
     // Most often one runs, and to ask it first whether it does would cost as much as all else that a mount of local data asks.
-    if (starts > 0) await clock.time('start the daemon', () => ensureDaemon(place));
+    if (starts > 0) {
+      const { ensureDaemon } = await import('./start-daemon.js');
+      await clock.time('start the daemon', () => ensureDaemon(place));
+    }
     const sentAt = performance.now();
     try {
       const mounted = await callDaemon<MountResult>(socket, route, {
@@ -129,6 +131,7 @@ export function noDaemon(runDir: string): RafterError {
 }
 
 async function mountIdAt(place: SocketPlace, directory: string): Promise<string> {
+  const { canonicalMountPoint, notMounted } = await import('./mount-point.js');
   const paths = [resolve(directory), await canonicalMountPoint(resolve(directory))];
   const found = (await listMounts(place)).findLast(({ mountpoint }) => paths.includes(mountpoint));
   if (found === undefined) throw notMounted(directory);
@@ -172,7 +175,10 @@ async function callIfRunning<T>(
     return await callPatiently<T>(place, route);
   } catch (error) {
     if (!(error instanceof DaemonGoneError)) throw error;
-    const { takeAwayDeadMounts } = await import('./dead-mounts.js');
+    const [{ takeAwayDeadMounts }, { tellOfDeadMounts }] = await Promise.all([
+      import('./dead-mounts.js'),
+      import('./start-daemon.js'),
+    ]);
     tellOfDeadMounts(await takeAwayDeadMounts(place.runDir), place);
     return undefined;
   }

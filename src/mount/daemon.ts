@@ -60,7 +60,7 @@ export interface DaemonOptions {
  */
 export async function runDaemon(options: DaemonOptions): Promise<'stop' | 'upgrade'> {
   const { runDir, dataRoot } = options;
-  const files = await prepareRunDir(runDir);
+  const files = prepareRunDir(runDir);
   const lock = await takeLock(files, runDir);
   const log = openDaemonLog(files.log, { level: options.logLevel ?? 'info' });
   try {
@@ -68,7 +68,7 @@ export async function runDaemon(options: DaemonOptions): Promise<'stop' | 'upgra
     const supervisor = await connectSupervisor({ supervisor: command, log });
     const left = parseSavedState(supervisor.inheritance.state);
     await cleanUpDeadMounts(files.state, log, new Set(left.mounts.map(({ info }) => info.id)));
-    await preparePrivateDirectory(dataRoot, '--data-root');
+    preparePrivateDirectory(dataRoot, '--data-root');
     const cache = await patiently(() =>
       CacheStore.open(join(dataRoot, 'cache'), {
         limit: options.cacheSize,

@@ -38,9 +38,9 @@ export function runFiles(runDir: string): RunFiles {
 }
 
 /** Makes `runDir` a private directory (see `preparePrivateDirectory`): who can replace the socket can make others speak to a daemon of his. */
-export async function prepareRunDir(runDir: string): Promise<RunFiles> {
+export function prepareRunDir(runDir: string): RunFiles {
   const files = runFiles(runDir);
-  await preparePrivateDirectory(runDir, '--run-dir');
+  preparePrivateDirectory(runDir, '--run-dir');
   return files;
 }
 

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isRafterError, RafterError } from '../errors.js';
 import type { DaemonStatus } from './api.js';
@@ -46,11 +46,14 @@ const POLL = 25;
  */
 export async function ensureDaemon(place: DaemonPlace): Promise<DaemonStatus> {
   const { runDir, dataRoot } = place;
-  const { socket, log } = await prepareRunDir(runDir);
+  const { socket, log, state } = prepareRunDir(runDir);
   let status = await findDaemon(place, socket);
   if (status === undefined) {
-    const { takeAwayDeadMounts } = await import('./dead-mounts.js');
-    tellOfDeadMounts(await takeAwayDeadMounts(runDir), place);
+    // Most often nothing was left, and what looks takes longer to load than what starts a daemon.
+    if (existsSync(state)) {
+      const { takeAwayDeadMounts } = await import('./dead-mounts.js');
+      tellOfDeadMounts(await takeAwayDeadMounts(runDir), place);
+    }
     status = await start(place, { socket, log });
   }
   checkDataRoot(status, dataRoot);

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { RafterError } from '../errors.js';
 
 /** One line of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
@@ -32,7 +32,7 @@ export function parseMountInfo(text: string): MountEntry[] {
 
 /** The mounts that this process sees. */
 export async function readMounts(): Promise<MountEntry[]> {
-  return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
+  return parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8'));
 }
 
 /**

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -12,6 +11,7 @@ import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { type FileLock, lockExistingDirectory, lockExistingFile, lockFile } from '../os/file-lock.js';
 import { unmountOverlay } from '../os/overlay.js';
+import { randomHex } from '../os/random.js';
 import { removeTree } from '../os/remove-tree.js';
 import { deleteContainer } from './runc.js';
 
@@ -45,7 +45,7 @@ export function createContainerDirectory({
   runc,
   runcRoot,
 }: ContainerDirectoryRequest): ContainerDirectory {
-  const id = `rafter-${randomBytes(6).toString('hex')}`;
+  const id = `rafter-${randomHex(6)}`;
   const path = join(parent, id);
   mkdirSync(parent, { recursive: true, mode: 0o711 });
   const { draft, held } = makeDraft(join(parent, NEW_PREFIX + id));

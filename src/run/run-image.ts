@@ -2,7 +2,7 @@ import { mkdirSync, realpathSync, statSync } from 'node:fs';
 import { hostname as machineName } from 'node:os';
 import { join, normalize } from 'node:path';
 import { RafterError } from '../errors.js';
-import type { ImageConfig, RunConfig } from '../image/config.js';
+import type { RunConfig } from '../image/config.js';
 import type { StepClock } from '../mount/steps.js';
 import { mountOverlay } from '../os/overlay.js';
 import { resolveCommand } from './command.js';
@@ -29,7 +29,8 @@ const SHORT_ID_LENGTH = 12;
 export interface RunRequest {
   /** Tree of the image, mounted and not writable. */
   lower: string;
-  config: ImageConfig;
+  /** Member `config` of the image's configuration. */
+  config: RunConfig;
   options: RunOptions;
   /** Directory for what lives no longer than the machine runs: runc's state. */
   runDir: string;
@@ -58,11 +59,11 @@ export async function runImage(request: RunRequest): Promise<number> {
   const signals = relaySignals({ abort: signal });
   try {
     const lower = realpathSync(request.lower);
-    resolveCommand(config.config, options);
+    resolveCommand(config, options);
     checkTerminal(options);
     const volumes = parseVolumes(options);
-    const security = parseSecurityOptions(options.securityOptions ?? []);
-    const user = resolveUser(lower, options.user || config.config.User || '');
+    const security = await parseSecurityOptions(options.securityOptions ?? []);
+    const user = resolveUser(lower, options.user || config.User || '');
     const runc = findRunc();
     for (const { source } of volumes) makeSource(source);
 
@@ -75,17 +76,17 @@ export async function runImage(request: RunRequest): Promise<number> {
       await mountOverlay({ lower, directory: directory.path, target: directory.rootfs });
       const hostname = options.hostname ?? defaultHostname(options, directory.id);
       const spec = buildSpec({
-        config: config.config,
+        config,
         options,
         user,
         hostname,
         volumes: [
           ...supplyFiles(options, directory, hostname).filter(isNotIn(volumes)),
-          ...(options.readOnly ? declaredVolumes(config.config, directory).filter(isNotIn(volumes)) : []),
+          ...(options.readOnly ? declaredVolumes(config, directory).filter(isNotIn(volumes)) : []),
           ...volumes,
         ],
         security,
-        machine: thisMachine(),
+        machine: thisMachine(options),
       });
       const stdin = (options.interactive || options.tty) ?? false;
       return await runContainer({

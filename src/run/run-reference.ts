@@ -1,14 +1,14 @@
-import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, renameSync } from 'node:fs';
-import { rm, rmdir } from 'node:fs/promises';
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRafterError, RafterError } from '../errors.js';
+import type { RunConfig } from '../image/config.js';
 import type { MountRequest, MountResult } from '../mount/api.js';
 import { mountImage, mountTrace, unmountImage } from '../mount/client.js';
 import { prepareRunDir } from '../mount/run-dir.js';
 import type { DaemonPlace } from '../mount/start-daemon.js';
 import type { StepClock } from '../mount/steps.js';
 import { type FileLock, lockExistingFile, lockFile } from '../os/file-lock.js';
+import { randomHex } from '../os/random.js';
 import type { RunOptions } from './options.js';
 
 export interface RunReferenceRequest {
@@ -29,8 +29,12 @@ export interface RunReferenceRequest {
   clock?: StepClock | undefined;
 }
 
+/** Ends the name of a file beside the mount point, which is locked as long as the run lives. */
 const LOCK_SUFFIX = '.lock';
+/** The same before it is locked. */
 const NEW_SUFFIX = '.new';
+/** How long a run may take until it has its lock, in milliseconds. */
+const LOCKED_WITHIN = 60_000;
 
 /**
  * Mounts an image through the daemon, runs it as `runImage` does, and unmounts it again, whatever happens. Mounts of
@@ -45,26 +49,38 @@ export async function runReference(request: RunReferenceRequest): Promise<number
       hint: 'sudo rafter run ...; looking into an image needs no root: rafter ls, cat and inspect',
     });
   const place = { runDir: daemon.runDir };
-  await prepareRunDir(daemon.runDir);
+  prepareRunDir(daemon.runDir);
   const parent = join(daemon.runDir, 'images');
   mkdirSync(parent, { recursive: true, mode: 0o700 });
-  await removeStale(parent, place);
-  const mountpoint = join(parent, randomBytes(6).toString('hex'));
-  // By its name nobody may find it before it is locked.
-  const lock = lockFile(mountpoint + NEW_SUFFIX);
-  renameSync(mountpoint + NEW_SUFFIX, mountpoint + LOCK_SUFFIX);
+  const mountpoint = join(parent, randomHex(6));
+  let lock: FileLock | undefined;
+  // What mounting does not need is done while the daemon works at it.
+  const prepare = async () => {
+    lock = lockMount(mountpoint);
+    await import('./running.js');
+    await removeStale(parent, place);
+  };
+  let preparation: Promise<void> | undefined;
+  const prepared = () => {
+    preparation ??= prepare();
+    return preparation;
+  };
   let removal: Promise<void> | undefined;
   const remove = () => {
     removal ??= removeMount(mountpoint, lock, place);
     return removal;
   };
   try {
+    writeFileSync(mountpoint + NEW_SUFFIX, '', { mode: 0o600, flag: 'wx' });
     mkdirSync(mountpoint, { mode: 0o755 });
     if (trace !== undefined) await (await import('../mount/trace-file.js')).checkTraceFile(trace);
     const wanted = { ...image, mountpoint, ...(trace !== undefined && { trace: {} }) };
-    const mounted = await mountImage(daemon, wanted, { clock, onAsked: loadAhead });
-    const { parseImageConfig, resolveCommand, runImage } = await import('./running.js');
-    const config = parseImageConfig(Buffer.from(JSON.stringify(mounted.config)), image.reference);
+    // Whether preparing fails is looked at when the image is mounted.
+    const onAsked = () => void prepared().catch(() => {});
+    const mounted = await mountImage(daemon, wanted, { clock, onAsked });
+    await prepared();
+    const { resolveCommand, runImage } = await import('./running.js');
+    const config = runConfigOf(mounted);
     onMounted(mounted);
     const exitCode = await runImage({
       lower: mountpoint,
@@ -80,38 +96,67 @@ export async function runReference(request: RunReferenceRequest): Promise<number
     });
     if (trace !== undefined) {
       const { writeTraceFile } = await import('../mount/trace-file.js');
-      const command = resolveCommand(config.config, options);
+      const command = resolveCommand(config, options);
       await writeTraceFile(trace, { ...(await mountTrace(place, { id: mounted.id })), command });
     }
     return exitCode;
   } finally {
+    await preparation?.catch(() => {});
     await remove();
   }
 }
 
-/** Loads what is needed when the image is mounted. Whoever imports it then hears of errors. */
-function loadAhead(): void {
-  import('./running.js').catch(() => {});
+/** How the image's container is to be run. The daemon has read the configuration, and checked it. */
+function runConfigOf({ config }: MountResult): RunConfig {
+  return (config.config ?? {}) as RunConfig;
+}
+
+/** By its name nobody may find the lock before it is locked. */
+function lockMount(mountpoint: string): FileLock {
+  const lock = lockFile(mountpoint + NEW_SUFFIX);
+  renameSync(mountpoint + NEW_SUFFIX, mountpoint + LOCK_SUFFIX);
+  return lock;
 }
 
 /** A lock that can be taken belongs to a dead process, and so does the mount beside it. */
 async function removeStale(parent: string, place: { runDir: string }): Promise<void> {
-  for (const name of readdirSync(parent).filter((file) => file.endsWith(LOCK_SUFFIX))) {
-    const lock = lockExistingFile(join(parent, name));
-    if (lock === undefined) continue;
-    await removeMount(join(parent, name.slice(0, -LOCK_SUFFIX.length)), lock, place);
+  for (const name of readdirSync(parent)) {
+    const suffix = [LOCK_SUFFIX, NEW_SUFFIX].find((end) => name.endsWith(end));
+    if (suffix === undefined) continue;
+    const file = join(parent, name);
+    if (suffix === NEW_SUFFIX && isYoung(file)) continue;
+    const lock = lockExistingFile(file);
+    if (lock !== undefined) await removeMount(file.slice(0, -suffix.length), lock, place);
   }
 }
 
-async function removeMount(mountpoint: string, lock: FileLock, place: { runDir: string }): Promise<void> {
+/** True, too, if the file is not there any more. */
+function isYoung(file: string): boolean {
+  const found = statSync(file, { throwIfNoEntry: false });
+  return found === undefined || Date.now() - found.mtimeMs < LOCKED_WITHIN;
+}
+
+async function removeMount(
+  mountpoint: string,
+  lock: FileLock | undefined,
+  place: { runDir: string },
+): Promise<void> {
   try {
     await unmountImage(place, { mountpoint }, { force: true });
   } catch (error) {
     if (!isRafterError(error, 'NOT_FOUND')) throw error;
   } finally {
-    // rmdir, not a recursive removal: what is still mounted must not be touched.
-    await rmdir(mountpoint).catch(() => {});
-    await rm(mountpoint + LOCK_SUFFIX, { force: true });
-    lock.release();
+    removeIfFree(mountpoint);
+    for (const suffix of [NEW_SUFFIX, LOCK_SUFFIX]) rmSync(mountpoint + suffix, { force: true });
+    lock?.release();
+  }
+}
+
+/** Not a recursive removal: what is still mounted must not be touched. */
+function removeIfFree(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // It is gone, or in use: the user hears of what kept it from being unmounted.
   }
 }

@@ -3,16 +3,12 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_RUNTIME_FAILED } from './exit-codes.js';
 
 const run = promisify(execFile);
 
 /** Where root's programs are also when the caller's PATH is a plain user's. */
 const SYSTEM_PATHS = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin'];
-
-/** Exit codes of `docker run` when the container's own process did not run. */
-export const EXIT_RUNTIME_FAILED = 125;
-const EXIT_NOT_EXECUTABLE = 126;
-const EXIT_NOT_FOUND = 127;
 
 /** Path of runc, looked for in `path` (form of PATH), then in `systemPaths`. UNSUPPORTED if it is not installed. */
 export function findRunc(path = process.env.PATH ?? '', systemPaths = SYSTEM_PATHS): string {

@@ -1,4 +1,3 @@
 /** What running a container needs and mounting its image does not, in one file of the bundle. */
-export { parseImageConfig } from '../image/config.js';
 export { resolveCommand } from './command.js';
 export { runImage } from './run-image.js';

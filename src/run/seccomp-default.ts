@@ -1,4 +1,4 @@
-import type { SeccompProfile, SyscallRule } from './seccomp-profile.js';
+import type { SeccompProfile, SyscallRule } from './seccomp-file.js';
 
 /**
  * Calls that every container may make: those that concern a process itself, its files, sockets and children. A runtime passes

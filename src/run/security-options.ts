@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf, messageOf, RafterError } from '../errors.js';
 import { DEFAULT_PROFILE } from './seccomp-default.js';
-import { parseProfile, type SeccompProfile } from './seccomp-profile.js';
+import type { SeccompProfile } from './seccomp-file.js';
 
 /** What `--security-opt` says about a container. */
 export interface SecurityOptions {
@@ -18,12 +18,12 @@ const FORMS =
  * Reads the values of `--security-opt`, with Docker's names and meaning; the last of a kind counts. USAGE for what is not
  * known here, NOT_FOUND or DENIED for a profile that cannot be read, and what `parseProfile` throws.
  */
-export function parseSecurityOptions(texts: readonly string[]): SecurityOptions {
+export async function parseSecurityOptions(texts: readonly string[]): Promise<SecurityOptions> {
   const options: SecurityOptions = { seccomp: DEFAULT_PROFILE, noNewPrivileges: false };
   for (const text of texts) {
     // A colon is how Docker wrote it first.
     const [, name, value] = /^([^=:]*)[=:](.*)$/s.exec(text) ?? [text, text, undefined];
-    if (name === 'seccomp' && value) options.seccomp = seccompOf(value);
+    if (name === 'seccomp' && value) options.seccomp = await seccompOf(value);
     else if (name === 'no-new-privileges' && [undefined, 'true', 'false'].includes(value))
       options.noNewPrivileges = value !== 'false';
     else throw new RafterError('USAGE', `--security-opt '${text}' is not known`, { hint: FORMS });
@@ -31,9 +31,10 @@ export function parseSecurityOptions(texts: readonly string[]): SecurityOptions 
   return options;
 }
 
-function seccompOf(value: string): SeccompProfile | undefined {
+async function seccompOf(value: string): Promise<SeccompProfile | undefined> {
   if (value === 'unconfined') return undefined;
   if (value === 'builtin') return DEFAULT_PROFILE;
+  const { parseProfile } = await import('./seccomp-file.js');
   return parseProfile(readProfile(value), value);
 }
 

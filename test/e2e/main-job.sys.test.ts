@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CommandLine, createCommandLine } from '../support/command-line.js';
@@ -137,5 +137,25 @@ describe.skipIf(missing)('an image of Debian packages, from layout to running co
     const [code] = (await once(child, 'close')) as [number | null];
     expect(code).toBe(7);
     expect(await rafter.ok('mounts', '--json')).toMatchObject({ stdout: '{"mounts":[]}\n' });
+  });
+
+  it('takes away what a run has left that was killed, whether it had its lock yet or not', async () => {
+    const images = join(rafter.dir, 'run/images');
+    for (const hadLock of [true, false]) {
+      const child = rafter.start('run', '--entrypoint', 'sh', image, '-c', 'echo up; exec sleep 600');
+      await once(child.stdout!, 'data');
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      const lock = readdirSync(images).find((name) => name.endsWith('.lock'))!;
+      const unlocked = join(images, lock.replace('.lock', '.new'));
+      if (!hadLock) renameSync(join(images, lock), unlocked);
+      if (!hadLock) utimesSync(unlocked, 0, 0);
+      // That one may just be taking its lock.
+      writeFileSync(join(images, 'other.new'), '');
+      await rafter.ok('run', '--entrypoint', 'true', image);
+      expect(readdirSync(images)).toEqual(['other.new']);
+      rmSync(join(images, 'other.new'));
+      expect(await rafter.ok('mounts', '--json')).toMatchObject({ stdout: '{"mounts":[]}\n' });
+    }
   });
 });

@@ -62,8 +62,7 @@ export class RunHarness {
     if (!existsSync(MODULE)) throw new Error('dist/ is missing: npm run build');
     this.#noteRunc();
     const { runDir, dataRoot } = this;
-    const image = { os: 'linux', architecture: '', config, diffIds: [], history: [], raw: {} };
-    const request = JSON.stringify({ lower, config: image, options, runDir, dataRoot });
+    const request = JSON.stringify({ lower, config, options, runDir, dataRoot });
     return [process.execPath, '--input-type=module', '-e', CHILD, request, this.#programs];
   }
 

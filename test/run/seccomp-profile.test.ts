@@ -1,12 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_CAPABILITIES } from '../../src/run/docker-defaults.js';
 import { DEFAULT_PROFILE } from '../../src/run/seccomp-default.js';
-import {
-  MAX_PROFILE_SIZE,
-  parseProfile,
-  resolveProfile,
-  type SeccompTarget,
-} from '../../src/run/seccomp-profile.js';
+import { MAX_PROFILE_SIZE, parseProfile } from '../../src/run/seccomp-file.js';
+import { resolveProfile, type SeccompTarget } from '../../src/run/seccomp-profile.js';
 
 const here: SeccompTarget = { arch: 'x64', kernel: '6.12.0', capabilities: DEFAULT_CAPABILITIES };
 const resolved = (target: Partial<SeccompTarget> = {}) =>

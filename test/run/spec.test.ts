@@ -8,6 +8,7 @@ import { resolveCommand } from '../../src/run/command.js';
 import { buildEnvironment, type EnvironmentInput } from '../../src/run/environment.js';
 import { parseOpenFilesLimit, throttleDirectories } from '../../src/run/machine.js';
 import type { RunOptions } from '../../src/run/options.js';
+import { DEFAULT_PROFILE } from '../../src/run/seccomp-default.js';
 import { parseSecurityOptions } from '../../src/run/security-options.js';
 import { buildSpec, type SpecInput } from '../../src/run/spec.js';
 import { parseVolume } from '../../src/run/volume.js';
@@ -110,7 +111,7 @@ describe('the runtime configuration', () => {
       user: root,
       hostname: 'box',
       volumes: [],
-      security: parseSecurityOptions([]),
+      security: { seccomp: DEFAULT_PROFILE, noNewPrivileges: false },
       machine,
       ...input,
     });
@@ -180,18 +181,22 @@ describe('the runtime configuration', () => {
     expect(maskedPaths).toContain(throttle);
   });
 
-  it('has Docker’s seccomp profile, another one or none, and may refuse new privileges', () => {
+  it('has Docker’s seccomp profile, another one or none, and may refuse new privileges', async () => {
+    expect(await parseSecurityOptions([])).toEqual({ seccomp: DEFAULT_PROFILE, noNewPrivileges: false });
     expect(spec().linux.seccomp).toMatchObject({ defaultAction: 'SCMP_ACT_ERRNO' });
-    const open = parseSecurityOptions(['seccomp=unconfined', 'no-new-privileges']);
+    const open = await parseSecurityOptions(['seccomp=unconfined', 'no-new-privileges']);
     expect(spec({}, { security: open }).linux).not.toHaveProperty('seccomp');
     expect(spec({}, { security: open }).process.noNewPrivileges).toBe(true);
-    const last = parseSecurityOptions(['seccomp:unconfined', 'seccomp=builtin', 'no-new-privileges:false']);
+    const texts = ['seccomp:unconfined', 'seccomp=builtin', 'no-new-privileges:false'];
+    const last = await parseSecurityOptions(texts);
     expect(spec({}, { security: last })).toMatchObject({
       process: { noNewPrivileges: false },
       linux: { seccomp: { defaultErrnoRet: 1 } },
     });
     for (const wrong of ['seccomp', 'seccomp=', 'no-new-privileges=yes', 'label=disable', ''])
-      expect(() => parseSecurityOptions([wrong])).toThrowError(usage(/--security-opt '.*' is not known/));
+      await expect(parseSecurityOptions([wrong])).rejects.toThrowError(
+        usage(/--security-opt '.*' is not known/),
+      );
   });
 
   it('has the root file system, user and host name that it is given', () => {

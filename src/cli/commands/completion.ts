@@ -1,5 +1,6 @@
 import { Argument, type Command } from 'commander';
 import { completionScript, SHELL_NAMES } from '../completion.js';
+import { stdout } from '../stdout.js';
 
 /** `rafter completion SHELL` */
 export function defineCompletion(program: Command): void {
@@ -18,6 +19,6 @@ Examples:
     )
     .action(async (shell: (typeof SHELL_NAMES)[number]) => {
       const { describeProgram } = await import('../program.js');
-      process.stdout.write(completionScript(shell, await describeProgram()));
+      stdout().write(completionScript(shell, await describeProgram()));
     });
 }

@@ -4,6 +4,7 @@ import { packageFile } from '../../os/package-file.js';
 import { addCommonOptions, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatTable } from '../format.js';
+import { stdout } from '../stdout.js';
 
 /** `rafter config show | schema` */
 export function defineConfig(program: Command, setExitCode: (code: number) => void): void {
@@ -54,7 +55,7 @@ Example:
   rafter config schema > rafter.schema.json`,
     )
     .action(() => {
-      process.stdout.write(readFileSync(packageFile('docs/config.schema.json')));
+      stdout().write(readFileSync(packageFile('docs/config.schema.json')));
     });
 }
 

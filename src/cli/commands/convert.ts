@@ -197,7 +197,7 @@ function parseSize(text: string): number {
 
 /** Whoever can write to the cache could put files into the images of others, so only that of this user or of root is used. */
 async function trustedCache({ options, output }: CommandContext): Promise<{ cacheDir?: string }> {
-  const reason = await whyOthersCanWrite(options.dataRoot, [process.geteuid?.() ?? 0, 0]);
+  const reason = whyOthersCanWrite(options.dataRoot, [process.geteuid?.() ?? 0, 0]);
   if (reason === undefined) return { cacheDir: join(options.dataRoot, 'convert-cache') };
   output.warn(`nothing is taken from or kept for other conversions: ${reason}`);
   return {};

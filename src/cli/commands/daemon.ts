@@ -58,7 +58,7 @@ Examples:
           import('../../mount/supervisor-command.js'),
           import('../../os/exec.js'),
         ]);
-      await prepareRunDir(runDir);
+      prepareRunDir(runDir);
       if (process.env.NOTIFY_SOCKET && (await reportRunning(runDir))) return setExitCode(EXIT.ok);
       const [program, ...args] = supervisorCommand(runDir, command);
       const socket = activatedSocket();

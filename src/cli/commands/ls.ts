@@ -7,7 +7,7 @@ import { NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { addImageOptions, type ImageCliOptions, withSource } from '../image-options.js';
 import { formatMode, formatTime } from '../inode-format.js';
 import { jsonName, showName } from '../names.js';
-import { writeStdout } from '../stdout.js';
+import { stdout, writeStdout } from '../stdout.js';
 
 interface LsCliOptions extends ImageCliOptions {
   long: boolean;
@@ -72,7 +72,7 @@ async function list(
 }
 
 function shortLine(_: Bootstrap, { name }: ListEntry): Buffer {
-  return Buffer.concat([showName(name, process.stdout.isTTY), Buffer.from('\n')]);
+  return Buffer.concat([showName(name, stdout().isTTY), Buffer.from('\n')]);
 }
 
 function longLine(bootstrap: Bootstrap, { name, inode }: ListEntry): Buffer {
@@ -85,7 +85,7 @@ function longLine(bootstrap: Bootstrap, { name, inode }: ListEntry): Buffer {
     shownSize.padStart(11),
     formatTime(inode),
   ];
-  const terminal = process.stdout.isTTY;
+  const terminal = stdout().isTTY;
   const target = inode.type === 'symlink' ? [' -> ', showName(bootstrap.readlink(inode), terminal)] : [];
   const parts = [`${columns.join(' ')} `, showName(name, terminal), ...target, '\n'];
   return Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part)));

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { isRafterError, RafterError } from '../../errors.js';
+import { EXIT_RUNTIME_FAILED } from '../../run/exit-codes.js';
 import type { RunReferenceRequest } from '../../run/run-reference.js';
-import { EXIT_RUNTIME_FAILED } from '../../run/runc.js';
 import {
   accessOptions,
   addCommonOptions,
@@ -20,6 +20,7 @@ import {
   servingAccess,
   servingRequest,
 } from '../serving-options.js';
+import { stdout } from '../stdout.js';
 import { explainSystemError } from '../system-error.js';
 import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
 import { parseUntil, type Until } from '../until.js';
@@ -147,6 +148,8 @@ async function run(
       context.releaseSignals();
     },
   };
+  // What the container writes goes through this process.
+  if (timing !== undefined || target !== undefined) stdout();
   if (target === undefined) {
     const exitCode = await (await import('../../run/run-reference.js')).runReference(request);
     if (timing) process.stderr.write(`${timing.report(context.output)}\n`);
