@@ -28,3 +28,12 @@ export function keepHeapSmall(): void {
 export function compileRarely(): void {
   if (process.versions.node.startsWith('20.')) setFlagsFromString('--interrupt-budget=1081344');
 }
+
+/**
+ * For commands that keep little but move much: V8 collects garbage at once when the heap has reached its limit. By default it begins to
+ * look for garbage long before that, in several threads beside the work, which takes a pull of 100 MB a tenth of its CPU time and
+ * frees what one collection at the end would.
+ */
+export function collectAtOnce(): void {
+  setFlagsFromString('--no-incremental-marking');
+}

@@ -5,7 +5,7 @@ import { formatBytes, formatDuration } from '../format.js';
 import { IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { sideOptions, type TwoSidedOptions } from '../side-options.js';
-import { compileRarely } from '../v8-flags.js';
+import { collectAtOnce, compileRarely } from '../v8-flags.js';
 
 interface CopyCliOptions extends TwoSidedOptions {
   platform?: string;
@@ -53,6 +53,7 @@ async function copy(
   ]);
   // Not before: V8 takes bytecode only under the flags with which it was made.
   compileRarely();
+  collectAtOnce();
   const access = sideOptions(options);
   const source = openSource(parseReference(sourceText), access.source);
   const target = openTarget(parseReference(targetText), access.target);
