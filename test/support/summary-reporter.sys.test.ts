@@ -1,7 +1,8 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, expect, it, vi } from 'vitest';
 
 const home = resolve(import.meta.dirname, '../..');
 // Inside the checkout, so that the inner tests find vitest.
@@ -90,4 +91,40 @@ it('writes counts and reasons into a file instead when it is given one', () => {
   );
   expect(readFileSync(summary, 'utf8')).toBe('1 0 1\nskipped: inner.test.ts > asks: why\n');
   expect(lines.join('\n')).not.toContain('1 passed, 0 failed, 1 skipped');
+});
+
+it('leaves what a run came to that is killed, and counts and names the files that did not run to their end', async () => {
+  const summary = join(directory, 'killed');
+  // The largest file runs first.
+  const files = {
+    'killed-1.test.ts': `it('passes', () => {}); it('fails', () => expect(1).toBe(2)); // ${'.'.repeat(4000)}`,
+    'killed-2.test.ts': `it('hangs', { timeout: 0 }, () => {
+       process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+       return new Promise(() => {});
+     }); // ${'.'.repeat(2000)}`,
+    'killed-3.test.ts': `it('never runs', () => {});`,
+  };
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(join(directory, name), `import { expect, it } from 'vitest';\n${text}`);
+  const child = spawn(
+    process.execPath,
+    [
+      join(home, 'node_modules/vitest/vitest.mjs'),
+      ...['run', '--root', directory, '--pool', 'forks', '--no-file-parallelism', 'killed'],
+    ],
+    { env: { ...process.env, RAFTER_TEST_SUMMARY: summary }, stdio: 'ignore' },
+  );
+  try {
+    await vi.waitFor(() => expect(readFileSync(summary, 'utf8')).toMatch(/^1 /), { timeout: 60_000 });
+  } finally {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    for (const name of Object.keys(files)) rmSync(join(directory, name));
+  }
+  const [counts, ...lines] = readFileSync(summary, 'utf8').trim().split('\n');
+  expect(counts).toBe('1 3 0');
+  expect(lines).toEqual([
+    expect.stringMatching(/^failed: killed-2\.test\.ts: (stopped before its end|did not run)$/),
+    'failed: killed-3.test.ts: did not run',
+  ]);
 });
