@@ -67,9 +67,11 @@ need_node() {
   mv "$target.part" "$target"
 }
 
-# build_program: TypeScript to dist/. Shows what the compilers say if they fail, and returns their exit code.
+# build_program: TypeScript to dist/, unless that is newer than all it is made of (npm ci has just built it). Shows what the compilers
+# say if they fail, and returns their exit code.
 build_program() {
-  local output code=0
+  local output code=0 last="$RAFTER_HOME/dist/bundle/bytecode"
+  if [ -e "$last" ] && [ -z "$(cd "$RAFTER_HOME" && find src ./*.json ./*.mjs -newer "$last" -print -quit)" ]; then return; fi
   step 'building'
   output=$(cd "$RAFTER_HOME" && npm run --silent build 2>&1) || code=$?
   if [ "$code" != 0 ]; then printf '%s\n' "$output" >&2; fi
