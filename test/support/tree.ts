@@ -98,8 +98,9 @@ async function hashFile(path: Buffer, buffer: Buffer): Promise<string> {
     const hash = createHash('sha256');
     for (;;) {
       const { bytesRead } = await file.read(buffer, 0, buffer.length, null);
-      if (bytesRead === 0) return hash.digest('hex');
       hash.update(buffer.subarray(0, bytesRead));
+      // Less than was asked for: a file's end.
+      if (bytesRead < buffer.length) return hash.digest('hex');
     }
   } finally {
     await file.close();
@@ -122,9 +123,14 @@ async function xattrsOf(path: Buffer): Promise<string> {
 /** A libc function that fills a buffer, its last two arguments; undefined if it fails. */
 function callWithBuffer(prototype: string): (...args: Buffer[]) => Promise<Buffer | undefined> {
   const call = promisify(libc.func(prototype).async);
+  const idle: Buffer[] = [];
   return async (...args) => {
-    const buffer = Buffer.alloc(1 << 16);
-    const size = Number(await call(...args, buffer, buffer.length));
-    return size < 0 ? undefined : Buffer.copyBytesFrom(buffer, 0, size);
+    const buffer = idle.pop() ?? Buffer.alloc(1 << 16);
+    try {
+      const size = Number(await call(...args, buffer, buffer.length));
+      return size < 0 ? undefined : Buffer.copyBytesFrom(buffer, 0, size);
+    } finally {
+      idle.push(buffer);
+    }
   };
 }
