@@ -19,12 +19,12 @@ type UnhandledErrors = Parameters<NonNullable<Reporter['onTestRunEnd']>>[1];
 
 /**
  * Ends a run with the unsteady tests, the reason of every skip and the line `N passed, N failed, N skipped`. When `summaryFile` is given it
- * writes the same there instead, counts first, for a caller that adds up several runs. That file is written anew after each test file: what
+ * writes the same there instead, counts first, for a caller that adds up several runs. That file is written anew for each test file: what
  * a run that is stopped leaves has the results until then, and counts as failed, by name, what did not run to its end.
  */
 export class SummaryReporter implements Reporter {
   readonly #summaryFile: string | undefined;
-  readonly #begun = new Map<string, TestModule>();
+  readonly #begun = new Set<string>();
   #waiting = new Set<string>();
   #ended = emptySummary();
 
@@ -43,7 +43,8 @@ export class SummaryReporter implements Reporter {
 
   onTestModuleStart(module: TestModule): void {
     this.#waiting.delete(module.relativeModuleId);
-    this.#begun.set(module.relativeModuleId, module);
+    this.#begun.add(module.relativeModuleId);
+    this.#saveUnfinished();
   }
 
   onTestModuleEnd(module: TestModule): void {
@@ -64,7 +65,7 @@ export class SummaryReporter implements Reporter {
   #saveUnfinished(): void {
     if (!this.#summaryFile) return;
     const missed = [
-      ...[...this.#begun.keys()].map((file) => `failed: ${file}: stopped before its end`),
+      ...[...this.#begun].map((file) => `failed: ${file}: stopped before its end`),
       ...[...this.#waiting].map((file) => `failed: ${file}: did not run`),
     ];
     this.#save({ ...this.#ended, failed: this.#ended.failed + missed.length, missed });
