@@ -110,7 +110,7 @@ export function createWritableTrees(options: {
         await mkdir(at, { recursive: true, mode: 0o700 });
         const lower = await mountLower(at);
         try {
-          await mountOverlay({ lower: at, directory, target: mountpoint, kept });
+          await mountOverlay({ lower: at, directory, target: mountpoint, kept, isServedHere: true });
         } catch (error) {
           await lower.unmount({ detach: true });
           await lower.ended;

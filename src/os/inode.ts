@@ -20,19 +20,28 @@ export function setXattr(path: Buffer, name: Buffer, value: Buffer): void {
 const XATTR_MAX = 64 << 10;
 
 /**
- * All extended attributes of what is at `path`, of a symlink itself, that this user may see. Waits on another thread: this one may
- * serve the file. Throws with the errno's name.
+ * All extended attributes of what is at `path`, of a symlink itself, that this user may see. `isServedHere`: this process serves the
+ * file, so another thread waits for it. Throws with the errno's name.
  */
-export async function readXattrs(path: Buffer): Promise<{ name: Buffer; value: Buffer }[]> {
+export async function readXattrs(
+  path: Buffer,
+  { isServedHere = false }: { isServedHere?: boolean } = {},
+): Promise<{ name: Buffer; value: Buffer }[]> {
   const room = Buffer.alloc(XATTR_MAX);
   const place = zeroEnded(path);
-  const list = await libc().llistxattrAside(place, room, room.length);
+  const { llistxattr, llistxattrAside, lgetxattr, lgetxattrAside, errno: lastErrno } = libc();
+  const here = (result: number | bigint) => ({ result: Number(result), errno: lastErrno() });
+  const list = isServedHere
+    ? await llistxattrAside(place, room, room.length)
+    : here(llistxattr(place, room, room.length));
   if (list.result < 0) throw systemError(list.errno, 'list the extended attributes');
   const names = room.toString('latin1', 0, list.result).split('\0').slice(0, -1);
   const xattrs: { name: Buffer; value: Buffer }[] = [];
   for (const text of names) {
     const name = Buffer.from(text, 'latin1');
-    const { result, errno } = await libc().lgetxattrAside(place, zeroEnded(name), room, room.length);
+    const { result, errno } = isServedHere
+      ? await lgetxattrAside(place, zeroEnded(name), room, room.length)
+      : here(lgetxattr(place, zeroEnded(name), room, room.length));
     if (result < 0) throw systemError(errno, `read the extended attribute ${text}`);
     xattrs.push({ name, value: Buffer.copyBytesFrom(room, 0, result) });
   }

@@ -26,6 +26,8 @@ export interface Libc {
   memcpy(target: bigint | Buffer, source: bigint | Buffer, size: number): bigint;
   strlen(text: bigint): number | bigint;
   lsetxattr(path: Buffer, name: Buffer, value: Buffer, size: number, flags: number): number;
+  llistxattr(path: Buffer, list: Buffer, size: number): number | bigint;
+  lgetxattr(path: Buffer, name: Buffer, value: Buffer, size: number): number | bigint;
   /** On another thread: who serves the file may be this one. */
   llistxattrAside(path: Buffer, list: Buffer, size: number): Promise<AsideResult>;
   lgetxattrAside(path: Buffer, name: Buffer, value: Buffer, size: number): Promise<AsideResult>;
@@ -75,6 +77,8 @@ function bind(ffi: Koffi): Libc {
   const mount = library.func('int mount(const char*, const char*, const char*, unsigned long, const char*)');
   const umount2 = library.func('int umount2(const char*, int)');
   const ioctl = library.func('int ioctl(int, unsigned long, void *)');
+  const llistxattr = library.func('int64_t llistxattr(void *, void *, size_t)');
+  const lgetxattr = library.func('int64_t lgetxattr(void *, void *, void *, size_t)');
   const aside =
     <Args extends unknown[]>(call: KoffiFunction) =>
     (...args: Args) =>
@@ -95,8 +99,10 @@ function bind(ffi: Koffi): Libc {
     fallocate: library.func('int fallocate(int, int, int64_t, int64_t)'),
     memcpy: library.func('memcpy', 'uintptr_t', ['void *', 'void *', 'size_t']),
     strlen: library.func('strlen', 'size_t', ['void *']),
-    llistxattrAside: aside(library.func('int64_t llistxattr(void *, void *, size_t)')),
-    lgetxattrAside: aside(library.func('int64_t lgetxattr(void *, void *, void *, size_t)')),
+    llistxattr,
+    llistxattrAside: aside(llistxattr),
+    lgetxattr,
+    lgetxattrAside: aside(lgetxattr),
     lsetxattr: library.func('int lsetxattr(void *, void *, void *, size_t, int)'),
     mknod: library.func('int mknod(void *, unsigned int, uint64_t)'),
     utimensat: library.func('int utimensat(int, void *, void *, int)'),

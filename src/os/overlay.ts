@@ -1,10 +1,10 @@
-import { chmod, chown, mkdir, stat } from 'node:fs/promises';
+import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, isRafterError, RafterError } from '../errors.js';
 import { readXattrs, setTime, setXattr } from './inode.js';
 import { isKernelAtLeast } from './kernel.js';
-import { mountAside, unmount } from './mount.js';
+import { mount, mountAside, unmount } from './mount.js';
 import { isMountPoint, type MountEntry } from './mountinfo.js';
 
 /** How long to wait for the last process of a container to let go of its root file system. */
@@ -26,11 +26,13 @@ export interface OverlayRequest {
   target: string;
   /** What is written is to survive. Default: where the kernel can, it is spared the waiting for the disk (`volatile`, Linux 5.10). */
   kept?: boolean;
+  /** This process serves the lower tree, so that another thread must wait for it. */
+  isServedHere?: boolean;
 }
 
 /**
  * Mounts a writable tree over a read-only one. What is written ends up in `<directory>/upper`. The root of the tree has owner, mode,
- * time, ACLs and other extended attributes of the lower one, if `upper` is made here. This process may serve the lower tree itself: it goes on meanwhile.
+ * time, ACLs and other extended attributes of the lower one, if `upper` is made here.
  * USAGE if a path has a character that overlayfs takes for a separator; FAILED with a hint if the file system of
  * `directory` cannot hold an upper tree.
  */
@@ -39,6 +41,7 @@ export async function mountOverlay({
   directory,
   target,
   kept = false,
+  isServedHere = false,
 }: OverlayRequest): Promise<void> {
   const upper = upperOf(directory);
   const work = join(directory, 'work');
@@ -48,12 +51,14 @@ export async function mountOverlay({
         hint: 'choose a directory without colon, comma, backslash and newline (--upper, --data-root, --run-dir)',
       });
   }
-  await makeLike(upper, lower);
-  await makeDirectory(work);
+  await makeLike(upper, lower, { isServedHere });
+  makeDirectory(work);
   const options = [`lowerdir=${lower}`, `upperdir=${upper}`, `workdir=${work}`];
   if (!kept && isKernelAtLeast(5, 10)) options.push('volatile');
   try {
-    await mountAside({ source: 'overlay', target, type: OVERLAY_TYPE, data: options.join(',') });
+    const overlay = { source: 'overlay', target, type: OVERLAY_TYPE, data: options.join(',') };
+    if (isServedHere) await mountAside(overlay);
+    else mount(overlay);
   } catch (error) {
     if (!isRafterError(error, 'FAILED')) throw error;
     throw new RafterError('FAILED', error.message, {
@@ -101,12 +106,18 @@ const NOT_COPIED = /^(trusted\.overlay\.|security\.selinux$)/;
 const NEEDED = /^(system\.posix_acl_|security\.)/;
 
 /** Makes the directory `path` with the attributes of `model`; does nothing if it is there already. */
-async function makeLike(path: string, model: string): Promise<void> {
-  if (!(await makeDirectory(path))) return;
-  const { uid, gid, mode, mtimeNs } = await stat(model, { bigint: true });
-  const xattrs = await readXattrs(Buffer.from(model));
-  await chown(path, Number(uid), Number(gid));
-  await chmod(path, Number(mode) & 0o7777);
+async function makeLike(
+  path: string,
+  model: string,
+  { isServedHere }: { isServedHere: boolean },
+): Promise<void> {
+  if (!makeDirectory(path)) return;
+  const { uid, gid, mode, mtimeNs } = isServedHere
+    ? await (await import('node:fs/promises')).stat(model, { bigint: true })
+    : statSync(model, { bigint: true });
+  const xattrs = await readXattrs(Buffer.from(model), { isServedHere });
+  chownSync(path, Number(uid), Number(gid));
+  chmodSync(path, Number(mode) & 0o7777);
   const place = Buffer.from(path);
   for (const { name, value } of xattrs) {
     const text = name.toString('latin1');
@@ -124,12 +135,12 @@ async function makeLike(path: string, model: string): Promise<void> {
 const SECOND = 1_000_000_000n;
 
 /** False if it is there already. */
-async function makeDirectory(path: string): Promise<boolean> {
+function makeDirectory(path: string): boolean {
   try {
-    await mkdir(path, { mode: 0o755 });
+    mkdirSync(path, { mode: 0o755 });
     return true;
   } catch (error) {
-    if (errnoOf(error) === 'EEXIST' && (await stat(path)).isDirectory()) return false;
+    if (errnoOf(error) === 'EEXIST' && statSync(path).isDirectory()) return false;
     throw error;
   }
 }

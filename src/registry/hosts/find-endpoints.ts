@@ -20,13 +20,16 @@ export async function findEndpoints(
   const places = { ...hostPlaces(options.env ?? process.env), ...options.places };
   const host = familiarHost(registry);
   const origin = plainEndpoint(originApi(registry, options), repository);
+  // At the same time, although a registry that is blocked makes no difference how it would be reached.
+  const reading = readHostsToml({ hostsDir: places.hostsDir, host, origin });
+  reading.catch(() => {});
   const rule = await findRegistryRule(places, `${host}/${repository}`);
   if (rule?.blocked) {
     throw new RafterError('DENIED', `${host}/${repository}: this registry is blocked`, {
       hint: `${rule.path} says so`,
     });
   }
-  const hosts = await readHostsToml({ hostsDir: places.hostsDir, host, origin });
+  const hosts = await reading;
   const found = hosts ?? (rule === undefined ? [origin] : endpointsOfRule(rule));
   return [...found.slice(0, -1), withAskedScheme(found.at(-1)!, registry, options)];
 }
