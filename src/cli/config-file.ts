@@ -61,6 +61,8 @@ function readConfig(file: string, mustExist: boolean): string | undefined {
     if (errno === 'EACCES')
       throw new RafterError('DENIED', `${file}: this user may not read it`, { cause: error });
     if (error instanceof RafterError) throw error;
+    if (errno === 'EISDIR')
+      throw new RafterError('USAGE', `${file}: a directory where a configuration file was expected`);
     throw new RafterError('FAILED', `${file}: ${messageOf(error)}`, { cause: error });
   }
 }
@@ -130,7 +132,6 @@ export async function parseConfig(text: string, file: string): Promise<Config> {
 
 /** What valibot says by itself is about types; our own messages say what to write. */
 function problemOf(message: string, expected: string | null, received: string): string {
-  return message.startsWith('Invalid')
-    ? `${received} is not ${expected === null ? 'what may stand here' : expected}`
-    : message;
+  if (!message.startsWith('Invalid')) return message;
+  return `${received} is not ${expected === 'Object' ? 'a group of lines KEY: VALUE' : (expected ?? 'what may stand here')}`;
 }

@@ -1,10 +1,11 @@
+import { isRafterError } from '../errors.js';
 import { createOutput } from './output.js';
 import { packageVersion } from './version.js';
 
 // Node.js would print the error with all that hangs on it, secrets included. A daemon has its own way with these.
 process.on('uncaughtException', (error) => {
   if (process.listenerCount('uncaughtException') > 1) return;
-  createOutput({ json: false, quiet: false, debug: true }).error(error);
+  createOutput({ json: false, quiet: false, debug: !isRafterError(error) }).error(error);
   process.exit(1);
 });
 

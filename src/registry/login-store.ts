@@ -98,6 +98,9 @@ async function changeFile<T>(
   } catch (error) {
     if (error instanceof RafterError) throw error;
     const code = ['EACCES', 'EPERM', 'EROFS'].includes(errnoOf(error) ?? '') ? 'DENIED' : 'FAILED';
-    throw new RafterError(code, `${path}: ${messageOf(error)}`, { cause: error });
+    throw new RafterError(code, `the file of log-ins cannot be written: ${path}: ${messageOf(error)}`, {
+      cause: error,
+      hint: 'DOCKER_CONFIG=DIRECTORY names another place for it',
+    });
   }
 }

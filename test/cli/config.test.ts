@@ -63,7 +63,7 @@ it.each([
   ['data-root: here', 'x.yaml:1:1: data-root: It must be an absolute path.', undefined],
   ['cache-size: big', /^x\.yaml:1:1: cache-size: It must be a number of bytes/, undefined],
   ['plain-http:\n  - a\n  - http://b', /^x\.yaml:3:5: plain-http\.1: It must be HOST/, undefined],
-  ['convert: fast', /^x\.yaml:1:1: convert: "fast" is not Object/, undefined],
+  ['convert: fast', /^x\.yaml:1:1: convert: "fast" is not a group of lines KEY: VALUE/, undefined],
   ['[1]', 'x.yaml:1:1: the file must be made of lines KEY: VALUE', undefined],
   ['driver: auto\ndriver: fuse', /^x\.yaml:2:1: Map keys must be unique/, undefined],
   ['a: [1', /^x\.yaml:1:\d+: /, undefined],
@@ -96,7 +96,7 @@ describe('files', () => {
     expect(await loadConfigs({ env: { RAFTER_CONFIG: named }, systemFile })).toMatchObject([{ file: named }]);
     const missing = loadConfigs({ env: {}, systemFile, file: join(dir, 'none.yaml') });
     await expect(missing).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    await expect(loadConfigs({ file: dir })).rejects.toMatchObject({ code: 'FAILED' });
+    await expect(loadConfigs({ file: dir })).rejects.toMatchObject({ code: 'USAGE' });
   });
 
   it('has a limit, exact to the byte', async () => {

@@ -118,6 +118,11 @@ describe.skipIf(process.geteuid?.() !== 0 ? 'needs root' : missingPrograms('unsh
           unmount(disk, { detach: true });
         }
       }
+      judge(await shell('rafter config schema >/dev/full'), {
+        code: 1,
+        says: /standard output cannot be written: the disk is full/,
+        hint: /results are not whole/,
+      });
     });
 
     it('with a kernel that is too old says which is needed, and doctor what follows from it', async () => {
