@@ -13,9 +13,15 @@ import { parseListenAddress } from '../listen-address.js';
 import { addCacheSizeOption } from '../size.js';
 import { packageVersion } from '../version.js';
 
-const LOG_LEVEL_HELP = 'the least important lines in daemon.log (default: info)';
-const METRICS_HELP =
-  'offer Prometheus metrics also over TCP, at [HOST:]PORT; default: on the socket in the run directory only';
+/** The options of `daemon run`, which `daemon upgrade` takes for the daemon that it starts. */
+interface DaemonCliOptions {
+  runDir: string;
+  dataRoot: string;
+  idle: number;
+  cacheSize?: number;
+  metrics?: ListenAddress;
+  logLevel?: LogLevel;
+}
 
 /** `rafter daemon run | status | upgrade | stop | install-units` */
 export function defineDaemon(program: Command, setExitCode: (code: number) => void): void {
@@ -29,13 +35,30 @@ export function defineDaemon(program: Command, setExitCode: (code: number) => vo
   defineInstallUnits(daemon, setExitCode);
 }
 
+function addDaemonOptions(command: Command): Command {
+  return addCacheSizeOption(
+    addCommonOptions(
+      command
+        .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0)
+        .option(
+          '--metrics <address>',
+          'offer Prometheus metrics also over TCP, at [HOST:]PORT; default: on the socket in the run directory only',
+          parseListenAddress,
+        )
+        .addOption(
+          new Option(
+            '--log-level <level>',
+            'the least important lines in daemon.log (default: info)',
+          ).choices(LOG_LEVELS),
+        ),
+    ),
+  );
+}
+
 function defineDaemonRun(daemon: Command, setExitCode: (code: number) => void): void {
   const command = daemon
     .command('run')
     .description('run the daemon in the foreground until SIGTERM')
-    .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0)
-    .option('--metrics <address>', METRICS_HELP, parseListenAddress)
-    .addOption(new Option('--log-level <level>', LOG_LEVEL_HELP).choices(LOG_LEVELS))
     .addHelpText(
       'after',
       `
@@ -46,9 +69,9 @@ Examples:
   rafter daemon run --metrics 127.0.0.1:9464`,
     );
   // The daemon has signal handlers of its own: it unmounts before it ends.
-  addCacheSizeOption(addCommonOptions(command)).action(async (options: RunOptions) => {
+  addDaemonOptions(command).action(async (options: DaemonCliOptions) => {
     const runDir = resolve(options.runDir);
-    const command = [process.execPath, ...heapFlags(process.execArgv), ...process.argv.slice(1)];
+    const ownCommand = [process.execPath, ...heapFlags(process.execArgv), ...process.argv.slice(1)];
     // Its mounts outlive a daemon of root's: another process keeps their descriptors, and starts the daemon again.
     if (process.geteuid?.() === 0 && process.env[SUPERVISED] === undefined) {
       const [{ prepareRunDir }, { activatedSocket }, { supervisorCommand }, { replaceProcess }] =
@@ -60,7 +83,7 @@ Examples:
         ]);
       prepareRunDir(runDir);
       if (process.env.NOTIFY_SOCKET && (await reportRunning(runDir))) return setExitCode(EXIT.ok);
-      const [program, ...args] = supervisorCommand(runDir, command);
+      const [program, ...args] = supervisorCommand(runDir, ownCommand);
       const socket = activatedSocket();
       replaceProcess(program!, args, { keep: socket === undefined ? [] : [socket] });
     }
@@ -73,7 +96,7 @@ Examples:
       cacheSize: options.cacheSize,
       metrics: options.metrics,
       logLevel: options.logLevel,
-      command,
+      command: ownCommand,
     });
     // Reads that nobody here answers any more would keep the process.
     if (ended === 'upgrade') process.exit(EXIT.ok);
@@ -168,24 +191,21 @@ function defineDaemonUpgrade(daemon: Command, setExitCode: (code: number) => voi
   const command = daemon
     .command('upgrade')
     .description('replace the running daemon by one of this version; mounts stay, readers notice nothing')
-    .option('--idle <seconds>', 'end after so many seconds without mounts; 0: never', parseSeconds, 0)
-    .option('--metrics <address>', METRICS_HELP, parseListenAddress)
-    .addOption(new Option('--log-level <level>', LOG_LEVEL_HELP).choices(LOG_LEVELS))
     .addHelpText(
       'after',
       `
 Example:
   rafter daemon upgrade`,
     );
-  addCacheSizeOption(addCommonOptions(command)).action(
-    async ({ idle, cacheSize, metrics, logLevel }: Omit<RunOptions, 'runDir' | 'dataRoot'>) =>
+  addDaemonOptions(command).action(
+    async ({ idle, cacheSize, metrics, logLevel }: Omit<DaemonCliOptions, 'runDir' | 'dataRoot'>) =>
       setExitCode(
         await withContext(command, async (context) => {
           const { output, options, signal } = context;
           const { daemonStatus, noDaemon, upgradeDaemon } = await import('../../mount/client.js');
-          const before = await daemonStatus({ runDir: options.runDir, signal });
-          if (before === undefined) throw noDaemon(options.runDir);
           const place = { runDir: options.runDir, signal };
+          const before = await daemonStatus(place);
+          if (before === undefined) throw noDaemon(options.runDir);
           const { dataRoot } = before;
           const status = await upgradeDaemon(
             place,
@@ -219,15 +239,6 @@ Example:
       }),
     ),
   );
-}
-
-interface RunOptions {
-  runDir: string;
-  dataRoot: string;
-  idle: number;
-  cacheSize?: number;
-  metrics?: ListenAddress;
-  logLevel?: LogLevel;
 }
 
 function describeCache({ quota, problem }: DaemonStatus['cache']): string {
