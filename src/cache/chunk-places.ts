@@ -28,13 +28,18 @@ export class ChunkPlaces {
     const { chunkCount } = layout;
     const memory = new SharedArrayBuffer(chunkCount * PLACE_SIZE);
     const places = new ChunkPlaces(memory);
-    for (let index = 0; index < chunkCount; index++) {
-      const { decodedOffset, size } = layout.chunk(index);
-      places.#offsets[index] = decodedOffset;
-      places.#sizes[index] = size;
-    }
+    if (layout.readPlaces !== undefined) layout.readPlaces(places.#offsets, places.#sizes);
+    else places.#readChunks(layout);
     described.set(layout, memory);
     return memory;
+  }
+
+  #readChunks(layout: BlobLayout): void {
+    for (let index = 0; index < layout.chunkCount; index++) {
+      const { decodedOffset, size } = layout.chunk(index);
+      this.#offsets[index] = decodedOffset;
+      this.#sizes[index] = size;
+    }
   }
 
   offset(index: number): number {

@@ -5,6 +5,7 @@ import { RafterError } from '../errors.js';
 import type { BlobChunk } from '../rafs/blob-meta.js';
 import type { Bootstrap, ChunkMap } from '../rafs/bootstrap.js';
 import { Bitmap } from './bitmap.js';
+import { ChunkPlaces } from './chunk-places.js';
 
 /** One chunk of a blob: its place in decoded and in stored space. */
 export type ChunkInfo = BlobChunk;
@@ -22,6 +23,8 @@ export interface BlobLayout {
   readonly cipher?: UnitCipher | undefined;
   /** Chunk `index` of 0 .. chunkCount - 1, ascending in decoded space. */
   chunk(index: number): ChunkInfo;
+  /** As `chunk` says of all of them; see `BlobMeta`. Absent: only `chunk` says it. */
+  readPlaces?(offsets: Float64Array, sizes: Uint32Array): void;
   /** Digest of the chunk's decoded bytes; undefined if the image does not use the chunk and so does not tell. */
   chunkDigest(index: number): Buffer | undefined;
   /** The chunk that holds decoded byte `offset`, or the next one behind a gap, or chunkCount. */
@@ -47,6 +50,9 @@ export function layoutOf(bootstrap: Bootstrap, blobIndex: number, map: ChunkMap)
     digester: blob.digester,
     cipher: blob.cipher,
     chunk: (index) => map.chunk(index),
+    ...(map.readPlaces && {
+      readPlaces: (offsets: Float64Array, sizes: Uint32Array) => map.readPlaces?.(offsets, sizes),
+    }),
     chunkDigest: (index) => digests.of(index),
     chunkAtDecoded: (offset) => map.chunkAtDecoded(offset),
     detach: () => digests.copy(),
@@ -91,7 +97,6 @@ class Digests {
 /** Blob ids become file names: nothing else may be in them. */
 const BLOB_ID = /^[0-9A-Za-z]{1,64}$/;
 const CHUNKS_PER_HASH_UPDATE = 4096;
-const BYTES_PER_CHUNK = 16;
 
 const fingerprints = new WeakMap<BlobLayout, string>();
 
@@ -112,11 +117,14 @@ function computeFingerprint(layout: BlobLayout): string {
   const { id, decodedSize, chunkCount } = layout;
   if (!BLOB_ID.test(id)) throw new RafterError('MALFORMED', `blob id '${id}' is not letters and digits`);
   const hash = sha256Stream();
-  const buffer = Buffer.alloc(CHUNKS_PER_HASH_UPDATE * BYTES_PER_CHUNK);
+  const places = new ChunkPlaces(ChunkPlaces.describe(layout));
+  const numbers = new Float64Array(2 * CHUNKS_PER_HASH_UPDATE);
+  const bytes = Buffer.from(numbers.buffer);
   let used = 0;
   let end = 0;
   for (let index = 0; index < chunkCount; index++) {
-    const { decodedOffset, size } = layout.chunk(index);
+    const decodedOffset = places.offset(index);
+    const size = places.size(index);
     if (size <= 0 || decodedOffset < end || decodedOffset + size > decodedSize) {
       throw new RafterError(
         'MALFORMED',
@@ -125,15 +133,14 @@ function computeFingerprint(layout: BlobLayout): string {
       );
     }
     end = decodedOffset + size;
-    buffer.writeDoubleLE(decodedOffset, used);
-    buffer.writeDoubleLE(size, used + 8);
-    used += BYTES_PER_CHUNK;
-    if (used === buffer.length) {
-      hash.update(buffer);
+    numbers[used++] = decodedOffset;
+    numbers[used++] = size;
+    if (used === numbers.length) {
+      hash.update(bytes);
       used = 0;
     }
   }
-  hash.update(buffer.subarray(0, used));
+  hash.update(bytes.subarray(0, used * Float64Array.BYTES_PER_ELEMENT));
   hash.update(Buffer.from(`${chunkCount} ${decodedSize}`));
   return hash.hex();
 }

@@ -1,8 +1,15 @@
+import { endianness } from 'node:os';
 import { RafterError } from '../errors.js';
 
 /** A MALFORMED error that names the file, the field and its byte offset. */
 export function malformed(name: string, field: string, offset: number, problem: string): RafterError {
   return new RafterError('MALFORMED', `${name}: ${field} at offset ${offset}: ${problem}`);
+}
+
+/** `bytes` as 32-bit little-endian numbers, in place; undefined where they do not lie so or this machine reads numbers another way. */
+export function wordsOf(bytes: Buffer): Uint32Array | undefined {
+  if (endianness() !== 'LE' || bytes.byteOffset % 4 !== 0) return undefined;
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
 }
 
 /** Unsigned 64-bit little-endian number. Above 2^53 the nearest double is returned; no valid field gets there. */

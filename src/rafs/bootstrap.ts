@@ -23,7 +23,8 @@ export interface ChunkAddress {
 }
 
 /** Where the chunks of one blob are stored, ascending in decoded space. `BlobMeta` is one. */
-export type ChunkMap = Pick<BlobMeta, 'chunkCount' | 'chunk' | 'chunkAtDecoded'>;
+export type ChunkMap = Pick<BlobMeta, 'chunkCount' | 'chunk' | 'chunkAtDecoded'> &
+  Partial<Pick<BlobMeta, 'readPlaces'>>;
 
 /**
  * The metadata of an image, in whichever version of RAFS. What is read is checked first: damaged or hostile bytes end in

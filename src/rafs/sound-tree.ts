@@ -1,4 +1,4 @@
-import { endianness } from 'node:os';
+import { wordsOf } from './binary.js';
 import { CHUNK_ARRAY_ALIGNMENT, CHUNK_ENTRY_SIZE, decodeChunkFormat, HOLE_BLOCK } from './chunk-index.js';
 import { DIRENT_SIZE } from './dirent.js';
 import type { InodeArea } from './disk-inode.js';
@@ -36,8 +36,8 @@ export interface SoundTreeInput {
  */
 export function isSoundTree(input: SoundTreeInput): boolean {
   const { bytes, metaOffset } = input.area;
-  if (endianness() !== 'LE' || bytes.byteOffset % 4 !== 0 || metaOffset % 4 !== 0) return false;
-  return new SoundTree(input).isSound();
+  const words = wordsOf(bytes);
+  return words !== undefined && metaOffset % 4 === 0 && new SoundTree(input, words).isSound();
 }
 
 class SoundTree {
@@ -62,12 +62,12 @@ class SoundTree {
   #chunkCount = 0;
   #oneRun = false;
 
-  constructor({ area, rootNid, blobs }: SoundTreeInput) {
+  constructor({ area, rootNid, blobs }: SoundTreeInput, words: Uint32Array) {
     const { bytes } = area;
     this.#area = area;
     this.#rootNid = rootNid;
     this.#blobs = blobs;
-    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
+    this.#words = words;
     this.#seen = new Uint8Array(Math.ceil(bytes.length / INODE_SLOT));
     this.#bytesLeft = bytes.length;
     this.#namesLeft = Math.floor(bytes.length / DIRENT_SIZE);

@@ -5,7 +5,9 @@ import { decompress } from '../../src/codec/compressor.js';
 import { inflateSlice } from '../../src/codec/inflate-slice.js';
 import { RafterError } from '../../src/errors.js';
 import { BlobMeta } from '../../src/rafs/blob-meta.js';
+import { checkChunks } from '../../src/rafs/blob-meta-check.js';
 import { parseBootstrap, type RafsBlob } from '../../src/rafs/bootstrap.js';
+import { areSoundChunks } from '../../src/rafs/sound-chunks.js';
 import { decodeInlineBootstrap, findInlineBootstrap, TOC_TAIL_SIZE } from '../../src/rafs/toc.js';
 import { walk } from '../../src/rafs/walk.js';
 import { fuzzRounds, fuzzSeeds } from '../support/fuzz.js';
@@ -69,8 +71,15 @@ test.each(['small', 'small-batch', 'tiny-bare'])('damaged compression contexts o
   const stored = file.subarray(blob.ci.offset, blob.ci.offset + blob.ci.compressedSize + 4096);
   const readMeta = (bytes: Buffer, entry: RafsBlob) => {
     const meta = BlobMeta.parseStored(bytes, entry);
-    for (let i = 0; i < meta.chunkCount; i++) {
-      const chunk = meta.chunk(i);
+    const chunks = Array.from({ length: meta.chunkCount }, (_, i) => meta.chunk(i));
+    // What a quick look has passed, the careful one does, too.
+    const careful = endsInError(() => checkChunks(chunks, entry, 'it'), 'a careful look');
+    expect(careful).toBe(false);
+    const offsets = new Float64Array(chunks.length);
+    const sizes = new Uint32Array(chunks.length);
+    meta.readPlaces(offsets, sizes);
+    for (const [i, chunk] of chunks.entries()) {
+      expect([offsets[i], sizes[i]]).toEqual([chunk.decodedOffset, chunk.size]);
       const unit = chunk.batch ?? chunk;
       expect(chunk.decodedOffset + chunk.size).toBeLessThanOrEqual(entry.uncompressedSize);
       expect(chunk.storedOffset + unit.storedSize).toBeLessThanOrEqual(entry.ci.offset);
@@ -79,6 +88,9 @@ test.each(['small', 'small-batch', 'tiny-bare'])('damaged compression contexts o
   };
   // The array raw, so that damage reaches the entries and not only the decompressor.
   const array = withRawArray(stored, blob);
+  const infos = array.bytes.subarray(0, array.blob.ci.uncompressedSize);
+  // The others have chunk infos V1.
+  if (name === 'small-batch') expect(areSoundChunks(infos, array.blob)).toBe(true);
   let errors = 0;
   for (const seed of fuzzSeeds(1000)) {
     const next = random(seed);
