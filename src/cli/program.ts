@@ -88,19 +88,23 @@ function usageError({ message }: CommanderError, argv: string[]): RafterError {
   const [, text = message, suggestion] =
     /^(?:error: )?(.*?)(?:\s*\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
   const meant = suggestion === undefined ? undefined : `did you mean ${suggestion}?`;
-  const instead = argv[0] === 'run' ? insteadOfDockerOption(text) : undefined;
-  const hint = instead ?? meant ?? usageHint(argv);
+  const at = argv.findIndex(isCommand);
+  const instead = argv[at] === 'run' ? insteadOfDockerOption(text) : undefined;
+  const hint =
+    instead ?? meant ?? usageHint(text, argv.slice(0, Math.max(0, at)), argv.slice(Math.max(0, at)));
   return new RafterError('USAGE', text, { hint });
 }
 
-/** Who puts an option of a command before it, as other programs want it, is told where it belongs. */
-function usageHint(argv: string[]): string {
-  const [first = ''] = argv;
-  if (isCommand(first)) return `rafter ${first} --help says what there is`;
-  const command = argv.find(isCommand);
-  return first.startsWith('-') && command !== undefined
-    ? `options stand behind the command: rafter ${command} ${first}`
-    : 'rafter --help says what there is';
+/** Commands that are made of commands. */
+const GROUPS = new Set(['cache', 'config', 'daemon', 'trace']);
+
+/** Which help to look at. Who puts an option of a command before it, as other programs want it, is told where it belongs. */
+function usageHint(text: string, before: string[], [command = '', next = '']: string[]): string {
+  if (before.some((option) => text === `unknown option '${option}'`))
+    return `options stand behind the command: rafter ${command} ${before[0]}`;
+  const isInGroup = GROUPS.has(command) && /^[a-z]/.test(next) && !text.startsWith('unknown command');
+  const words = ['rafter', ...(isCommand(command) ? [command] : []), ...(isInGroup ? [next] : [])];
+  return `${words.join(' ')} --help says what there is`;
 }
 
 function createProgram({ hasVersion }: { hasVersion: boolean }): Command {
