@@ -1,10 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { FUSE_TYPE } from '../fuse/mount-options.js';
 import { unmountFuse } from '../fuse/unmount.js';
 import { EROFS_TYPE } from '../os/mount-erofs.js';
 import { findMount, type MountEntry } from '../os/mountinfo.js';
-import { writeWholeFile } from '../os/whole-file.js';
+import { writeWholeFileSync } from '../os/whole-file.js';
 import type { DaemonLog } from './daemon-log.js';
 
 /** A mount as the state file remembers it. Nothing secret is in here. */
@@ -21,9 +22,8 @@ const stateSchema = v.object({ bootId: v.string(), mounts: v.array(recordSchema)
 export type MountRecord = v.InferOutput<typeof recordSchema>;
 
 /** Writes what is mounted now, whole. Nobody waits for the disk: what was mounted before a crash of the machine counts for nothing. */
-export async function writeMountState(path: string, mounts: MountRecord[]): Promise<void> {
-  const text = `${JSON.stringify({ bootId: await bootId(), mounts })}\n`;
-  await writeWholeFile(path, text, { mode: 0o600, synced: false });
+export function writeMountState(path: string, mounts: MountRecord[]): void {
+  writeWholeFileSync(path, `${JSON.stringify({ bootId: bootId(), mounts })}\n`, { mode: 0o600 });
 }
 
 /**
@@ -71,13 +71,13 @@ export function isDriverType(type: string | undefined): boolean {
 async function readState(path: string): Promise<MountRecord[]> {
   try {
     const state = v.parse(stateSchema, JSON.parse(await readFile(path, 'utf8')));
-    return state.bootId === (await bootId()) ? state.mounts : [];
+    return state.bootId === bootId() ? state.mounts : [];
   } catch {
     // No file, or one that a crash left damaged: nothing is known, so nothing is touched.
     return [];
   }
 }
 
-async function bootId(): Promise<string> {
-  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }

@@ -277,7 +277,7 @@ export class MountTable {
         return { id, reference, digest, mountpoint, device };
       });
       try {
-        await writeMountState(this.#stateFile, records);
+        writeMountState(this.#stateFile, records);
       } catch (error) {
         this.#services.log.error('cannot write the list of mounts', { error });
       }

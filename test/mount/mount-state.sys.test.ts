@@ -41,7 +41,7 @@ async function mountFuse(): Promise<string> {
 }
 
 it('takes away exactly the mount that was written down', async () => {
-  await writeMountState(state, [record(await mountFuse())]);
+  writeMountState(state, [record(await mountFuse())]);
   await cleanUp();
   expect(await findMount(point)).toBeUndefined();
   expect(await readFile(join(dir, 'log'), 'utf8')).toContain('dead daemon');
@@ -49,20 +49,20 @@ it('takes away exactly the mount that was written down', async () => {
 
 it('leaves another mount at the same place alone', async () => {
   await mountFuse();
-  await writeMountState(state, [record('0:999999')]);
+  writeMountState(state, [record('0:999999')]);
   await cleanUp();
   expect(await findMount(point)).toBeDefined();
 });
 
 it('leaves a mount alone that is not ours', async () => {
   mount({ source: 'none', target: point, type: 'tmpfs' });
-  await writeMountState(state, [record((await findMount(point))!.device)]);
+  writeMountState(state, [record((await findMount(point))!.device)]);
   await cleanUp();
   expect(await findMount(point)).toMatchObject({ type: 'tmpfs' });
 });
 
 it('forgets what was mounted before the machine was started', async () => {
-  await writeMountState(state, [record(await mountFuse())]);
+  writeMountState(state, [record(await mountFuse())]);
   const content = JSON.parse(await readFile(state, 'utf8'));
   await writeFile(state, JSON.stringify({ ...content, bootId: 'another boot' }));
   await cleanUp();
