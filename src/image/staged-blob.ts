@@ -2,6 +2,7 @@ import { type FileHandle, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, RafterError } from '../errors.js';
 import { explainFull } from '../os/disk-full.js';
+import { createWriteBehind, type WriteBehind } from '../os/write-behind.js';
 import type { BlobDigest } from './blob-digest.js';
 import type { Digest } from './descriptor.js';
 import { blobPath } from './layout-files.js';
@@ -19,11 +20,14 @@ interface StagedBlobOptions {
 /** A blob in the stage: written under a passing name, renamed to its digest when it is whole and on disk. */
 export class StagedBlob implements BlobWriter {
   readonly #options: StagedBlobOptions;
+  readonly #behind: WriteBehind;
+  #size = 0;
   #failed = false;
   #ended = false;
 
   constructor(options: StagedBlobOptions) {
     this.#options = options;
+    this.#behind = createWriteBehind(options.handle);
   }
 
   async write(bytes: Buffer): Promise<void> {
@@ -32,6 +36,8 @@ export class StagedBlob implements BlobWriter {
     digest.update(bytes);
     try {
       await handle.writeFile(bytes);
+      this.#size += bytes.length;
+      this.#behind.grown(this.#size);
     } catch (error) {
       this.#failed = true;
       const place = dirname(stage);
@@ -49,6 +55,7 @@ export class StagedBlob implements BlobWriter {
     // Until it is stored: a second try has nothing to stand on.
     this.#failed = true;
     const blob = this.#options.digest.finish(expected);
+    await this.#behind.idle();
     await handle.sync();
     await handle.close();
     const place = blobPath(stage, blob.digest);
@@ -61,6 +68,7 @@ export class StagedBlob implements BlobWriter {
   async abort(): Promise<void> {
     if (this.#ended) return;
     this.#end();
+    await this.#behind.idle();
     await this.#options.handle.close().catch(() => {});
     await rm(this.#options.temporary, { force: true });
   }

@@ -34,6 +34,7 @@ export interface Libc {
   mknod(path: Buffer, mode: number, device: number): number;
   utimensat(directory: number, path: Buffer, times: Buffer, flags: number): number;
   syncfs(fd: number): number;
+  syncFileRangeAside(fd: number, offset: number, length: number, flags: number): Promise<AsideResult>;
   malloc_trim(pad: number): number;
   read(fd: number, target: Buffer, size: number): number;
   write(fd: number, bytes: Buffer, size: number): number;
@@ -107,6 +108,7 @@ function bind(ffi: Koffi): Libc {
     mknod: library.func('int mknod(void *, unsigned int, uint64_t)'),
     utimensat: library.func('int utimensat(int, void *, void *, int)'),
     syncfs: library.func('int syncfs(int)'),
+    syncFileRangeAside: aside(library.func('int sync_file_range(int, int64_t, int64_t, unsigned int)')),
     malloc_trim: library.func('int malloc_trim(size_t)'),
     read: library.func('int64_t read(int, void *, size_t)'),
     write: library.func('int64_t write(int, void *, size_t)'),

@@ -4,6 +4,7 @@ import type { Descriptor } from '../image/descriptor.js';
 import { Relay } from '../image/relay.js';
 import type { OpenBlobOptions, ReadUrgency } from '../image/source.js';
 import { verifiedStream } from '../image/verified-stream.js';
+import { giveBack } from '../os/piece-memory.js';
 import { forgetRedirect, requestBlob } from './blob-request.js';
 import type { Access } from './endpoint-client.js';
 import { networkError } from './error.js';
@@ -143,6 +144,7 @@ export async function readBlobRange(
         for await (const piece of response.body as AsyncIterable<Buffer>) {
           response.arrived(piece.length);
           done += piece.copy(target, done, 0, Math.min(piece.length, length - done));
+          giveBack(piece);
           if (done === length) break;
         }
       } catch (error) {
