@@ -50,7 +50,8 @@ need_node_modules() {
   # Without headers beside it node-gyp downloads them.
   if [ -d "$prefix/include/node" ]; then export npm_config_nodedir="$prefix"; fi
   step 'npm ci (compiles one package: about a minute)'
-  (cd "$RAFTER_HOME" && npm ci --no-audit --no-fund --loglevel=error >&2) || die 'npm ci failed'
+  # node-gyp compiles on one core unless it is told.
+  (cd "$RAFTER_HOME" && JOBS=${JOBS:-max} npm ci --no-audit --no-fund --loglevel=error >&2) || die 'npm ci failed'
 }
 
 # need_node VERSION: that Node.js as .cache/node-VERSION/bin/node, from the npm package that brings it.
