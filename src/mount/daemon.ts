@@ -119,10 +119,11 @@ async function serve(
     },
   });
   const writable = createWritableTrees({ runDir, dataRoot, log });
+  const memory = releaseMemoryAtRest();
   const table = new MountTable(
     {
       store,
-      opened: new OpenedImages(),
+      opened: new OpenedImages({ onIdle: () => memory.isDue() }),
       cache,
       tempDir,
       log,
@@ -179,7 +180,6 @@ async function serve(
   });
   let metricsServer: Server | undefined;
   let preparation: NodeJS.Timeout | undefined;
-  const stopReleasing = releaseMemoryAtRest();
   const activated = supervisor.inheritance.descriptors[API_SOCKET] ?? takeActivatedSocket();
   idle.watch(() => table.busy);
   try {
@@ -194,7 +194,7 @@ async function serve(
     await stop.promise;
     if (successor !== undefined) {
       clearTimeout(preparation);
-      stopReleasing();
+      memory.stop();
       idle.close();
       notifyManager({ RELOADING: '1', MONOTONIC_USEC: String(process.hrtime.bigint() / 1000n) });
       await removeSocket();
@@ -236,7 +236,7 @@ async function serve(
 
   async function takeDown(): Promise<void> {
     clearTimeout(preparation);
-    stopReleasing();
+    memory.stop();
     idle.close();
     notifyManager({ STOPPING: '1' });
     // The socket goes first: from here on clients start another daemon instead of waiting for this one.

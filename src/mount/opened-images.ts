@@ -11,7 +11,7 @@ export interface OpenedImage {
 /** How many images are remembered that nobody uses, how many bytes of bootstraps, and how long, in milliseconds. */
 const MAX_IMAGES = 4;
 const MAX_BYTES = 32 << 20;
-const MAX_IDLE = 5 * 60_000;
+const MAX_IDLE = 60_000;
 
 interface Entry {
   image: OpenedImage;
@@ -21,7 +21,7 @@ interface Entry {
 
 /**
  * Images that this process has opened: checked and decoded once, however often they are mounted. Those whose trees are in use are
- * found as long as somebody holds them, and the last few for some minutes more.
+ * found as long as somebody holds them, and the last few for a minute more.
  */
 export class OpenedImages {
   readonly #used = new Map<string, WeakRef<Bootstrap>>();
@@ -29,9 +29,15 @@ export class OpenedImages {
   readonly #images = new WeakMap<Bootstrap, OpenedImage>();
   /** Least recently opened first. */
   readonly #recent = new Map<string, Entry>();
+  readonly #onIdle: () => void;
   readonly #gone = new FinalizationRegistry<string>((key) => {
     if (this.#used.get(key)?.deref() === undefined) this.#used.delete(key);
   });
+
+  /** `onIdle` is told when an image is forgotten because nobody has asked for it any more: its memory can be had. */
+  constructor({ onIdle = () => {} }: { onIdle?: () => void } = {}) {
+    this.#onIdle = onIdle;
+  }
 
   /** The image that was opened under `key`, if it is known still. */
   find(key: string): OpenedImage | undefined {
@@ -54,7 +60,10 @@ export class OpenedImages {
 
   #keep(key: string, image: OpenedImage): void {
     this.#drop(key);
-    const timer = setTimeout(() => this.#drop(key), MAX_IDLE).unref();
+    const timer = setTimeout(() => {
+      this.#drop(key);
+      this.#onIdle();
+    }, MAX_IDLE).unref();
     this.#recent.set(key, { image, bytes: image.parts.tree.bytes.byteLength, timer });
     for (const oldest of this.#recent.keys()) {
       const bytes = [...this.#recent.values()].reduce((sum, entry) => sum + entry.bytes, 0);

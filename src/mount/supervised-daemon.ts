@@ -42,6 +42,9 @@ export interface SupervisedDaemon {
 /** glibc keeps what a thread freed for that thread; the daemon's many would keep the largest buffers of each (mallopt(3)). */
 const MALLOC_ARENA_MAX = '1';
 
+/** lz4-napi's allocator would take a huge page of 2 MiB for some kilobytes (mimalloc's environment options). */
+const MIMALLOC_ALLOW_LARGE_OS_PAGES = '0';
+
 /** How often to look whether a thread of a dead daemon keeps it from ending, in milliseconds. */
 const LOOK_EVERY = 500;
 
@@ -53,7 +56,13 @@ export function startDaemon(
   const names = [...estate.held.keys()];
   const child = spawn(program!, args, {
     stdio: ['ignore', 'inherit', 'inherit', 'pipe', ...estate.held.values()],
-    env: { MALLOC_ARENA_MAX, ...process.env, [SUPERVISED]: '1', [ADOPT]: undefined },
+    env: {
+      MALLOC_ARENA_MAX,
+      MIMALLOC_ALLOW_LARGE_OS_PAGES,
+      ...process.env,
+      [SUPERVISED]: '1',
+      [ADOPT]: undefined,
+    },
   });
   const link = child.stdio?.[SUPERVISOR_FD] as unknown as Duplex | undefined;
   const conversation = link && converse(link, estate);

@@ -13,12 +13,14 @@ afterEach(() => {
 it('gives memory back once after each piece of work, when the daemon rests', () => {
   let cpu = 1_000_000;
   let released = 0;
-  const release = () => {
+  let deepReleases = 0;
+  const release = (deeply: boolean) => {
     released++;
+    if (deeply) deepReleases++;
     // That is work, too.
     cpu += 100_000;
   };
-  const end = releaseMemoryAtRest({ cpuTime: () => cpu, release });
+  const memory = releaseMemoryAtRest({ cpuTime: () => cpu, release });
   /** What the daemon works until the next look, in milliseconds of CPU time. */
   const work = (ms: number) => {
     cpu += ms * 1000;
@@ -33,8 +35,13 @@ it('gives memory back once after each piece of work, when the daemon rests', () 
   // A little at a time adds up.
   for (let i = 0; i < 15; i++) work(30);
   expect(released).toBe(3);
-  end();
-  expect([work(2000), ...rest()]).toEqual([3, 3, 3, 3, 3]);
+  expect(deepReleases).toBe(0);
+  // Without work, too, if nobody has mounted anything for long.
+  memory.isDue();
+  expect([...rest(), ...rest()]).toEqual([4, 4, 4, 4, 4, 4, 4, 4]);
+  expect(deepReleases).toBe(1);
+  memory.stop();
+  expect([work(2000), ...rest()]).toEqual([4, 4, 4, 4, 4]);
 });
 
 it('joins half empty pages of the heap', () => {
