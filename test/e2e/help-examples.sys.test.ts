@@ -159,6 +159,7 @@ async function shell(
   const script = text
     .replace(/ +\([a-z]+\)$/, '')
     .replaceAll('registry.example.com', registry.host)
+    .replaceAll('mirror.example.com', `${registry.host}/mirror`)
     .replaceAll('docker.io/library', registry.host)
     .replaceAll('ghcr.io', registry.host)
     .replaceAll('/mnt/python', join(cli.dir, 'mnt'))
