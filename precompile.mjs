@@ -32,7 +32,7 @@ const KINDS = {
   },
   '-daemon': {
     flags: ['--max-semi-space-size=1', '--expose-gc'],
-    files: ['main.js', 'command-line.js', 'commands.js', 'config-file.js', 'daemon.js'],
+    files: ['main.js', 'command-line.js', 'daemon-command.js', 'config-file.js', 'daemon.js'],
   },
 };
 

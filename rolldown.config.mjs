@@ -16,6 +16,9 @@ const commandLine =
 /** The definitions of all commands, which the help shows together; what they work with they load when they are run. */
 const commands = /src\/cli\/commands\/[a-z]+\.ts$/;
 
+/** What a daemon is started with, which needs none of the others. */
+const daemonCommand = /src\/cli\/commands\/daemon\.ts$/;
+
 /** How commands speak to the daemon, and what they have in common with threads. */
 const client =
   /src\/(run\/run-reference|mount\/(api-client|client|data-root|exchange|run-dir|steps)|os\/private-directory|image\/(digest|reference))\.ts$/;
@@ -63,6 +66,7 @@ const program = {
         { name: 'client', test: client, priority: 2 },
         { name: 'start-daemon', test: startDaemon, priority: 2 },
         { name: 'command-line', test: commandLine, priority: 2 },
+        { name: 'daemon-command', test: daemonCommand, priority: 2 },
         { name: 'commands', test: commands, priority: 1 },
       ],
     },
