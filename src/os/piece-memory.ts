@@ -8,8 +8,11 @@
 export const ROOM_SIZE = 512 << 10;
 /** Rooms that are kept for the next pieces. */
 const MAX_FREE = 16;
+/** How long they are kept, in milliseconds, before a program that runs for days is left with fewer. */
+const KEEP_MS = 5000;
 
 const free: Buffer[] = [];
+let isTimed = false;
 /** Bytes of the piece that is in a room, by its memory, until the piece is given back. */
 const filled = new WeakMap<ArrayBufferLike, number>();
 
@@ -21,6 +24,12 @@ export function takeRoom(): Buffer {
 /** Gives back a room that no piece was made of. */
 export function giveRoomBack(room: Buffer): void {
   if (free.length < MAX_FREE) free.push(room);
+  if (isTimed) return;
+  isTimed = true;
+  setTimeout(() => {
+    isTimed = false;
+    free.length = 0;
+  }, KEEP_MS).unref();
 }
 
 /** The first `size` bytes of a room, for somebody else to have. */

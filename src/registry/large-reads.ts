@@ -5,7 +5,9 @@ import { type Connector, createConnector } from './undici.js';
 /** Bytes that a connection reads at once as long as it never had as many: what Node.js reads. */
 const SMALL_READ = 64 << 10;
 /** Bytes from which on a piece gets the room that it was read into; fewer are copied out of it. */
-const ROOM_FROM = 128 << 10;
+const ROOM_FROM = 64 << 10;
+/** After so many reads in a row with fewer bytes, a connection has no room any more. */
+const FEW_READS = 3;
 
 /** Where connections with little to read do it: what came is copied away before another one reads. */
 let landing: Buffer | undefined;
@@ -19,17 +21,24 @@ export function createLargeReads(timeout: number): Connector {
   return (options, callback) => {
     let socket: Socket | null = null;
     let room: Buffer | undefined;
+    let few = 0;
     landing ??= Buffer.allocUnsafeSlow(SMALL_READ);
     const small = landing;
     const take = (bytes: Uint8Array): Buffer => {
       if (room !== undefined && bytes.length >= ROOM_FROM) {
         const piece = pieceOf(room, bytes.length);
         room = takeRoom();
+        few = 0;
         return piece;
       }
       const piece = Buffer.from(bytes);
-      if (room !== undefined) giveRoomBack(room);
-      room = room === undefined && bytes.length === SMALL_READ ? takeRoom() : undefined;
+      if (room === undefined) {
+        if (bytes.length === SMALL_READ) room = takeRoom();
+        few = 0;
+      } else if (++few === FEW_READS) {
+        giveRoomBack(room);
+        room = undefined;
+      }
       return piece;
     };
     const onread = {

@@ -97,6 +97,7 @@ async function writeHashed(stream: Readable, { writer, blob, name, onBytes }: Ha
       } else {
         room ??= takeRoom();
         used += piece.copy(room, used);
+        giveBack(piece);
       }
       return isBusy();
     });

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { giveBack, giveRoomBack, pieceOf, ROOM_SIZE, takeRoom } from '../../src/os/piece-memory.js';
 
 /** Rooms until one is new: those that were given back. */
@@ -52,4 +52,20 @@ it('keeps no more rooms than a few', () => {
   for (const room of rooms) giveRoomBack(room);
   const kept = drain();
   expect(rooms.filter(({ buffer }) => kept.has(buffer)).length).toBeLessThan(20);
+});
+
+it('keeps none for longer than a moment', async () => {
+  vi.useFakeTimers();
+  vi.resetModules();
+  try {
+    const fresh = await import('../../src/os/piece-memory.js');
+    const room = fresh.takeRoom();
+    fresh.giveRoomBack(room);
+    expect(fresh.takeRoom()).toBe(room);
+    fresh.giveRoomBack(room);
+    vi.advanceTimersByTime(5000);
+    expect(fresh.takeRoom()).not.toBe(room);
+  } finally {
+    vi.useRealTimers();
+  }
 });
