@@ -157,7 +157,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       const { message, hint: filesHint } = noFiles;
       return on('loop', message).catch((error) => {
         if (!isRafterError(error, 'UNSUPPORTED', 'DENIED')) throw error;
-        const hint = `${filesHint}; or ${error.hint}`;
+        const hint = [filesHint, error.hint].filter((one) => one !== undefined).join('; or ');
         throw new RafterError(error.code, `${message}; ${messageOf(error)}`, { cause: error, hint });
       });
     },
@@ -197,8 +197,11 @@ async function untilUnmounted(
   { isThere, files }: { isThere: () => Promise<boolean>; files: OpenedFile[] },
 ): Promise<void> {
   const done = unmounting.then(() => true);
-  while (!(await Promise.race([done, sleep(PATIENCE_MS, false)])))
-    if (!(await isThere())) for (const { file } of files) file.giveUp();
+  // Seen twice: the first time the kernel may just have finished, and readers that are left go on.
+  for (let isGone = false; !(await Promise.race([done, sleep(PATIENCE_MS, false)])); ) {
+    if (isGone) for (const { file } of files) file.giveUp();
+    isGone = !(await isThere());
+  }
 }
 
 const BOOTSTRAP_PREFIX = 'bootstrap-';
