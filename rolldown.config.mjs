@@ -19,11 +19,11 @@ const commands = /src\/cli\/commands\/[a-z]+\.ts$/;
 /** What a daemon is started with, which needs none of the others. */
 const daemonCommand = /src\/cli\/commands\/daemon\.ts$/;
 
-/** How commands speak to the daemon, and what they have in common with threads. */
+/** How commands speak to the daemon, and, as a file of its own, what they have in common with threads and the supervisor. */
 const client =
   /src\/(run\/run-reference|mount\/(api-client|client|data-root|exchange|run-dir|steps)|os\/private-directory|image\/(digest|reference))\.ts$/;
-const startDaemon = /src\/mount\/(log-file|service-manager|start-daemon)\.ts$/;
-const system = /src\/os\/(errno|file-lock|libc|native-package|process|random)\.ts$/;
+const startDaemon = /src\/mount\/(log-file|start-daemon)\.ts$/;
+const system = /src\/(os\/(errno|file-lock|libc|native-package|process|random)|mount\/service-manager)\.ts$/;
 
 const common = {
   platform: 'node',

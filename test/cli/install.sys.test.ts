@@ -67,12 +67,12 @@ it('packs the program and its documentation: no sources, tests, types or source 
 it('brings bytecode that V8 takes, of what starts containers and the daemon', () => {
   const bundle = join(installed, 'dist/bundle');
   const bytecode = join(bundle, 'bytecode', `${process.version}-${process.arch}`);
-  for (const [folder, flags, name] of [
-    [bytecode, [], 'running.js'],
-    [`${bytecode}-daemon`, HEAP_FLAGS, 'daemon.js'],
+  for (const [folder, flags, ...wanted] of [
+    [bytecode, [], 'client.js', 'running.js'],
+    [`${bytecode}-daemon`, HEAP_FLAGS, 'daemon-command.js', 'daemon.js'],
   ] as const) {
     const names = readdirSync(folder);
-    expect(names).toEqual(expect.arrayContaining(['main.js', 'commands.js', name]));
+    expect(names).toEqual(expect.arrayContaining(['main.js', 'command-line.js', ...wanted]));
     const script = `for (const name of ${JSON.stringify(names)}) {
       const source = Module.wrap(fs.readFileSync(${JSON.stringify(bundle)} + '/' + name, 'utf8'));
       const cachedData = fs.readFileSync(${JSON.stringify(folder)} + '/' + name);
@@ -111,8 +111,32 @@ it('loads commands only where they are run: neither into the supervisor nor into
   };
   expect([...loadedBy('main.js')].toSorted()).toEqual(['base.js', 'main.js']);
   for (const name of ['supervisor-main', 'fuse-reader', 'pack-worker', 'unpack-worker'])
-    expect([...loadedBy(`${name}.js`)]).not.toContain('commands.js');
+    expect([...loadedBy(`${name}.js`)].filter((file) => /^(command|client)/.test(file))).toEqual([]);
   expect([...loadedBy('commands.js')]).not.toContain('valibot.js');
+  // Before the daemon has the question of `rafter run`.
+  const before = [...loadedBy('client.js', loadedBy('command-line.js'))];
+  expect(before.toSorted()).toEqual([
+    'base.js',
+    'client.js',
+    'command-line.js',
+    'rolldown-runtime.js',
+    'system.js',
+  ]);
+  const ofNode = before.flatMap((file) =>
+    [...readFileSync(join(bundle, file), 'utf8').matchAll(/^let \S+ = require\("node:(.+)"\)/gm)].map(
+      ([, name]) => name,
+    ),
+  );
+  expect([...new Set(ofNode)].toSorted()).toEqual([
+    'events',
+    'fs',
+    'module',
+    'net',
+    'os',
+    'path',
+    'timers/promises',
+    'url',
+  ]);
 });
 
 it('says its version where it was installed, by the link that npm makes', () => {
