@@ -20,6 +20,7 @@ import {
 } from '../serving-options.js';
 import { addCacheSizeOption } from '../size.js';
 import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
+import { sayWaiting } from '../waiting.js';
 
 interface MountCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCliOptions {
   cacheSize?: number;
@@ -81,11 +82,7 @@ async function mount(
   options: MountCliOptions,
 ): Promise<number> {
   const { mountImage } = await import('../../mount/client.js');
-  const {
-    config: _config,
-    steps: _steps,
-    ...mounted
-  } = await mountImage(daemonPlace(context, options), {
+  const mounting = mountImage(daemonPlace(context, options), {
     reference: image,
     mountpoint: directory,
     ...(options.platform !== undefined && { platform: options.platform }),
@@ -105,6 +102,11 @@ async function mount(
     }),
     access: await servingAccess(image, accessOptions(options), options),
   });
+  const {
+    config: _config,
+    steps: _steps,
+    ...mounted
+  } = await mounting.finally(sayWaiting(`mounting ${image}`, context.output));
   for (const warning of mounted.warnings) context.output.warn(warning);
   const { mountpoint, imageSize, metadataBytes, driver, backing, driverReason } = mounted;
   const how = backing === 'loop' ? `${driver}, loop devices` : driver;

@@ -24,6 +24,7 @@ import { stdout } from '../stdout.js';
 import { explainSystemError } from '../system-error.js';
 import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
 import { parseUntil, type Until } from '../until.js';
+import { sayWaiting } from '../waiting.js';
 
 interface RunCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCliOptions {
   env: string[];
@@ -144,17 +145,23 @@ async function run(
     },
     ...(timing && { clock: timing.clock, onOutput: tty ? undefined : timing.onOutput }),
     onMounted: ({ warnings }) => {
+      mounted();
       for (const warning of warnings) context.output.warn(warning);
       context.releaseSignals();
     },
   };
   // What the container writes goes through this process.
   if (timing !== undefined || target !== undefined) stdout();
-  if (target === undefined) {
-    const exitCode = await (await import('../../run/run-reference.js')).runReference(request);
-    if (timing) process.stderr.write(`${timing.report(context.output)}\n`);
-    return exitCode;
+  const mounted = sayWaiting(`mounting ${image}`, context.output);
+  try {
+    if (target === undefined) {
+      const exitCode = await (await import('../../run/run-reference.js')).runReference(request);
+      if (timing) process.stderr.write(`${timing.report(context.output)}\n`);
+      return exitCode;
+    }
+    const { learn } = await import('../learn.js');
+    return await learn(context, { run: request, target, until, options });
+  } finally {
+    mounted();
   }
-  const { learn } = await import('../learn.js');
-  return learn(context, { run: request, target, until, options });
 }
