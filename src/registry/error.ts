@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { type ErrorCode, errnoOf, isRafterError, messageOf, RafterError } from '../errors.js';
+import { printable } from '../image/printable.js';
 
 /** One entry of a registry's error answer (OCI distribution spec, error codes). */
 export interface RegistryErrorEntry {
@@ -98,6 +99,19 @@ export function networkError(error: unknown, request: string, url: URL): RafterE
         ...options,
         temporary: false,
         hint: `the clock of this machine says ${now} UTC: if that is right, the registry needs a new certificate`,
+      },
+    );
+  }
+  if (errno === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    const names = (error as { cert?: { subjectaltname?: unknown } }).cert?.subjectaltname;
+    const those = typeof names === 'string' && names !== '' ? `: ${printable(names)}` : '';
+    return new RafterError(
+      'UNAVAILABLE',
+      `${request}: the server's certificate is not for ${url.hostname} (${errno})`,
+      {
+        ...options,
+        temporary: false,
+        hint: `call the registry by a name that its certificate has${those}`,
       },
     );
   }

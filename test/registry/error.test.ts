@@ -96,7 +96,7 @@ describe('below HTTP', () => {
     ['DEPTH_ZERO_SELF_SIGNED_CERT', false, '--ca FILE'],
     ['CERT_HAS_EXPIRED', false, 'the clock of this machine'],
     ['CERT_NOT_YET_VALID', false, 'the clock of this machine'],
-    ['ERR_TLS_CERT_ALTNAME_INVALID', false, '--ca FILE'],
+    ['ERR_TLS_CERT_ALTNAME_INVALID', false, 'a name that its certificate has'],
     ['ERR_SSL_WRONG_VERSION_NUMBER', false, '--plain-http'],
   ])('%s', (code, temporary, hint) => {
     const error = networkError(failure(code), 'GET x', https);

@@ -79,7 +79,8 @@ it('tunnels HTTPS, and checks the certificate at the other end', async () => {
   expect(await read('registry.test:5000', { HTTPS_PROXY: url }, trusting)).toEqual(manifest);
   await expect(read('other.test:5000', { HTTPS_PROXY: url }, trusting)).rejects.toMatchObject({
     code: 'UNAVAILABLE',
-    message: expect.stringContaining('ERR_TLS_CERT_ALTNAME_INVALID'),
+    message: expect.stringContaining('not for other.test (ERR_TLS_CERT_ALTNAME_INVALID)'),
+    hint: expect.stringContaining('DNS:registry.test'),
   });
   await expect(read('registry.test:5000', { HTTPS_PROXY: url })).rejects.toMatchObject({
     hint: expect.stringContaining('--ca'),
