@@ -9,7 +9,7 @@ const installed = /^(@koromix|@napi-rs|@node-rs)\/|^(fuse-native|koffi|lz4-napi|
 
 /** What even `--version` needs, and what commands share with programs and threads that have no use for these. */
 const base =
-  /src\/(errors|cli\/(colour|exit-codes|output|stdout|version)|image\/printable|os\/package-file|mount\/supervisor-protocol)\.ts$/;
+  /src\/(errors|cli\/(colour|exit-codes|output|stdout|version)|image\/printable|os\/package-file|mount\/supervisor\/supervisor-protocol)\.ts$/;
 /** What parses command lines, and what a container is started with. */
 const commandLine =
   /src\/cli\/(commands\/run|context|daemon-place|image-forms|peer-option|program|repeatable|serving-options|size|system-error|trace-options|until)\.ts$|src\/run\/exit-codes\.ts$|src\/mount\/read-timeout\.ts$|node_modules\/commander\//;
@@ -21,9 +21,9 @@ const daemonCommand = /src\/cli\/commands\/daemon\.ts$/;
 
 /** How commands speak to the daemon, and, as a file of its own, what they have in common with threads and the supervisor. */
 const client =
-  /src\/(run\/run-reference|mount\/(api-client|client|data-root|exchange|run-dir|steps)|os\/private-directory|image\/(digest|reference))\.ts$/;
-const startDaemon = /src\/mount\/(log-file|start-daemon)\.ts$/;
-const system = /src\/(os\/(errno|file-lock|libc|native-package|process|random)|mount\/service-manager)\.ts$/;
+  /src\/(run\/run-reference|mount\/(api\/(api-client|exchange)|client\/(client|data-root|run-dir)|steps)|os\/private-directory|image\/(digest|reference))\.ts$/;
+const startDaemon = /src\/mount\/(log-file|client\/start-daemon)\.ts$/;
+const system = /src\/(os\/(errno|file-lock|libc|native-package|process|random)|mount\/daemon\/service-manager)\.ts$/;
 
 const common = {
   platform: 'node',
@@ -44,7 +44,7 @@ const program = {
   input: {
     main: 'src/cli/main.ts',
     // Programs and threads of their own, which are started by the names of their files.
-    'supervisor-main': 'src/mount/supervisor-main.ts',
+    'supervisor-main': 'src/mount/supervisor/supervisor-main.ts',
     'pack-worker': 'src/codec/pack-worker.ts',
     'unpack-worker': 'src/codec/unpack-worker.ts',
   },
@@ -79,7 +79,7 @@ const program = {
  */
 const reader = {
   ...common,
-  input: { 'fuse-reader': 'src/mount/fuse-reader.ts' },
+  input: { 'fuse-reader': 'src/mount/drivers/fuse-reader.ts' },
   // None of its modules does anything but define what others use.
   treeshake: { moduleSideEffects: false, manualPureFunctions: ['v', 'promisify'] },
   plugins: [{ name: 'ascii', generateBundle: escapeOthers }],

@@ -7,8 +7,8 @@ import { SummaryReporter } from './test/support/summary-reporter.js';
 const LONGEST = [
   'e2e/main-job',
   'e2e/help-examples',
-  'mount/daemon',
-  'mount/prefetch',
+  'mount/daemon/daemon',
+  'mount/startup/prefetch',
   'kill/',
   'cli/json',
   'mount/trace',
@@ -16,11 +16,11 @@ const LONGEST = [
   'run/run-image',
   'mount/writable',
   'cli/errors',
-  'mount/service-manager',
-  'mount/completion',
+  'mount/daemon/service-manager',
+  'mount/startup/completion',
   'e2e/chunk-dict',
   'e2e/interrupt',
-  'mount/startup-pack',
+  'mount/startup/startup-pack',
   'mount/attached-profile',
   'mount/disk-full',
   'mount/supervisor-death',
@@ -50,7 +50,7 @@ const retry = 1;
  */
 const VERSIONS = 'cache,cli,codec,fuse,image,os,registry,run';
 /** What takes the longest there, and tells no more about a version than the rest. */
-const NOT_VERSIONS = ['completion', 'quota', 'random', 'read-ahead', 'recovery', 'store'];
+const NOT_VERSIONS = ['completion', 'quota/quota', 'random', 'fetch/read-ahead', 'recovery', 'store'];
 
 /**
  * `unit`: fast, no mounts, no servers, files in parallel.

@@ -6,7 +6,7 @@ import { toJsonSchema } from '@valibot/to-json-schema';
 import { configSchema } from '../dist/cli/config-schema.js';
 import { ERROR_SCHEMA, OUTPUT_SCHEMAS } from '../dist/cli/json/schemas.js';
 import { describeProgram } from '../dist/cli/program.js';
-import { describeApi } from '../dist/mount/api-document.js';
+import { describeApi } from '../dist/mount/api/api-document.js';
 import { makePages } from './pages.mjs';
 
 const root = fileURLToPath(new URL('../', import.meta.url));

@@ -1,4 +1,4 @@
-import type { FetchClass } from './fetch-class.js';
+import type { FetchClass } from './fetch/fetch-class.js';
 
 /**
  * Where the stored bytes of one blob come from: a registry, an OCI layout. What it gives is not trusted: the cache

@@ -3,16 +3,16 @@ import type { TouchSource } from '../trace/trace.js';
 import type { BlobBytes } from './blob-bytes.js';
 import type { BlobPieces } from './blob-pieces.js';
 import { chunksIn, endOf, fillGaps, localRuns } from './chunk-runs.js';
-import { Extent } from './extent.js';
-import type { FetchClass } from './fetch-class.js';
+import type { FetchClass } from './fetch/fetch-class.js';
+import { type Demand, interrupted } from './fetch/pending-unit.js';
+import { ReadAhead } from './fetch/read-ahead.js';
+import { RunningWork } from './fetch/running-work.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
-import { type Demand, interrupted } from './pending-unit.js';
-import { ReadAhead } from './read-ahead.js';
 import { recheckSuspects } from './recheck.js';
-import { RunningWork } from './running-work.js';
-import type { SharedFiles } from './shared-files.js';
-import type { SharedBlob, SharedTrust } from './shared-trust.js';
 import type { CacheStats } from './stats.js';
+import { Extent } from './storage/extent.js';
+import type { SharedFiles } from './storage/shared-files.js';
+import type { SharedBlob, SharedTrust } from './storage/shared-trust.js';
 
 /**
  * One image's view of one blob, in decoded address space. All views of a blob share its files and its fetches, but each

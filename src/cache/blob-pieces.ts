@@ -1,8 +1,8 @@
 import type { BlobBytes } from './blob-bytes.js';
 import { endOf, fillGaps } from './chunk-runs.js';
 import { composeRead, type ReadPlaces } from './compose.js';
+import type { PieceArrivals } from './fetch/piece-arrivals.js';
 import type { ChunkInfo } from './layout.js';
-import type { PieceArrivals } from './piece-arrivals.js';
 import { type PiecePlace, PieceReader, type SharedPieces, sharePieces } from './pieces.js';
 import { unitPlaceOf } from './unit.js';
 

@@ -3,12 +3,12 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DIGEST_SIZE } from '../codec/digest.js';
-import type { BlobStorage } from './blob-storage.js';
-import { listStems, readStoredMap } from './catalog.js';
 import { ChunkPlaces } from './chunk-places.js';
 import { Donors } from './donors.js';
-import { readFull } from './file-io.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
+import { listStems, readStoredMap } from './quota/catalog.js';
+import type { BlobStorage } from './storage/blob-storage.js';
+import { readFull } from './storage/file-io.js';
 import { isChunk } from './unit.js';
 
 /** The files of a cache directory, as their owner has them. */

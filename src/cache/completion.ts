@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BlobCache } from './blob-cache.js';
-import { CLASS_LIMITS } from './fetch-class.js';
-import type { Pace } from './pace.js';
+import { CLASS_LIMITS } from './fetch/fetch-class.js';
+import type { Pace } from './fetch/pace.js';
 import { unitPlaceOf } from './unit.js';
 
 /** Chunks that are looked at before others may work. */

@@ -4,8 +4,8 @@ import type { UnitCipher } from '../codec/unit-cipher.js';
 import { RafterError } from '../errors.js';
 import type { BlobChunk } from '../rafs/blob-meta.js';
 import type { Bootstrap, ChunkMap } from '../rafs/bootstrap.js';
-import { Bitmap } from './bitmap.js';
 import { ChunkPlaces } from './chunk-places.js';
+import { Bitmap } from './storage/bitmap.js';
 
 /** One chunk of a blob: its place in decoded and in stored space. */
 export type ChunkInfo = BlobChunk;

@@ -1,5 +1,5 @@
-import type { BlobStorage } from './blob-storage.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
+import type { BlobStorage } from './storage/blob-storage.js';
 import { isChunk } from './unit.js';
 
 /** Looks again at those of `chunks` whose bytes an unclean stop may have left torn: they are present afterwards, or absent. */

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { chunkDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
-import type { BlobStorage } from './blob-storage.js';
 import { ChunkPlaces } from './chunk-places.js';
+import type { BlobStorage } from './storage/blob-storage.js';
 import type { CacheStore } from './store.js';
 
 /** What a scrub of one blob, or of several, found. */

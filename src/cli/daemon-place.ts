@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import type { DaemonPlace } from '../mount/start-daemon.js';
+import type { DaemonPlace } from '../mount/client/start-daemon.js';
 import { packageFile } from '../os/package-file.js';
 import type { CommandContext } from './context.js';
 

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { MountRequest } from '../mount/api.js';
+import type { MountRequest } from '../mount/api/api.js';
 import { MAX_READ_TIMEOUT, MIN_READ_TIMEOUT } from '../mount/read-timeout.js';
 import { addPeerOption, type PeerCliOptions, peerFor } from './peer-option.js';
 import { parseByteSize } from './size.js';

@@ -1,6 +1,6 @@
 import { RafterError } from '../errors.js';
-import { lastValues, xattrsOf } from '../image/pax.js';
-import { parsePaxNumber, parsePaxTime } from '../image/tar-numbers.js';
+import { lastValues, xattrsOf } from '../image/archive/pax.js';
+import { parsePaxNumber, parsePaxTime } from '../image/archive/tar-numbers.js';
 import {
   MAX_FILE_SIZE,
   MAX_OWNER_ID,

@@ -1,6 +1,6 @@
 import { RafterError } from '../errors.js';
-import { mergeGlobalRecords, type PaxRecord, parsePaxRecords } from '../image/pax.js';
-import { readTarHeader, type TarHeader, untilNul } from '../image/tar-header.js';
+import { mergeGlobalRecords, type PaxRecord, parsePaxRecords } from '../image/archive/pax.js';
+import { readTarHeader, type TarHeader, untilNul } from '../image/archive/tar-header.js';
 import { MAX_EXTENDED_HEADER_SIZE, showPath, TAR_BLOCK_SIZE } from './tar-entry.js';
 import { continuesSparseExtension, hasSparseExtension } from './tar-sparse.js';
 

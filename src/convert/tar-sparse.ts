@@ -1,6 +1,6 @@
 import { RafterError } from '../errors.js';
-import type { PaxRecord } from '../image/pax.js';
-import { parsePaxNumber, parseTarNumber } from '../image/tar-numbers.js';
+import type { PaxRecord } from '../image/archive/pax.js';
+import { parsePaxNumber, parseTarNumber } from '../image/archive/tar-numbers.js';
 import { MAX_SPARSE_EXTENTS, TAR_BLOCK_SIZE } from './tar-entry.js';
 
 /** Bytes of a sparse file that are in the tar: `size` bytes that belong at `offset` of the file. */

@@ -1,6 +1,12 @@
 import { RafterError } from '../errors.js';
-import { encodePaxRecord } from '../image/pax.js';
-import { encodeUstar, MAX_USTAR_ID, MAX_USTAR_NAME, MAX_USTAR_SIZE, TAR_BLOCK } from '../image/ustar.js';
+import { encodePaxRecord } from '../image/archive/pax.js';
+import {
+  encodeUstar,
+  MAX_USTAR_ID,
+  MAX_USTAR_NAME,
+  MAX_USTAR_SIZE,
+  TAR_BLOCK,
+} from '../image/archive/ustar.js';
 import type { Xattr } from '../rafs/tree.js';
 
 /** Type flags (POSIX, ustar). */

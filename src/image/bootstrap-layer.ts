@@ -4,10 +4,10 @@ import { createGzip } from 'node:zlib';
 import { decompressLayer } from '../codec/decompress-stream.js';
 import { sha256Stream } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
+import { readTarHeader } from './archive/tar-header.js';
+import { encodeTarHeader, TAR_BLOCK } from './archive/ustar.js';
 import type { Digest } from './descriptor.js';
 import { printable } from './printable.js';
-import { readTarHeader } from './tar-header.js';
-import { encodeTarHeader, TAR_BLOCK } from './ustar.js';
 
 /** Most bytes of a bootstrap: metadata of some millions of files. */
 export const MAX_BOOTSTRAP_SIZE = 1 << 30;

@@ -4,7 +4,7 @@ import { isRafterError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
 import { RegistryError } from '../registry/error.js';
-import type { MountStats } from './api.js';
+import type { MountStats } from './api/api.js';
 import type { Meters } from './meters.js';
 import { DEFAULT_READ_TIMEOUT } from './read-timeout.js';
 

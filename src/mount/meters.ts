@@ -1,4 +1,4 @@
-import { type Histogram, newHistogram, observe } from '../cache/histogram.js';
+import { type Histogram, newHistogram, observe } from '../cache/fetch/histogram.js';
 import { isRafterError } from '../errors.js';
 import { FsError } from '../fuse/fs-error.js';
 import type { Sample } from './metrics-text.js';

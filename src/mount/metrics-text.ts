@@ -1,4 +1,4 @@
-import type { Histogram } from '../cache/histogram.js';
+import type { Histogram } from '../cache/fetch/histogram.js';
 
 /** A metric as Prometheus describes it: every sample of it carries the same name. */
 export interface MetricFamily {

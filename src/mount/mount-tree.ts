@@ -1,10 +1,10 @@
 import type { BlobCache } from '../cache/blob-cache.js';
-import type { ActiveMount, HandOver } from './active-mount.js';
-import type { MountInfo, MountRequest } from './api.js';
-import type { Drivers } from './drivers.js';
-import type { NydusImage } from './nydus-image.js';
-import { limitReadAhead } from './read-ahead-limit.js';
-import type { TraceMemory } from './trace-memory.js';
+import type { MountInfo, MountRequest } from './api/api.js';
+import type { ActiveMount, HandOver } from './drivers/active-mount.js';
+import type { Drivers } from './drivers/drivers.js';
+import { limitReadAhead } from './drivers/read-ahead-limit.js';
+import type { NydusImage } from './image/nydus-image.js';
+import type { TraceMemory } from './trace/trace-memory.js';
 import type { WritableTrees } from './writable-trees.js';
 
 interface Opened {

@@ -1,5 +1,5 @@
 import type { Traffic } from '../registry/options.js';
-import type { MountStats } from './api.js';
+import type { MountStats } from './api/api.js';
 import type { DaemonLog } from './daemon-log.js';
 import type { Meters } from './meters.js';
 

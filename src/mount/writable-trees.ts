@@ -5,11 +5,11 @@ import { lockFile } from '../os/file-lock.js';
 import { unmount } from '../os/mount.js';
 import { findMount, readMounts } from '../os/mountinfo.js';
 import { mountOverlay, writesTo } from '../os/overlay.js';
-import type { ActiveMount } from './active-mount.js';
-import type { MountInfo } from './api.js';
+import type { MountInfo } from './api/api.js';
 import type { DaemonLog } from './daemon-log.js';
+import type { ActiveMount } from './drivers/active-mount.js';
+import { createMountWatcher } from './drivers/mount-watcher.js';
 import { lowerDirectory, removeCovered } from './lower-mounts.js';
-import { createMountWatcher } from './mount-watcher.js';
 
 type Writable = NonNullable<MountInfo['writable']>;
 

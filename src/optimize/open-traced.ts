@@ -10,8 +10,8 @@ import { findManifest } from '../image/find-manifest.js';
 import type { Index, Manifest } from '../image/manifest.js';
 import { readManifest } from '../image/read-manifest.js';
 import type { ImageSource } from '../image/source.js';
-import { openImageStore } from '../mount/image-store.js';
-import { openNydusImage } from '../mount/nydus-image.js';
+import { openImageStore } from '../mount/image/image-store.js';
+import { openNydusImage } from '../mount/image/nydus-image.js';
 import { mergeTraces } from '../trace/merge.js';
 import type { Trace } from '../trace/trace.js';
 

@@ -10,8 +10,8 @@ import { referredLayers } from '../image/referred-layers.js';
 import type { ImageSource } from '../image/source.js';
 import { findStartupLayer } from '../image/startup-layer.js';
 import { type OpenImage, openManifest } from '../inspect/open-image.js';
-import { listedChunks } from '../mount/prefetch-plan.js';
-import { readAttachedProfile } from '../mount/startup-hint.js';
+import { listedChunks } from '../mount/startup/prefetch-plan.js';
+import { readAttachedProfile } from '../mount/startup/startup-hint.js';
 
 /** Blobs on their way at the same time. Dragonfly itself fetches several pieces of each. */
 const BLOBS_AT_A_TIME = 4;

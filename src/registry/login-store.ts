@@ -1,7 +1,7 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, messageOf, RafterError } from '../errors.js';
-import { withDirectoryLock } from '../image/file-lock.js';
+import { withDirectoryLock } from '../image/layout/file-lock.js';
 import { writeWholeFile } from '../os/whole-file.js';
 import { type AuthFile, readAuthFile, TOKEN_USER } from './auth-file.js';
 import { hostKeys, hostNames } from './auth-keys.js';

@@ -2,10 +2,10 @@ import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, writeF
 import { join } from 'node:path';
 import { isRafterError, RafterError } from '../errors.js';
 import type { RunConfig } from '../image/config.js';
-import type { MountRequest, MountResult } from '../mount/api.js';
-import { mountImage, mountTrace, unmountImage } from '../mount/client.js';
-import { prepareRunDir } from '../mount/run-dir.js';
-import type { DaemonPlace } from '../mount/start-daemon.js';
+import type { MountRequest, MountResult } from '../mount/api/api.js';
+import { mountImage, mountTrace, unmountImage } from '../mount/client/client.js';
+import { prepareRunDir } from '../mount/client/run-dir.js';
+import type { DaemonPlace } from '../mount/client/start-daemon.js';
 import type { StepClock } from '../mount/steps.js';
 import { type FileLock, lockExistingFile, lockFile } from '../os/file-lock.js';
 import { randomHex } from '../os/random.js';
@@ -73,7 +73,7 @@ export async function runReference(request: RunReferenceRequest): Promise<number
   try {
     writeFileSync(mountpoint + NEW_SUFFIX, '', { mode: 0o600, flag: 'wx' });
     mkdirSync(mountpoint, { mode: 0o755 });
-    if (trace !== undefined) await (await import('../mount/trace-file.js')).checkTraceFile(trace);
+    if (trace !== undefined) await (await import('../mount/trace/trace-file.js')).checkTraceFile(trace);
     const wanted = { ...image, mountpoint, ...(trace !== undefined && { trace: {} }) };
     // Whether preparing fails is looked at when the image is mounted.
     const onAsked = () => void prepared().catch(() => {});
@@ -95,7 +95,7 @@ export async function runReference(request: RunReferenceRequest): Promise<number
       clock,
     });
     if (trace !== undefined) {
-      const { writeTraceFile } = await import('../mount/trace-file.js');
+      const { writeTraceFile } = await import('../mount/trace/trace-file.js');
       const command = resolveCommand(config, options);
       await writeTraceFile(trace, { ...(await mountTrace(place, { id: mounted.id })), command });
     }

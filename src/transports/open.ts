@@ -1,9 +1,9 @@
-import { dockerArchiveSource } from '../image/docker-archive-source.js';
-import { dockerArchiveTarget } from '../image/docker-archive-target.js';
-import { layoutArchive } from '../image/layout-reader.js';
-import { LayoutSource } from '../image/layout-source.js';
-import { LayoutTarget } from '../image/layout-target.js';
-import { ociArchiveTarget } from '../image/oci-archive-target.js';
+import { dockerArchiveSource } from '../image/archive/docker-archive-source.js';
+import { dockerArchiveTarget } from '../image/archive/docker-archive-target.js';
+import { ociArchiveTarget } from '../image/archive/oci-archive-target.js';
+import { layoutArchive } from '../image/layout/layout-reader.js';
+import { LayoutSource } from '../image/layout/layout-source.js';
+import { LayoutTarget } from '../image/layout/layout-target.js';
 import type { ImageReference } from '../image/reference.js';
 import type { ImageSource } from '../image/source.js';
 import type { ImageTarget } from '../image/target.js';

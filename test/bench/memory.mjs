@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { daemonCommand } from '../../dist/cli/daemon-place.js';
-import { daemonStatus, mountImage, shutdownDaemon } from '../../dist/mount/client.js';
+import { daemonStatus, mountImage, shutdownDaemon } from '../../dist/mount/client/client.js';
 import { withCommand } from './command-image.mjs';
 import { readCommandLine } from './command-line.mjs';
 import { compare, printComparison } from './comparison.mjs';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { BlobCache } from '../../src/cache/blob-cache.js';
-import { CLASS_LIMITS } from '../../src/cache/fetch-class.js';
+import { CLASS_LIMITS } from '../../src/cache/fetch/fetch-class.js';
 import { CacheStore } from '../../src/cache/store.js';
 import { RafterError } from '../../src/errors.js';
 import { damage, noSource, type SampleBlob, SampleSource, sampleBlob } from './sample-blob.js';

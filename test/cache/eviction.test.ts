@@ -2,11 +2,11 @@ import { closeSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { BlobStorage } from '../../src/cache/blob-storage.js';
 import { ChunkPlaces } from '../../src/cache/chunk-places.js';
 import { fingerprintOf } from '../../src/cache/layout.js';
-import { TrustedReader } from '../../src/cache/shared-trust.js';
 import { noStats } from '../../src/cache/stats.js';
+import { BlobStorage } from '../../src/cache/storage/blob-storage.js';
+import { TrustedReader } from '../../src/cache/storage/shared-trust.js';
 import { type SampleBlob, sampleBlob } from './sample-blob.js';
 
 const size = 64 << 10;

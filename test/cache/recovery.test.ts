@@ -16,8 +16,13 @@ import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { BlobCache } from '../../src/cache/blob-cache.js';
-import { decodeMapHeader, encodeMapHeader, MAP_HEADER_SIZE, mapPlaces } from '../../src/cache/chunk-map.js';
 import type { BlobLayout } from '../../src/cache/layout.js';
+import {
+  decodeMapHeader,
+  encodeMapHeader,
+  MAP_HEADER_SIZE,
+  mapPlaces,
+} from '../../src/cache/storage/chunk-map.js';
 import { CacheStore } from '../../src/cache/store.js';
 import { noSource, type SampleBlob, SampleSource, sampleBlob } from './sample-blob.js';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { BlobCache } from '../../src/cache/blob-cache.js';
-import { decodeMapHeader, mapPlaces } from '../../src/cache/chunk-map.js';
+import { decodeMapHeader, mapPlaces } from '../../src/cache/storage/chunk-map.js';
 import { CacheStore } from '../../src/cache/store.js';
 import { RafterError } from '../../src/errors.js';
 import { noSource, SampleSource, sampleBlob } from './sample-blob.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { HEAP_FLAGS } from '../../src/cli/daemon-place.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { storeImage } from '../support/layout-image.js';
 
 const checkout = resolve(import.meta.dirname, '../..');

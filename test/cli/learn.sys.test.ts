@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { LayoutSource } from '../../src/image/layout-source.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
 import { isStartupLayer } from '../../src/image/startup-layer.js';
 import { openImage } from '../../src/inspect/open-image.js';
 import { makeSmallRootfs } from '../run/small-rootfs.js';

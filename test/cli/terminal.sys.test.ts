@@ -15,7 +15,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { storeImage } from '../support/layout-image.js';
 import { missingPrograms } from '../support/programs.js';
 

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { KeptBlobs } from '../../src/convert/kept-blobs.js';
 import { hexOf } from '../../src/image/descriptor.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import type { ImageTarget } from '../../src/image/target.js';
 import { storeBlob } from '../support/layout-image.js';
 

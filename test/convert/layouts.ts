@@ -8,8 +8,8 @@ import { compress } from '../../src/codec/compressor.js';
 import { type ConvertRequest, convertImage } from '../../src/convert/convert.js';
 import type { ConvertSummary } from '../../src/convert/summary.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
-import { LayoutSource } from '../../src/image/layout-source.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
 
 const roots: string[] = [];

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { METRICS } from '../../src/mount/metrics.js';
+import { METRICS } from '../../src/mount/daemon/metrics.js';
 
 interface Panel {
   id: number;

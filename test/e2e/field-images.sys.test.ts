@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { LayoutSource } from '../../src/image/layout-source.js';
+import type { LayoutSource } from '../../src/image/layout/layout-source.js';
 import { checkImage } from '../../src/inspect/check-image.js';
 import { createContentReader } from '../../src/inspect/content.js';
 import { openImage } from '../../src/inspect/open-image.js';

@@ -26,7 +26,7 @@ const USER = { user: 'robot', password: 'of-the-test' };
 /** Why an example is not run here. */
 const NOT_RUN = new Map([
   ['(asks)', 'test/cli/login.sys.test.ts answers'],
-  ['systemctl', 'test/mount/service-manager.sys.test.ts stands in for systemd'],
+  ['systemctl', 'test/mount/daemon/service-manager.sys.test.ts stands in for systemd'],
 ]);
 
 const MOUNTED = 'rafter mounts --json | grep -q MOUNT || rafter mount IMAGE MOUNT';

@@ -1,6 +1,6 @@
 import { parsePaxSparse } from '../../src/convert/tar-sparse.js';
-import { lastValues, mergeGlobalRecords, parsePaxRecords, xattrsOf } from '../../src/image/pax.js';
-import { parsePaxNumber, parsePaxTime } from '../../src/image/tar-numbers.js';
+import { lastValues, mergeGlobalRecords, parsePaxRecords, xattrsOf } from '../../src/image/archive/pax.js';
+import { parsePaxNumber, parsePaxTime } from '../../src/image/archive/tar-numbers.js';
 import { paxRecord } from '../convert/tar-writer.js';
 import { fuzz } from '../support/fuzz.js';
 import { mutate, pick } from '../support/mutate.js';

@@ -3,13 +3,13 @@ import { Readable } from 'node:stream';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
+import { readTarHeader } from '../../src/image/archive/tar-header.js';
+import { encodeTarHeader } from '../../src/image/archive/ustar.js';
 import {
   MAX_BOOTSTRAP_SIZE,
   packBootstrapLayer,
   unpackBootstrapLayer,
 } from '../../src/image/bootstrap-layer.js';
-import { readTarHeader } from '../../src/image/tar-header.js';
-import { encodeTarHeader } from '../../src/image/ustar.js';
 import { golden } from './golden.js';
 
 // Many thousand cases: well under a second alone, not on a machine that builds and tests other things as well.

@@ -17,10 +17,14 @@ import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
-import { withDirectoryLock } from '../../src/image/file-lock.js';
-import { MAX_LAYOUT_ENTRIES, MAX_MARKER_SIZE, parseLayoutIndex } from '../../src/image/layout-files.js';
-import { LayoutSource } from '../../src/image/layout-source.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { withDirectoryLock } from '../../src/image/layout/file-lock.js';
+import {
+  MAX_LAYOUT_ENTRIES,
+  MAX_MARKER_SIZE,
+  parseLayoutIndex,
+} from '../../src/image/layout/layout-files.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { MAX_MANIFEST_SIZE } from '../../src/image/manifest.js';
 import { OCI_MANIFEST } from '../../src/image/media-types.js';
 import { storeBlob, storeImage, writeIndexLayout } from '../support/layout-image.js';

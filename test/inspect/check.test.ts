@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LayoutSource } from '../../src/image/layout-source.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
 import { NYDUS_REF } from '../../src/image/media-types.js';
 import { checkImage } from '../../src/inspect/check-image.js';
 import { readBootstrapTables } from '../../src/rafs/bootstrap-tables.js';

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LayoutSource } from '../../src/image/layout-source.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
 import { createContentReader } from '../../src/inspect/content.js';
 import { findPath } from '../../src/inspect/find-path.js';
 import { type OpenImage, openImage } from '../../src/inspect/open-image.js';

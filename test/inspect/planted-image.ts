@@ -2,8 +2,8 @@ import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { packBootstrapLayer, unpackBootstrapLayer } from '../../src/image/bootstrap-layer.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
-import { LayoutSource } from '../../src/image/layout-source.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { storeBlob } from '../support/layout-image.js';
 
 /** Changes that are made to a good image; digests and sizes around them are made to fit again. */

@@ -11,7 +11,7 @@ import {
   shutdownDaemon,
   unmountImage,
   upgradeDaemon,
-} from '../../dist/mount/client.js';
+} from '../../dist/mount/client/client.js';
 import { unmount } from '../../dist/os/mount.js';
 import { readMounts } from '../../dist/os/mountinfo.js';
 

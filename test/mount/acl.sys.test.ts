@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { mountImage } from '../../src/mount/client.js';
+import { mountImage } from '../../src/mount/client/client.js';
 import type { TreeNode } from '../../src/rafs/tree.js';
 import { putTogether } from '../support/nydus-layout.js';
 import { missingPrograms } from '../support/programs.js';

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { listMounts, mountImage, unmountImage } from '../../src/mount/client.js';
+import { listMounts, mountImage, unmountImage } from '../../src/mount/client/client.js';
 import { mount, unmount } from '../../src/os/mount.js';
 import { missingPrograms } from '../support/programs.js';
 import { compareTrees, readTree } from '../support/tree.js';

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unmountFuse } from '../../src/fuse/unmount.js';
-import { daemonStatus, shutdownDaemon } from '../../src/mount/client.js';
-import type { DaemonPlace } from '../../src/mount/start-daemon.js';
+import { daemonStatus, shutdownDaemon } from '../../src/mount/client/client.js';
+import type { DaemonPlace } from '../../src/mount/client/start-daemon.js';
 import { readMounts } from '../../src/os/mountinfo.js';
 import { loopFiles } from '../support/loops.js';
 

@@ -3,7 +3,7 @@ import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { daemonStatus, mountImage } from '../../src/mount/client.js';
+import { daemonStatus, mountImage } from '../../src/mount/client/client.js';
 import { mount, unmount } from '../../src/os/mount.js';
 import { compareTrees, readTree } from '../support/tree.js';
 import { createPlace, type TestPlace } from './daemon-process.js';

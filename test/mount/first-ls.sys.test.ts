@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { convertImage } from '../../src/convert/convert.js';
 import { parseReference } from '../../src/image/reference.js';
 import { openImage } from '../../src/inspect/open-image.js';
-import { mountImage } from '../../src/mount/client.js';
+import { mountImage } from '../../src/mount/client/client.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
 import { makeLayout } from '../convert/layouts.js';
 import { makeTar } from '../convert/tar-writer.js';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { decompress } from '../../src/codec/compressor.js';
-import type { BlobReader } from '../../src/mount/image-view.js';
+import type { BlobReader } from '../../src/mount/drivers/image-view.js';
 import { BlobMeta } from '../../src/rafs/blob-meta.js';
 import { type Bootstrap, parseBootstrap, type RafsBlob } from '../../src/rafs/bootstrap.js';
 

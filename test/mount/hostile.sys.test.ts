@@ -5,8 +5,8 @@ import { lstat, open, readdir, readFile, readlink, stat } from 'node:fs/promises
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { isRafterError } from '../../src/errors.js';
-import { daemonStatus, mountImage, unmountImage } from '../../src/mount/client.js';
-import { ensureDaemon } from '../../src/mount/start-daemon.js';
+import { daemonStatus, mountImage, unmountImage } from '../../src/mount/client/client.js';
+import { ensureDaemon } from '../../src/mount/client/start-daemon.js';
 import { fuzzSeeds } from '../support/fuzz.js';
 import { overwrite, placesOf, random } from '../support/mutate.js';
 import { putTogether } from '../support/nydus-layout.js';

@@ -1,6 +1,6 @@
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LayoutSource } from '../../src/image/layout-source.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
 import { putTogether } from '../support/nydus-layout.js';
 import { golden, goldenBlobFile, goldenBootstrap } from './golden.js';
 

@@ -8,7 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { convertImage } from '../../src/convert/convert.js';
 import { parseReference } from '../../src/image/reference.js';
-import { listMounts, mountImage } from '../../src/mount/client.js';
+import { listMounts, mountImage } from '../../src/mount/client/client.js';
 import type { Traffic } from '../../src/registry/options.js';
 import { RegistrySource } from '../../src/registry/source.js';
 import { openSource, openTarget } from '../../src/transports/open.js';

@@ -5,7 +5,7 @@ import { chmod, mkdir, open, rm, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import koffi from 'koffi';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { mountImage } from '../../src/mount/client.js';
+import { mountImage } from '../../src/mount/client/client.js';
 import { random } from '../support/mutate.js';
 import { missingPrograms } from '../support/programs.js';
 import { readTree, type Tree } from '../support/tree.js';

@@ -10,10 +10,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { convertImage } from '../../src/convert/convert.js';
-import { LayoutSource } from '../../src/image/layout-source.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
 import { parseReference } from '../../src/image/reference.js';
-import type { MountRequest, MountResult } from '../../src/mount/api.js';
-import { listMounts, mountImage, unmountImage } from '../../src/mount/client.js';
+import type { MountRequest, MountResult } from '../../src/mount/api/api.js';
+import { listMounts, mountImage, unmountImage } from '../../src/mount/client/client.js';
 import { openTarget } from '../../src/transports/open.js';
 import { makeSmallRootfs } from '../run/small-rootfs.js';
 import {

@@ -9,7 +9,7 @@ import {
   mountImage,
   shutdownDaemon,
   unmountImage,
-} from '../../src/mount/client.js';
+} from '../../src/mount/client/client.js';
 import { findMount } from '../../src/os/mountinfo.js';
 import { copyImage } from '../../src/transports/copy.js';
 import { openSource, openTarget } from '../../src/transports/open.js';

@@ -8,7 +8,7 @@ import { convertImage } from '../../src/convert/convert.js';
 import type { Manifest } from '../../src/image/manifest.js';
 import { parseReference } from '../../src/image/reference.js';
 import { openImage } from '../../src/inspect/open-image.js';
-import { mountImage } from '../../src/mount/client.js';
+import { mountImage } from '../../src/mount/client/client.js';
 import { optimizeImage } from '../../src/optimize/optimize.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
 import { type GatedRegistry, startGatedRegistry } from '../support/gated-registry.js';

@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import { daemonStatus, listMounts, mountImage, upgradeDaemon } from '../../src/mount/client.js';
+import { daemonStatus, listMounts, mountImage, upgradeDaemon } from '../../src/mount/client/client.js';
 import { findMount } from '../../src/os/mountinfo.js';
 import { compareTrees, readTree } from '../support/tree.js';
 import { createPlace, ended, type TestPlace } from './daemon-process.js';

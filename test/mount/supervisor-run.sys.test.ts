@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { daemonStatus } from '../../src/mount/client.js';
+import { daemonStatus } from '../../src/mount/client/client.js';
 import { makeSmallRootfs } from '../run/small-rootfs.js';
 import { writeLayerImage } from '../support/layer-image.js';
 import { missingPrograms } from '../support/programs.js';

@@ -7,8 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vite
 import { convertImage } from '../../src/convert/convert.js';
 import { parseReference } from '../../src/image/reference.js';
 import { openImage } from '../../src/inspect/open-image.js';
-import type { MountInfo, MountRequest } from '../../src/mount/api.js';
-import { listMounts, mountImage, unmountImage } from '../../src/mount/client.js';
+import type { MountInfo, MountRequest } from '../../src/mount/api/api.js';
+import { listMounts, mountImage, unmountImage } from '../../src/mount/client/client.js';
 import { optimizeImage } from '../../src/optimize/optimize.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
 import { makeLayout } from '../convert/layouts.js';

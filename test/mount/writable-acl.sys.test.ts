@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { mountImage, unmountImage } from '../../src/mount/client.js';
+import { mountImage, unmountImage } from '../../src/mount/client/client.js';
 import { convertLayout, makeLayout } from '../convert/layouts.js';
 import { makeTar, type TarItem } from '../convert/tar-writer.js';
 import { missingPrograms } from '../support/programs.js';

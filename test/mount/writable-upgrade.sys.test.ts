@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { daemonStatus, mountImage, unmountImage, upgradeDaemon } from '../../src/mount/client.js';
+import { daemonStatus, mountImage, unmountImage, upgradeDaemon } from '../../src/mount/client/client.js';
 import { convertLayout, makeLayout } from '../convert/layouts.js';
 import { makeTar } from '../convert/tar-writer.js';
 import { createPlace, type TestPlace } from './daemon-process.js';

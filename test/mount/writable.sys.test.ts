@@ -2,14 +2,14 @@ import { existsSync } from 'node:fs';
 import { open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import type { MountRequest } from '../../src/mount/api.js';
+import type { MountRequest } from '../../src/mount/api/api.js';
 import {
   daemonStatus,
   listMounts,
   mountImage,
   shutdownDaemon,
   unmountImage,
-} from '../../src/mount/client.js';
+} from '../../src/mount/client/client.js';
 import { unmount } from '../../src/os/mount.js';
 import { findMount, readMounts } from '../../src/os/mountinfo.js';
 import { missingPrograms } from '../support/programs.js';

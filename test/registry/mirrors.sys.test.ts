@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import { parseReference } from '../../src/image/reference.js';
-import { mountImage } from '../../src/mount/client.js';
+import { mountImage } from '../../src/mount/client/client.js';
 import { headBlob, openBlob, readBlobRange } from '../../src/registry/blobs.js';
 import { getManifest, putManifest } from '../../src/registry/manifests.js';
 import type { RegistryOptions } from '../../src/registry/options.js';

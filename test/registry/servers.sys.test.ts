@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { parseReference, type RegistryReference } from '../../src/image/reference.js';
 import { headBlob, openBlob } from '../../src/registry/blobs.js';

@@ -14,8 +14,8 @@ import { promisify } from 'node:util';
 import { packBootstrapLayer } from '../../src/image/bootstrap-layer.js';
 import { descriptorOfMap, isReference } from '../../src/image/chunk-map.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
-import { LayoutSource } from '../../src/image/layout-source.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import {
   NYDUS_BLOB,
   NYDUS_BLOB_LAYER,

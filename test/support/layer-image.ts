@@ -4,7 +4,7 @@ import { buffer } from 'node:stream/consumers';
 import { decompressLayer } from '../../src/codec/decompress-stream.js';
 import { ociDigest } from '../../src/codec/digest.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { storeBlob } from './layout-image.js';
 

@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
+import { encodeTarHeader } from '../../src/image/archive/ustar.js';
 import type { Descriptor, Digest } from '../../src/image/descriptor.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST } from '../../src/image/media-types.js';
-import { encodeTarHeader } from '../../src/image/ustar.js';
 
 type Algorithm = 'sha256' | 'sha512';
 

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { packBootstrapLayer, unpackBootstrapLayer } from '../../src/image/bootstrap-layer.js';
 import { isReference, mapNameOf } from '../../src/image/chunk-map.js';
 import { type Descriptor, hexOf } from '../../src/image/descriptor.js';
-import { LayoutSource } from '../../src/image/layout-source.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutSource } from '../../src/image/layout/layout-source.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { parseManifest } from '../../src/image/manifest.js';
 import {
   NYDUS_BLOB,

@@ -18,7 +18,7 @@ import { compress } from '../../src/codec/compressor.js';
 import { ociDigest } from '../../src/codec/digest.js';
 import { convertImage } from '../../src/convert/convert.js';
 import { hexOf } from '../../src/image/descriptor.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import type { Manifest } from '../../src/image/manifest.js';
 import { parseReference } from '../../src/image/reference.js';
 import type { ImageSource } from '../../src/image/source.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { hexOf } from '../../src/image/descriptor.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { parseReference } from '../../src/image/reference.js';
 import { copyImage } from '../../src/transports/copy.js';
 import { openSource, openTarget } from '../../src/transports/open.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { OCI_EMPTY, OCI_MANIFEST, STARTUP_PROFILE } from '../../src/image/media-types.js';
 import { parseReference } from '../../src/image/reference.js';
 import { EMPTY_CONFIG, profileManifest } from '../../src/image/startup-profile.js';

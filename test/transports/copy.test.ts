@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import { type Descriptor, hexOf } from '../../src/image/descriptor.js';
-import { LayoutTarget } from '../../src/image/layout-target.js';
+import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { MAX_INDEX_ENTRIES } from '../../src/image/manifest.js';
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { parseReference } from '../../src/image/reference.js';

@@ -35,7 +35,7 @@ export function defineCache(program: Command, setExitCode: SetExitCode): void {
 }
 
 async function list({ options, output, signal }: CommandContext): Promise<number> {
-  const { withCacheService } = await import('../../mount/cache-client.js');
+  const { withCacheService } = await import('../../mount/client/cache-client.js');
   const listing = await withCacheService({ ...options, signal }, (service) => service.list());
   const rows = listing.blobs.map((blob) => [
     blob.name.slice(0, 12),
@@ -53,7 +53,7 @@ async function list({ options, output, signal }: CommandContext): Promise<number
 }
 
 async function verify({ options, output, signal }: CommandContext): Promise<number> {
-  const { withCacheService } = await import('../../mount/cache-client.js');
+  const { withCacheService } = await import('../../mount/client/cache-client.js');
   const found = await withCacheService({ ...options, signal }, (service) => service.verify(signal));
   const { chunks, bytes, damaged, damagedBlobs } = found;
   const ending =
@@ -85,7 +85,7 @@ Examples:
   addCommonOptions(command).action(async ({ all, olderThan, maxSize }: PruneOptions) =>
     setExitCode(
       await withContext(command, async ({ options, output, signal }) => {
-        const { withCacheService } = await import('../../mount/cache-client.js');
+        const { withCacheService } = await import('../../mount/client/cache-client.js');
         const request = {
           ...(all && { all }),
           ...(olderThan !== undefined && { olderThan }),
@@ -114,7 +114,7 @@ Example:
   addCommonOptions(command).action(async (image: string) =>
     setExitCode(
       await withContext(command, async ({ options, output, signal }) => {
-        const { withCacheService } = await import('../../mount/cache-client.js');
+        const { withCacheService } = await import('../../mount/client/cache-client.js');
         const request = { target: await canonicalTarget(image), pinned };
         const pins = await withCacheService({ ...options, signal }, (service) => service.pin(request));
         output.result(pins, `${pins.blobs.length} blobs ${pinned ? 'pinned' : 'not pinned any more'}`);

@@ -1,10 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { DaemonStatus } from '../../mount/api.js';
+import type { DaemonStatus } from '../../mount/api/api.js';
+import type { ListenAddress } from '../../mount/daemon/metrics-server.js';
 import { LOG_LEVELS, type LogLevel } from '../../mount/log-file.js';
-import type { ListenAddress } from '../../mount/metrics-server.js';
-import { SUPERVISED } from '../../mount/supervisor-protocol.js';
+import { SUPERVISED } from '../../mount/supervisor/supervisor-protocol.js';
 import { addCommonOptions, withContext } from '../context.js';
 import { daemonCommand, heapFlags } from '../daemon-place.js';
 import { EXIT } from '../exit-codes.js';
@@ -76,9 +76,9 @@ Examples:
     if (process.geteuid?.() === 0 && process.env[SUPERVISED] === undefined) {
       const [{ prepareRunDir }, { activatedSocket }, { supervisorCommand }, { replaceProcess }] =
         await Promise.all([
-          import('../../mount/run-dir.js'),
-          import('../../mount/service-manager.js'),
-          import('../../mount/supervisor-command.js'),
+          import('../../mount/client/run-dir.js'),
+          import('../../mount/daemon/service-manager.js'),
+          import('../../mount/supervisor/supervisor-command.js'),
           import('../../os/exec.js'),
         ]);
       prepareRunDir(runDir);
@@ -87,7 +87,7 @@ Examples:
       const socket = activatedSocket();
       replaceProcess(program!, args, { keep: socket === undefined ? [] : [socket] });
     }
-    const { runDaemon } = await import('../../mount/daemon.js');
+    const { runDaemon } = await import('../../mount/daemon/daemon.js');
     const ended = await runDaemon({
       runDir,
       dataRoot: resolve(options.dataRoot),
@@ -110,8 +110,8 @@ Examples:
  */
 async function reportRunning(runDir: string): Promise<boolean> {
   const [{ hasSupervisor }, { daemonStatus }, { notifyManager }] = await Promise.all([
-    import('../../mount/run-dir.js'),
-    import('../../mount/client.js'),
+    import('../../mount/client/run-dir.js'),
+    import('../../mount/client/client.js'),
     import('../../os/notify.js'),
   ]);
   const status = hasSupervisor(runDir) ? await daemonStatus({ runDir }) : undefined;
@@ -165,7 +165,7 @@ Examples:
   addCommonOptions(command).action(async () =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
-        const { daemonStatus, noDaemon } = await import('../../mount/client.js');
+        const { daemonStatus, noDaemon } = await import('../../mount/client/client.js');
         const status = await daemonStatus({ runDir, signal, onNotice: output.warn });
         if (status === undefined) throw noDaemon(runDir);
         const rows = [
@@ -202,7 +202,7 @@ Example:
       setExitCode(
         await withContext(command, async (context) => {
           const { output, options, signal } = context;
-          const { daemonStatus, noDaemon, upgradeDaemon } = await import('../../mount/client.js');
+          const { daemonStatus, noDaemon, upgradeDaemon } = await import('../../mount/client/client.js');
           const place = { runDir: options.runDir, signal };
           const before = await daemonStatus(place);
           if (before === undefined) throw noDaemon(options.runDir);
@@ -232,7 +232,7 @@ Example:
   addCommonOptions(command).action(async () =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
-        const { shutdownDaemon } = await import('../../mount/client.js');
+        const { shutdownDaemon } = await import('../../mount/client/client.js');
         const ran = await shutdownDaemon({ runDir, signal, onNotice: output.warn });
         output.done({ stopped: ran }, ran ? 'stopped' : 'no daemon was running');
         return EXIT.ok;

@@ -81,7 +81,7 @@ async function mount(
   directory: string,
   options: MountCliOptions,
 ): Promise<number> {
-  const { mountImage } = await import('../../mount/client.js');
+  const { mountImage } = await import('../../mount/client/client.js');
   const mounting = mountImage(daemonPlace(context, options), {
     reference: image,
     mountpoint: directory,

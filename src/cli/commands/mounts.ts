@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { MountInfo } from '../../mount/api.js';
+import type { MountInfo } from '../../mount/api/api.js';
 import { addCommonOptions, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { formatBytes, formatTable } from '../format.js';
@@ -19,7 +19,7 @@ Examples:
   addCommonOptions(command).action(async () =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
-        const { listMounts } = await import('../../mount/client.js');
+        const { listMounts } = await import('../../mount/client/client.js');
         const mounts = await listMounts({ runDir, signal, onNotice: output.warn });
         const rows = mounts.map(
           ({ mountpoint, reference, imageSize, stats, driver, data, completion, writable }) => [

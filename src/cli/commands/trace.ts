@@ -102,7 +102,7 @@ Example:
   addCommonOptions(command).action(async (directory: string, target: string) =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
-        const { mountTrace } = await import('../../mount/client.js');
+        const { mountTrace } = await import('../../mount/client/client.js');
         const saved = await mountTrace({ runDir, signal }, { mountpoint: directory });
         return writeTrace(output, target, { trace: saved });
       }),
@@ -116,7 +116,7 @@ async function writeTrace(
   file: string,
   { trace, of = '' }: { trace: Trace; of?: string },
 ): Promise<number> {
-  const { writeTraceFile } = await import('../../mount/trace-file.js');
+  const { writeTraceFile } = await import('../../mount/trace/trace-file.js');
   await writeTraceFile(file, trace);
   const touches = trace.touches.length;
   const bytes = trace.touches.reduce((sum, { length }) => sum + length, 0);

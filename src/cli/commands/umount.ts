@@ -19,7 +19,7 @@ Example:
   addCommonOptions(command).action(async (directory: string, options: { lazy: boolean }) =>
     setExitCode(
       await withContext(command, async ({ options: { runDir }, output, signal }) => {
-        const { unmountImage } = await import('../../mount/client.js');
+        const { unmountImage } = await import('../../mount/client/client.js');
         const which = { mountpoint: directory };
         const unmounted = await unmountImage({ runDir, signal }, which, { force: options.lazy });
         output.done({ unmounted: directory }, `${directory}: unmounted`);

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { RESPONSES } from '../../mount/api-schemas.js';
+import { RESPONSES } from '../../mount/api/api-schemas.js';
 import { attached, check, convert, copy, diff, entry, exported, image, index, optimized } from './images.js';
 import { configuration, machine, preheated, registry } from './node.js';
 import { savedTrace, shownTrace } from './traces.js';

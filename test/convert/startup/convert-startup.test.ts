@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import type { ConvertRequest } from '../../../src/convert/convert.js';
-import { LayoutSource } from '../../../src/image/layout-source.js';
+import { LayoutSource } from '../../../src/image/layout/layout-source.js';
 import { describe, type ImageDescription } from '../../../src/inspect/describe.js';
 import { convertLayout, makeLayout } from '../layouts.js';
 import { makeTar } from '../tar-writer.js';

@@ -1,0 +1,130 @@
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { isRafterError, messageOf } from '../../errors.js';
+import { type BootstrapLayer, unpackBootstrapLayer } from '../../image/bootstrap-layer.js';
+import { mapNameOf, parseSuppliedMap, readStoredMap } from '../../image/chunk-map.js';
+import type { Descriptor } from '../../image/descriptor.js';
+import { parseManifest } from '../../image/manifest.js';
+import type { ImageSource } from '../../image/source.js';
+import { BlobMeta } from '../../rafs/blob-meta.js';
+import type { RafsBlob } from '../../rafs/bootstrap.js';
+import type { ImageStore } from './image-store.js';
+import { keepingCopy } from './keeping-copy.js';
+
+export type ImageFetcher = ReturnType<typeof createImageFetcher>;
+
+export interface FetcherOptions {
+  source: ImageSource;
+  store: ImageStore;
+  signal?: AbortSignal | undefined;
+}
+
+/** Reads what an image consists of from the store, or from the source and then keeps it; counts what was downloaded. */
+export function createImageFetcher({ source, store, signal }: FetcherOptions) {
+  let downloaded = 0;
+  const warnings: string[] = [];
+  const contents = new Set<string>();
+  const maps = new Set<string>();
+
+  const notes: Promise<void>[] = [];
+  const warn = (error: unknown) => {
+    warnings.push(`what the image needs was not noted: ${messageOf(error)}`);
+  };
+
+  async function readManifest(descriptor: Descriptor): Promise<Buffer> {
+    contents.add(descriptor.digest);
+    const kept = await store.readBlob(descriptor);
+    if (kept !== undefined) return kept;
+    const bytes = await source.readManifest(descriptor, signal);
+    downloaded += bytes.length;
+    await keep(descriptor, bytes);
+    return bytes;
+  }
+
+  async function openBlob(descriptor: Descriptor): Promise<Readable> {
+    contents.add(descriptor.digest);
+    const kept = await store.openBlob(descriptor);
+    if (kept !== undefined) return kept;
+    const bytes = await source.openBlob(descriptor, signal);
+    downloaded += descriptor.size;
+    return Readable.from(keepingCopy(bytes, { descriptor, store, onError: warn }), { objectMode: false });
+  }
+
+  async function keep(descriptor: Descriptor, bytes: Buffer): Promise<void> {
+    await store.writeBlob(descriptor, Readable.from([bytes], { objectMode: false }));
+  }
+
+  /** Reads a kept blob; if that turns out to be damaged, fetches it again, once. */
+  async function reading<T>(descriptor: Descriptor, use: (content: Readable) => Promise<T>): Promise<T> {
+    try {
+      return await use(await openBlob(descriptor));
+    } catch (error) {
+      // Damage may show in what it decompresses to before its digest is known.
+      if (!isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED', 'MALFORMED')) throw error;
+      await store.removeBlob(descriptor);
+      return await use(await openBlob(descriptor));
+    }
+  }
+
+  async function storedMap(blob: RafsBlob, descriptor: Descriptor): Promise<BlobMeta> {
+    const name = mapNameOf(blob);
+    maps.add(name);
+    const kept = await store.readMap(name);
+    if (kept !== undefined) {
+      try {
+        return BlobMeta.parseStored(kept, blob);
+      } catch (error) {
+        if (!isRafterError(error)) throw error;
+        await store.removeMap(name);
+      }
+    }
+    const { bytes, map } = await fetchMap(blob, descriptor);
+    await store.writeMap(name, bytes);
+    return map;
+  }
+
+  /** One that is wrong is fetched again, once: from another server, if there is one. */
+  async function fetchMap(
+    blob: RafsBlob,
+    descriptor: Descriptor,
+    { isAgain = false } = {},
+  ): Promise<{ bytes: Buffer; map: BlobMeta }> {
+    const bytes = await readStoredMap(source, { descriptor, blob, signal });
+    downloaded += bytes.length;
+    try {
+      return { bytes, map: BlobMeta.parseStored(bytes, blob) };
+    } catch (error) {
+      if (isAgain || source.distrust === undefined || !isRafterError(error)) throw error;
+      source.distrust(bytes);
+      return fetchMap(blob, descriptor, { isAgain: true });
+    }
+  }
+
+  return {
+    warnings,
+    /** Takes a note that is being written. One that fails is a warning: a full disk must not keep an image from being mounted. */
+    noted(writing: Promise<void>) {
+      notes.push(writing.catch(warn));
+    },
+    /** Resolves when all of them are on the disk, or have failed. */
+    async allNoted() {
+      await Promise.all(notes);
+    },
+    downloaded: () => downloaded,
+    /** Digests of the contents that were asked for. */
+    contents,
+    /** Names of the chunk maps that were asked for. */
+    maps,
+    manifest: async (descriptor: Descriptor) =>
+      parseManifest(
+        await readManifest(descriptor),
+        `${source.name}: ${descriptor.digest}`,
+        descriptor.mediaType,
+      ),
+    blob: (descriptor: Descriptor) => reading(descriptor, buffer),
+    bootstrapLayer: (descriptor: Descriptor): Promise<BootstrapLayer> =>
+      reading(descriptor, (content) => unpackBootstrapLayer(content, `${source.name}: bootstrap layer`)),
+    map: async (blob: RafsBlob, descriptor: Descriptor, file: Buffer | undefined) =>
+      (file && parseSuppliedMap(file, blob)) ?? storedMap(blob, descriptor),
+  };
+}
