@@ -9,6 +9,7 @@ import { canonicalMountPoint, checkMountPoint, notMounted } from '../mount-point
 import { isDriverType, writeMountState } from '../mount-state.js';
 import { type MountedImage, type MountServices, mountImage, resumeImage } from '../mounted-image.js';
 import { removeOtherJournals } from '../trace/trace-journal.js';
+import { describeMount, resultOf, savedMounts } from './mount-views.js';
 import type { SavedMount, SavedState } from './saved-mounts.js';
 
 /** How long to wait for the last requests of a mount after it was unmounted, in milliseconds. */
@@ -101,12 +102,7 @@ export class MountTable {
 
   /** As `list`, with how much of the data is here. */
   describe(): MountInfo[] {
-    return [...this.#mounts.values()].map(({ info, blobs, completion }) => {
-      const extents = blobs.map(({ extent }) => extent);
-      const sum = (key: 'bytes' | 'localBytes') => extents.reduce((total, each) => total + each[key], 0);
-      const data = { bytes: sum('bytes'), localBytes: sum('localBytes') };
-      return { ...info, data, ...(completion && { completion: completion.state }) };
-    });
+    return [...this.#mounts.values()].map(describeMount);
   }
 
   /**
@@ -253,18 +249,9 @@ export class MountTable {
   }
 
   #saveForSuccessor(): Promise<void> {
-    const describe = (leaving: boolean) => (mounted: MountedImage) => {
-      const { info, request, image, active, device } = mounted;
-      const { handOver } = active;
-      if (handOver === undefined) return [];
-      return [{ info, request, manifest: image.manifest, handOver, device, leaving }];
-    };
-    const here = [...this.#mounts.values()].flatMap(describe(false));
-    const state: SavedState = {
-      mounts: [...here, ...[...this.#leaving].flatMap(describe(true))],
-      reserved: [...this.#reserved],
-    };
-    return this.#services.supervisor.save(state);
+    const here = [...this.#mounts.values()].flatMap((mounted) => savedMounts(mounted, false));
+    const leaving = [...this.#leaving].flatMap((mounted) => savedMounts(mounted, true));
+    return this.#services.supervisor.save({ mounts: [...here, ...leaving], reserved: [...this.#reserved] });
   }
 
   /** One write at a time: each writes what is true when it starts. */
@@ -284,10 +271,6 @@ export class MountTable {
     });
     return this.#writing;
   }
-}
-
-function resultOf({ info, image, steps }: MountedImage): MountResult {
-  return { ...info, config: image.config.raw, steps };
 }
 
 async function isMounted(mountpoint: string, device: string): Promise<boolean> {
