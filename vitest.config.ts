@@ -41,6 +41,8 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+const setupFiles = ['test/support/scratch-cleanup.ts'];
+
 /** A test that passes only at the second try does not hold up everything else; the summary names it. */
 const retry = 1;
 
@@ -67,6 +69,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           retry,
+          setupFiles,
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.sys.test.ts'],
           pool: 'forks',
@@ -82,6 +85,7 @@ export default defineConfig({
         test: {
           name: 'versions',
           retry,
+          setupFiles,
           include: [`test/{${VERSIONS}}/**/*.test.ts`],
           exclude: ['test/**/*.sys.test.ts', ...NOT_VERSIONS.map((name) => `test/cache/${name}.test.ts`)],
           pool: 'forks',
@@ -94,6 +98,7 @@ export default defineConfig({
         test: {
           name: 'system',
           retry,
+          setupFiles,
           include: ['test/**/*.sys.test.ts'],
           pool: 'forks',
           maxWorkers: 3,

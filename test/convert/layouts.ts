@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { afterAll } from 'vitest';
 import { compress } from '../../src/codec/compressor.js';
 import { type ConvertRequest, convertImage } from '../../src/convert/convert.js';
 import type { ConvertSummary } from '../../src/convert/summary.js';
@@ -11,20 +9,7 @@ import type { Descriptor } from '../../src/image/descriptor.js';
 import { LayoutSource } from '../../src/image/layout/layout-source.js';
 import { LayoutTarget } from '../../src/image/layout/layout-target.js';
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
-
-const roots: string[] = [];
-
-// Registered while the test file that imports this is read: hooks that a running test adds are not called.
-afterAll(() => {
-  for (const root of roots) rmSync(root, { recursive: true, force: true });
-});
-
-/** A directory of the test file's own, removed at its end. */
-function scratch(): string {
-  const root = mkdtempSync(join(tmpdir(), 'rafter-convert-'));
-  roots.push(root);
-  return root;
-}
+import { scratch } from '../support/scratch.js';
 
 const digestOf = (bytes: Buffer) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
