@@ -23,7 +23,8 @@ const daemonCommand = /src\/cli\/commands\/daemon\.ts$/;
 const client =
   /src\/(run\/run-reference|mount\/(api\/(api-client|exchange)|client\/(client|data-root|run-dir)|steps)|os\/private-directory|image\/(digest|reference))\.ts$/;
 const startDaemon = /src\/mount\/(log-file|client\/start-daemon)\.ts$/;
-const system = /src\/(os\/(errno|file-lock|libc|native-package|process|random)|mount\/daemon\/service-manager)\.ts$/;
+const system =
+  /src\/(os\/(errno|file-lock|libc|native-package|process|random)|mount\/daemon\/service-manager)\.ts$/;
 
 const common = {
   platform: 'node',
@@ -99,8 +100,13 @@ function loadProgramsLate(code, id) {
   );
 }
 
-/** ES modules, tinypool, are imported by bin/rafter: code that Node.js has not loaded itself cannot without a warning. */
+/**
+ * ES modules, tinypool, are imported by bin/rafter: code that Node.js has not loaded itself cannot without a warning. What comes with
+ * Node.js must be there for programs, too, that are started without bin/rafter.
+ */
 function importOutside(code) {
+  const [builtin] = /\bimport\("node:[^"]*"\)/.exec(code) ?? [];
+  if (builtin) throw new Error(`the bundle has ${builtin}: import it at the top of its module`);
   return code.replace(/\bimport\("/g, 'module.import("');
 }
 

@@ -1,6 +1,7 @@
-import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, stat, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { errnoOf, isRafterError, RafterError } from '../errors.js';
 import { readXattrs, setTime, setXattr } from './inode.js';
 import { isKernelAtLeast } from './kernel.js';
@@ -113,7 +114,7 @@ async function makeLike(
 ): Promise<void> {
   if (!makeDirectory(path)) return;
   const { uid, gid, mode, mtimeNs } = isServedHere
-    ? await (await import('node:fs/promises')).stat(model, { bigint: true })
+    ? await promisify(stat)(model, { bigint: true })
     : statSync(model, { bigint: true });
   const xattrs = await readXattrs(Buffer.from(model), { isServedHere });
   chownSync(path, Number(uid), Number(gid));
