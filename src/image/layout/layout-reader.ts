@@ -59,7 +59,10 @@ export function layoutDirectory(root: string): LayoutReader {
       const name = blobPath(root, digest);
       try {
         const handle = await open(name, 'r');
-        const { size } = await handle.stat();
+        const { size } = await handle.stat().catch(async (error: unknown) => {
+          await handle.close();
+          throw error;
+        });
         return {
           name,
           size,
