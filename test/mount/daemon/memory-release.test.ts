@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { releaseMemoryAtRest } from '../../../src/mount/daemon/memory-release.js';
 
@@ -43,23 +44,10 @@ it('gives memory back once after each piece of work, when the daemon rests', () 
   expect([work(2000), ...rest()]).toEqual([4, 4, 4, 4, 4]);
 });
 
-/** A process of its own has nothing else on its heap. Prints how much of it there is, and how much when memory was given back. */
-const HEAP_PROGRAM = `
-  import { releaseMemory } from '${new URL('../../../dist/mount/daemon/memory-release.js', import.meta.url)}';
-  const heap = () => process.memoryUsage().heapTotal;
-  const all = Array.from({ length: 600_000 }, (_, i) => ({ number: i, more: [i] }));
-  globalThis.kept = all.filter((_, i) => i % 5 < 2);
-  all.length = 0;
-  // V8 by itself does not mind pages that are 40 % full.
-  for (let i = 0; i < 3; i++) gc();
-  const full = heap();
-  // It joins no more than some megabytes of them at a time.
-  for (let i = 0; i < 4; i++) releaseMemory();
-  console.log(JSON.stringify({ full, released: heap() }));
-`;
-
 it('joins half empty pages of the heap', () => {
-  const flags = ['--expose-gc', '--input-type=module', '--eval', HEAP_PROGRAM];
-  const { full, released } = JSON.parse(execFileSync(process.execPath, flags, { encoding: 'utf8' }));
+  const program = join(import.meta.dirname, 'heap-program.mjs');
+  const { full, released } = JSON.parse(
+    execFileSync(process.execPath, ['--expose-gc', program], { encoding: 'utf8' }),
+  );
   expect(released).toBeLessThan(full * 0.85);
 });
