@@ -74,6 +74,7 @@ const BYTECODE_AGE = process.versions.node.startsWith('20.') ? { usual: 6, atRes
  * that work has once needed; glibc keeps the buffers of all chunks that were decoded at the same time. Without `--expose-gc`
  * only the latter happens. `deeply` also forgets the bytecode of functions that were not called since the last time: some 3 MB, for which
  * the next mount takes some 30 ms of CPU time longer.
+ * @public Also for a test's program, which runs from dist/ and is not looked at for what it uses.
  */
 export function releaseMemory(deeply = false): void {
   // V8 asks for this flag whenever it collects. Left on it would cost a third more CPU time.
