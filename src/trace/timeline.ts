@@ -1,7 +1,7 @@
 import { bytesText, coordinate, escapeText, timeText } from './markup.js';
 import type { FileUse, TraceSummary } from './summary.js';
 import { gridLines, type TimeAxis, timeAxis } from './time-axis.js';
-import type { Touch, TouchSource, Trace } from './trace.js';
+import { type Touch, type TouchSource, type Trace, touchedBytes } from './trace.js';
 
 /** Units of the drawings; they are shown as wide as the page. */
 const WIDTH = 1040;
@@ -96,16 +96,13 @@ function lanesOf(touches: readonly Touch[]): Touch[][] {
 }
 
 /** The bytes that had been answered, one area per class, on top of each other. */
-function curves({ touches }: Trace, { left, right, from, to }: TimeAxis, bottom: number): string {
+function curves(trace: Trace, { left, right, from, to }: TimeAxis, bottom: number): string {
   const columns = Math.floor(right - left) + 1;
-  const total = Math.max(
-    touches.reduce((sum, { length }) => sum + length, 0),
-    1,
-  );
+  const total = Math.max(touchedBytes(trace), 1);
   const heights = new Float64Array(columns);
   const areas = STACK.map((source) => {
     const answered = new Float64Array(columns);
-    for (const { atMs, waitedMs, length, from: by } of touches) {
+    for (const { atMs, waitedMs, length, from: by } of trace.touches) {
       const column = Math.round(((atMs + waitedMs - from) / (to - from)) * (columns - 1));
       if (by === source) answered[column]! += length;
     }

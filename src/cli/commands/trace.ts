@@ -116,10 +116,13 @@ async function writeTrace(
   file: string,
   { trace, of = '' }: { trace: Trace; of?: string },
 ): Promise<number> {
-  const { writeTraceFile } = await import('../../mount/trace/trace-file.js');
+  const [{ writeTraceFile }, { touchedBytes }] = await Promise.all([
+    import('../../mount/trace/trace-file.js'),
+    import('../../trace/trace.js'),
+  ]);
   await writeTraceFile(file, trace);
   const touches = trace.touches.length;
-  const bytes = trace.touches.reduce((sum, { length }) => sum + length, 0);
+  const bytes = touchedBytes(trace);
   output.done({ file, touches, bytes }, `${file}: ${of}${touches} touches of ${formatBytes(bytes)}`);
   return EXIT.ok;
 }
