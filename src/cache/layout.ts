@@ -24,7 +24,7 @@ export interface BlobLayout {
   /** Chunk `index` of 0 .. chunkCount - 1, ascending in decoded space. */
   chunk(index: number): ChunkInfo;
   /** As `chunk` says of all of them; see `BlobMeta`. Absent: only `chunk` says it. */
-  readPlaces?(offsets: Float64Array, sizes: Uint32Array): void;
+  readPlaces?: ((offsets: Float64Array, sizes: Uint32Array) => void) | undefined;
   /** Digest of the chunk's decoded bytes; undefined if the image does not use the chunk and so does not tell. */
   chunkDigest(index: number): Buffer | undefined;
   /** The chunk that holds decoded byte `offset`, or the next one behind a gap, or chunkCount. */
@@ -50,9 +50,7 @@ export function layoutOf(bootstrap: Bootstrap, blobIndex: number, map: ChunkMap)
     digester: blob.digester,
     cipher: blob.cipher,
     chunk: (index) => map.chunk(index),
-    ...(map.readPlaces && {
-      readPlaces: (offsets: Float64Array, sizes: Uint32Array) => map.readPlaces?.(offsets, sizes),
-    }),
+    readPlaces: map.readPlaces?.bind(map),
     chunkDigest: (index) => digests.of(index),
     chunkAtDecoded: (offset) => map.chunkAtDecoded(offset),
     detach: () => digests.copy(),
