@@ -88,10 +88,9 @@ function usageError({ message }: CommanderError, argv: string[]): RafterError {
   const [, text = message, suggestion] =
     /^(?:error: )?(.*?)(?:\s*\(Did you mean (.*)\?\))?$/s.exec(message) ?? [];
   const meant = suggestion === undefined ? undefined : `did you mean ${suggestion}?`;
-  const at = argv.findIndex(isCommand);
+  const at = Math.max(0, argv.findIndex(isCommand));
   const instead = argv[at] === 'run' ? insteadOfDockerOption(text) : undefined;
-  const hint =
-    instead ?? meant ?? usageHint(text, argv.slice(0, Math.max(0, at)), argv.slice(Math.max(0, at)));
+  const hint = instead ?? meant ?? usageHint(text, argv.slice(0, at), argv.slice(at));
   return new RafterError('USAGE', text, { hint });
 }
 

@@ -145,14 +145,14 @@ async function run(
     },
     ...(timing && { clock: timing.clock, onOutput: tty ? undefined : timing.onOutput }),
     onMounted: ({ warnings }) => {
-      mounted();
+      stopWaiting();
       for (const warning of warnings) context.output.warn(warning);
       context.releaseSignals();
     },
   };
   // What the container writes goes through this process.
   if (timing !== undefined || target !== undefined) stdout();
-  const mounted = sayWaiting(`mounting ${image}`, context.output);
+  const stopWaiting = sayWaiting(`mounting ${image}`, context.output);
   try {
     if (target === undefined) {
       const exitCode = await (await import('../../run/run-reference.js')).runReference(request);
@@ -162,6 +162,6 @@ async function run(
     const { learn } = await import('../learn.js');
     return await learn(context, { run: request, target, until, options });
   } finally {
-    mounted();
+    stopWaiting();
   }
 }
