@@ -69,11 +69,8 @@ function readConfig(file: string, mustExist: boolean): string | undefined {
 
 /** The values in `text`, the content of `file`. Throws USAGE that names file, line and column. */
 export async function parseConfig(text: string, file: string): Promise<Config> {
-  const [{ isMap, isPair, isScalar, LineCounter, parseDocument }, { configSchema }, v] = await Promise.all([
-    import('yaml'),
-    import('./config-schema.js'),
-    import('valibot'),
-  ]);
+  const [{ isMap, isPair, isScalar, LineCounter, parseDocument }, { checkConfig, configSchema }] =
+    await Promise.all([import('yaml'), import('./config-schema.js')]);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const refuse = (offset: number, problem: string, hint?: string) => {
@@ -84,7 +81,7 @@ export async function parseConfig(text: string, file: string): Promise<Config> {
   if (wrong !== undefined) throw refuse(wrong.pos[0], wrong.message);
   if (document.contents === null) return {};
   if (!isMap(document.contents)) throw refuse(0, 'the file must be made of lines KEY: VALUE');
-  const checked = v.safeParse(configSchema, readValues());
+  const checked = checkConfig(readValues());
   if (checked.success) return checked.output;
   const [issue] = checked.issues;
   const path = (issue.path ?? []).map(({ key }) => String(key));

@@ -63,6 +63,11 @@ export const configSchema = v.strictObject({
 
 export type Config = v.InferOutput<typeof configSchema>;
 
+/** What the schema says of the values that a file holds. */
+export function checkConfig(values: unknown): v.SafeParseResult<typeof configSchema> {
+  return v.safeParse(configSchema, values);
+}
+
 /** One value that can be configured. */
 export interface Setting {
   /** Words in the file, outermost first. */

@@ -139,6 +139,12 @@ it('loads commands only where they are run: neither into the supervisor nor into
   ]);
 });
 
+it('has of packages only what is used: nobody takes all of valibot by importing it where it runs', () => {
+  const text = readFileSync(join(installed, 'dist/bundle/valibot.js'), 'utf8');
+  expect(text).toContain('safeParse');
+  expect(text).not.toContain('creditCard');
+});
+
 it('says its version where it was installed, by the link that npm makes', () => {
   const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string };
   expect(rafter('--version')).toBe(`${version}\n`);
