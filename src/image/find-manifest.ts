@@ -4,6 +4,12 @@ import type { Index, Manifest } from './manifest.js';
 import { isNydusManifest } from './nydus-manifest.js';
 import { selectPlatform } from './platform.js';
 
+/** A manifest and the descriptor that names it. */
+export interface FoundManifest {
+  descriptor: Descriptor;
+  manifest: Manifest;
+}
+
 export interface FindManifestOptions {
   /** Whose image it is, for messages. */
   name: string;
@@ -19,10 +25,7 @@ export interface FindManifestOptions {
  * The manifest that `top` is or, if it is an index, has for the platform, of the preferred kind if there is one.
  * Throws NOT_FOUND if there is none for the platform, UNSUPPORTED for an index in an index, and what `read` throws.
  */
-export async function findManifest(
-  top: Descriptor,
-  options: FindManifestOptions,
-): Promise<{ descriptor: Descriptor; manifest: Manifest }> {
+export async function findManifest(top: Descriptor, options: FindManifestOptions): Promise<FoundManifest> {
   const { name, platform, prefer = 'nydus', read } = options;
   const parsed = await read(top);
   if (parsed.kind === 'manifest') return { descriptor: top, manifest: parsed };

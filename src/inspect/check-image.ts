@@ -3,10 +3,10 @@ import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
 import { descriptorOfBlob, descriptorOfMap, isReference, mapNameOf } from '../image/chunk-map.js';
 import { MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import type { Digest } from '../image/descriptor.js';
-import { findManifest } from '../image/find-manifest.js';
+import type { FoundManifest } from '../image/find-manifest.js';
 import { NYDUS_REF } from '../image/media-types.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
-import { readManifest } from '../image/read-manifest.js';
+import { findManifestOf } from '../image/read-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { findStartupLayer } from '../image/startup-layer.js';
 import { requireReadable } from '../rafs/blob-forms.js';
@@ -22,7 +22,7 @@ import { checkTree } from './check-tree.js';
 import { checkInodesV5, chunkTableOfV5 } from './check-v5.js';
 import { checkAgainstSource } from './diff-images.js';
 import { createFaultList, type Fault, type FaultList } from './faults.js';
-import { type FoundManifest, openManifest } from './open-image.js';
+import { openManifest } from './open-image.js';
 
 export interface CheckOptions {
   /** The ordinary image that the image was made of: every name, attribute and byte is compared with it. */
@@ -61,8 +61,7 @@ export async function checkImage(source: ImageSource, options: CheckOptions): Pr
   const faults = createFaultList();
   const counts = { names: 0, chunks: 0, bytes: 0 };
   const top = await source.resolve(signal);
-  const read = (descriptor: typeof top) => readManifest(source, descriptor, signal);
-  const found = await faults.guard('manifest', () => findManifest(top, { name, platform, read }));
+  const found = await faults.guard('manifest', () => findManifestOf(source, top, { platform, signal }));
   if (found) await checkFound(source, { found, signal, counts, onProgress }, faults);
   const { original } = options;
   if (found && original) {

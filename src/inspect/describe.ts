@@ -1,19 +1,19 @@
 import { isRafterError } from '../errors.js';
 import { MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
-import { findManifest } from '../image/find-manifest.js';
+import type { FoundManifest } from '../image/find-manifest.js';
 import type { Index } from '../image/manifest.js';
 import { NYDUS_SOURCE_DIGEST, NYDUS_SOURCE_REFERENCE } from '../image/media-types.js';
 import { isNydusManifest } from '../image/nydus-manifest.js';
 import { formatPlatform } from '../image/platform.js';
-import { readManifest } from '../image/read-manifest.js';
+import { findManifestOf, readManifest } from '../image/read-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { isStartupLayer } from '../image/startup-layer.js';
 import { BlobFeature } from '../rafs/blob-features.js';
 import { decodeFlags } from '../rafs/flags.js';
 import type { InodeType } from '../rafs/tree.js';
 import { walk } from '../rafs/walk.js';
-import { type FoundManifest, type OpenImage, openManifest } from './open-image.js';
+import { type OpenImage, openManifest } from './open-image.js';
 
 /** What one manifest of an index is for. */
 interface IndexEntry {
@@ -114,28 +114,21 @@ export async function describe(
       ? describeIndex(source, top, parsed)
       : describeManifest(source, { descriptor: top, manifest: parsed }, options);
   }
-  return describeManifest(source, await find(source, top, options), options);
+  return describeManifest(source, await findManifestOf(source, top, options), options);
 }
 
 /** The bytes of the manifest or index that the source names, of the platform's manifest if one is given. */
 export async function readRawManifest(source: ImageSource, options: InspectOptions): Promise<Buffer> {
   const top = await source.resolve(options.signal);
-  const wanted = options.platform === undefined ? top : (await find(source, top, options)).descriptor;
+  const wanted =
+    options.platform === undefined ? top : (await findManifestOf(source, top, options)).descriptor;
   return source.readManifest(wanted, options.signal);
 }
 
 /** The bytes of the image's configuration, of this machine's platform if there are several and none is given. */
 export async function readRawConfig(source: ImageSource, options: InspectOptions): Promise<Buffer> {
-  const { manifest } = await find(source, await source.resolve(options.signal), options);
+  const { manifest } = await findManifestOf(source, await source.resolve(options.signal), options);
   return readSmallBlob(source, manifest.config, { limit: MAX_CONFIG_SIZE, signal: options.signal });
-}
-
-function find(source: ImageSource, top: Descriptor, options: InspectOptions): Promise<FoundManifest> {
-  return findManifest(top, {
-    name: source.name,
-    platform: options.platform,
-    read: (descriptor) => readManifest(source, descriptor, options.signal),
-  });
 }
 
 function describeIndex(source: ImageSource, { digest }: Descriptor, index: Index): IndexDescription {

@@ -1,12 +1,11 @@
-import { findManifest } from '../image/find-manifest.js';
 import { isNydusManifest } from '../image/nydus-manifest.js';
-import { readManifest } from '../image/read-manifest.js';
+import { findManifestOf } from '../image/read-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { type Change, type ChunkForm, type ComparedTree, compareTrees, differencesText } from './compare.js';
 import { compareNydus, formOf } from './compared-image.js';
 import { compareLayers } from './compared-layers.js';
 import type { FaultList } from './faults.js';
-import { type FoundManifest, type OpenImage, openManifest } from './open-image.js';
+import { type OpenImage, openManifest } from './open-image.js';
 
 export interface DiffOptions {
   /** `linux/arm64`; which images of indexes. Default: this machine's. */
@@ -48,7 +47,11 @@ export async function checkAgainstSource(
   { faults, platform, signal }: DiffOptions & { faults: FaultList },
 ): Promise<void> {
   const form = formOf(image);
-  const { manifest } = await find(original, { platform, signal }, 'plain');
+  const { manifest } = await findManifestOf(original, await original.resolve(signal), {
+    platform,
+    prefer: 'plain',
+    signal,
+  });
   const expected = await compareLayers(original, manifest, { form, signal });
   const changes = await faults.guard('content', async () =>
     compareTrees(expected, compareNydus(image, form, signal), form),
@@ -65,7 +68,7 @@ export async function checkAgainstSource(
 
 async function openEither(source: ImageSource, options: DiffOptions): Promise<Comparable> {
   const { signal } = options;
-  const found = await find(source, options, 'nydus');
+  const found = await findManifestOf(source, await source.resolve(signal), options);
   const { digest } = found.descriptor;
   if (isNydusManifest(found.manifest)) {
     const image = await openManifest(source, found, signal);
@@ -73,18 +76,4 @@ async function openEither(source: ImageSource, options: DiffOptions): Promise<Co
   }
   const tree = (form: ChunkForm) => compareLayers(source, found.manifest, { form, signal });
   return { digest, form: undefined, tree };
-}
-
-async function find(
-  source: ImageSource,
-  { platform, signal }: DiffOptions,
-  prefer: 'plain' | 'nydus',
-): Promise<FoundManifest> {
-  const { name } = source;
-  return findManifest(await source.resolve(signal), {
-    name,
-    platform,
-    prefer,
-    read: (descriptor) => readManifest(source, descriptor, signal),
-  });
 }

@@ -3,10 +3,10 @@ import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
 import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
 import { type ImageConfig, MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import type { Descriptor } from '../image/descriptor.js';
-import { findManifest } from '../image/find-manifest.js';
+import type { FoundManifest } from '../image/find-manifest.js';
 import type { Manifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
-import { readManifest } from '../image/read-manifest.js';
+import { findManifestOf } from '../image/read-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
 import { type Bootstrap, type ChunkMap, parseBootstrap, type RafsBlob } from '../rafs/bootstrap.js';
@@ -35,25 +35,13 @@ export interface OpenImageOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** A manifest and the descriptor that names it. */
-export interface FoundManifest {
-  descriptor: Descriptor;
-  manifest: Manifest;
-}
-
 /**
  * Reads an image's manifest, configuration and bootstrap; nothing else is downloaded before it is asked for.
  * Throws UNSUPPORTED with a hint for an image that is not a Nydus image, and what source and readers throw.
  */
 export async function openImage(source: ImageSource, options: OpenImageOptions = {}): Promise<OpenImage> {
-  const { platform, signal } = options;
-  const { name } = source;
-  const found = await findManifest(await source.resolve(signal), {
-    name,
-    platform,
-    read: (descriptor) => readManifest(source, descriptor, signal),
-  });
-  return openManifest(source, found, signal);
+  const found = await findManifestOf(source, await source.resolve(options.signal), options);
+  return openManifest(source, found, options.signal);
 }
 
 /** As `openImage`, when the manifest is at hand. */

@@ -1,11 +1,10 @@
 import pLimit from 'p-limit';
 import { isRafterError, messageOf, RafterError } from '../errors.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
-import { findManifest } from '../image/find-manifest.js';
-import type { Manifest } from '../image/manifest.js';
+import type { FoundManifest } from '../image/find-manifest.js';
 import { isNondistributable } from '../image/media-types.js';
 import { findBootstrapLayer } from '../image/nydus-manifest.js';
-import { readManifest } from '../image/read-manifest.js';
+import { findManifestOf } from '../image/read-manifest.js';
 import { referredLayers } from '../image/referred-layers.js';
 import type { ImageSource } from '../image/source.js';
 import { findStartupLayer } from '../image/startup-layer.js';
@@ -46,13 +45,9 @@ export interface Preheated {
  * `source` throws.
  */
 export async function preheatImage(source: ImageSource, options: PreheatOptions = {}): Promise<Preheated> {
-  const { platform, signal, all = false, onProgress } = options;
+  const { signal, all = false, onProgress } = options;
   const { name } = source;
-  const found = await findManifest(await source.resolve(signal), {
-    name,
-    platform,
-    read: (descriptor) => readManifest(source, descriptor, signal),
-  });
+  const found = await findManifestOf(source, await source.resolve(signal), options);
   const { descriptor, manifest } = found;
   // Refuses what is no Nydus image.
   const bootstrap = findBootstrapLayer(manifest, name);
@@ -87,7 +82,7 @@ interface StartupOptions {
 /** The blobs that a mount of the image asks for before anybody reads a file. */
 async function startupBlobs(
   source: ImageSource,
-  found: { descriptor: Descriptor; manifest: Manifest },
+  found: FoundManifest,
   options: StartupOptions,
 ): Promise<Descriptor[]> {
   const pack = findStartupLayer(found.manifest, source.name);

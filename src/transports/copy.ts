@@ -1,7 +1,6 @@
 import pLimit from 'p-limit';
 import type { Descriptor, Digest } from '../image/descriptor.js';
-import { findManifest } from '../image/find-manifest.js';
-import { parseManifest } from '../image/manifest.js';
+import { findManifestOf } from '../image/read-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import type { ImageTarget } from '../image/target.js';
 import { collector, type Document } from './collect.js';
@@ -113,14 +112,7 @@ async function choose(
   { platform, signal }: CopyOptions,
 ): Promise<Descriptor> {
   if (platform === undefined) return top;
-  const { name } = source;
-  const read = async (descriptor: Descriptor) =>
-    parseManifest(
-      await source.readManifest(descriptor, signal),
-      `${name}: ${descriptor.digest}`,
-      descriptor.mediaType || undefined,
-    );
-  return (await findManifest(top, { name, platform, prefer: 'plain', read })).descriptor;
+  return (await findManifestOf(source, top, { platform, prefer: 'plain', signal })).descriptor;
 }
 
 interface CopyAllOptions extends CopyOptions {
