@@ -28,17 +28,6 @@ export function lz4(): Lz4 {
   return lz4Module;
 }
 
-/**
- * Loads all of them now. For a process that has a thread which waits in a system call: most of these libraries look into
- * `process.report` while they load, and Node.js makes the report wait for every thread.
- */
-export function loadNatives(): void {
-  zstd();
-  lz4();
-  blake3(Buffer.alloc(0));
-  nativeCrc32c(Buffer.alloc(0));
-}
-
 /** BLAKE3 of `data`, 32 bytes. */
 export function blake3(data: Buffer): Buffer {
   blake3Function ??= loadNative<Blake>('@napi-rs/blake-hash', `@napi-rs/blake-hash-${PLATFORM}`).blake3;

@@ -57,7 +57,7 @@ let isFrozen = false;
  * A report of Node.js on itself asks every thread for its part and waits, for ever where a thread runs no event loop, as the
  * reading one. Loaders of native packages ask for a report just to learn which C library is there: they get this one.
  */
-export function freezeReport(): void {
+function freezeReport(): void {
   if (isFrozen) return;
   isFrozen = true;
   // It would look up the names of all that there are connections with.

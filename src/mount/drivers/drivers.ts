@@ -1,7 +1,6 @@
 import type { BlobCache } from '../../cache/blob-cache.js';
-import { loadNatives } from '../../codec/natives.js';
 import { isRafterError, messageOf } from '../../errors.js';
-import { DeviceServer, freezeReport } from '../../fuse/device-server.js';
+import { DeviceServer } from '../../fuse/device-server.js';
 import type { MountInfo, MountRequest } from '../api/api.js';
 import type { DaemonLog } from '../daemon-log.js';
 import type { NydusImage } from '../image/nydus-image.js';
@@ -60,12 +59,7 @@ export function createDrivers(options: DriverOptions): Drivers {
   const { log, supervisor, meters, onFailed } = options;
   let started: DeviceServer | undefined;
   const server = () => {
-    if (started === undefined) {
-      freezeReport();
-      // The reading thread sleeps in the kernel from now on.
-      loadNatives();
-      started = new DeviceServer(new URL('./fuse-reader.js', import.meta.url), onFailed);
-    }
+    started ??= new DeviceServer(new URL('./fuse-reader.js', import.meta.url), onFailed);
     return started;
   };
   const erofs = createErofsDriver({ ...options, server, watcher: createMountWatcher() });
