@@ -5,7 +5,7 @@ import { OCI_INDEX } from '../image/media-types.js';
 import { RegistryError } from './error.js';
 import { getManifest } from './manifests.js';
 import type { Profile } from './profiles/profile.js';
-import type { Session } from './session.js';
+import type { Session, SessionResponse } from './session.js';
 import { readBody } from './transport.js';
 
 /** Most pages of one list. */
@@ -82,18 +82,19 @@ async function askForReferrers(
         `${session.name}: the list of what refers to ${digest} has no end`,
       );
     }
-    const page = await getPage(session, path, signal);
-    if (page === undefined) return pages === 0 ? undefined : found;
+    const page = await getPage(session, path, { isFirst: pages === 0, signal });
+    if (page === undefined) return undefined;
     found.push(...page.descriptors);
     path = page.next;
   }
   return found;
 }
 
+/** Undefined only for the first page: with the others missing, the list would look whole. */
 async function getPage(
   session: Session,
   path: string,
-  signal: AbortSignal | undefined,
+  { isFirst, signal }: { isFirst: boolean; signal: AbortSignal | undefined },
 ): Promise<{ descriptors: Descriptor[]; next: string | undefined } | undefined> {
   return session.retry(async () => {
     try {
@@ -108,20 +109,33 @@ async function getPage(
       const bytes = await readBody(response, MAX_MANIFEST_SIZE, response.request);
       const type = String(response.headers['content-type'] ?? '').split(';')[0];
       // A page for people, where a redirect has led.
-      if (type === 'text/html') return undefined;
-      const index = parseManifest(bytes, response.request, OCI_INDEX);
-      if (index.kind !== 'index') return undefined;
-      return { descriptors: index.manifests, next: nextPage(response.headers.link) };
+      const index = type === 'text/html' ? undefined : parseManifest(bytes, response.request, OCI_INDEX);
+      if (index?.kind === 'index')
+        return { descriptors: index.manifests, next: nextPage(response.headers.link, response) };
+      if (isFirst) return undefined;
+      throw new RafterError('MALFORMED', `${response.request}: no page of a list of referrers`);
     } catch (error) {
       // 404 by the specification, but also 400, 403, 405 and others; a log-in that is missing shows with the tag.
-      if (error instanceof RegistryError && !error.temporary) return undefined;
+      if (isFirst && error instanceof RegistryError && !error.temporary) return undefined;
       throw error;
     }
   }, signal);
 }
 
-/** `Link: </v2/NAME/referrers/DIGEST?...>; rel="next"`: the part from `referrers/` on. Links elsewhere are not followed. */
-function nextPage(link: string | string[] | undefined): string | undefined {
-  const [, target = ''] = /<([^>]*)>\s*;[^,]*rel="?next"?/i.exec([link ?? []].flat().join(', ')) ?? [];
-  return /(?:^|\/)(referrers\/[^/]+)$/.exec(target)?.[1];
+/**
+ * Of `Link: </v2/NAME/referrers/DIGEST?...>; rel="next"` (RFC 8288) the part from `referrers/` on, so that it leads to no other server.
+ * MALFORMED for a next page of something else.
+ */
+function nextPage(
+  link: string | string[] | undefined,
+  { url, request }: Pick<SessionResponse, 'url' | 'request'>,
+): string | undefined {
+  const [, target] = /<([^>]*)>\s*;[^,]*rel="?next"?/i.exec([link ?? []].flat().join(', ')) ?? [];
+  if (target === undefined) return undefined;
+  const { pathname, search } = URL.canParse(target, url.href)
+    ? new URL(target, url)
+    : { pathname: '', search: '' };
+  const path = /\/(referrers\/[^/]+)$/.exec(pathname)?.[1];
+  if (path !== undefined) return `${path}${search}`;
+  throw new RafterError('MALFORMED', `${request}: the Link to the next page leads elsewhere`);
 }

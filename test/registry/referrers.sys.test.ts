@@ -7,7 +7,13 @@ import { listReferrers, referrersTag } from '../../src/registry/referrers.js';
 import { removeFromReferrersTag } from '../../src/registry/referrers-tag.js';
 import { openSession, type Session } from '../../src/registry/session.js';
 import { RegistryTarget } from '../../src/registry/target.js';
-import { type FakeRegistry, failWith, quickly, startFakeRegistry } from '../support/fake-registry.js';
+import {
+  type FakeRegistry,
+  failWith,
+  type Handler,
+  quickly,
+  startFakeRegistry,
+} from '../support/fake-registry.js';
 
 const always = Number.POSITIVE_INFINITY;
 const subject = { mediaType: OCI_MANIFEST, digest: `sha256:${'5'.repeat(64)}`, size: 500 };
@@ -63,6 +69,35 @@ describe('a registry that lists referrers', () => {
     registry.traits.referrersPerPage = 2;
     expect(await names()).toEqual(['a', 'b', 'c', 'd', 'e']);
   });
+
+  it.each<[string, (path: string, query: string) => string]>([
+    ['with a slash in its query', (path, query) => `<${path}${query}&type=x/y>; rel="next"`],
+    ['that is a query alone', (_, query) => `<${query}>; rel=next`],
+    ['after another link', (path, query) => `</v2/>; rel="up", <${path}${query}>; rel="next"`],
+  ])('finds the next page by a link %s', async (_, linkTo) => {
+    for (const name of ['a', 'b', 'c']) await push(manifestOf(name));
+    Object.assign(registry.traits, { referrersPerPage: 2, linkTo });
+    expect(await names()).toEqual(['a', 'b', 'c']);
+  });
+
+  it.each([
+    ['is not there', failWith(404), 'NOT_FOUND'],
+    [
+      'is for people',
+      (_, r) => void r.writeHead(200, { 'content-type': 'text/html' }).end('<p>'),
+      'MALFORMED',
+    ],
+  ] as [string, Handler, string][])(
+    'that has only some pages is an error: the next one %s',
+    async (_, handler, code) => {
+      for (const name of ['a', 'b', 'c']) await push(manifestOf(name));
+      registry.traits.referrersPerPage = 2;
+      registry.intercept(/referrers.*from=/, handler, always);
+      await expect(list()).rejects.toMatchObject({ code });
+      registry.traits.linkTo = (_path, query) => `</v2/other${query}>; rel="next"`;
+      await expect(list()).rejects.toMatchObject({ code: 'MALFORMED' });
+    },
+  );
 
   it('that has no last page is an error', async () => {
     registry.intercept(

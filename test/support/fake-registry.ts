@@ -34,6 +34,8 @@ export interface FakeRegistry {
   traits: {
     referrers?: boolean;
     referrersPerPage?: number;
+    /** Link header to the page of its list that `query` asks for. */
+    linkTo?: (path: string, query: string) => string;
     deletes?: boolean;
     headers?: Record<string, string>;
     /** How many of the next request bodies are hung up on after their first bytes. */
@@ -133,8 +135,11 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
       if (!isOne || (wanted !== null && artifactType !== wanted)) return [];
       return [{ mediaType, digest: key, size: bytes.length, artifactType, annotations }];
     });
-    const { referrersPerPage: count = all.length } = traits;
-    const next = `<${url.pathname}?from=${from + count}>; rel="next"`;
+    const {
+      referrersPerPage: count = all.length,
+      linkTo = (path, query) => `<${path}${query}>; rel="next"`,
+    } = traits;
+    const next = linkTo(url.pathname, `?from=${from + count}`);
     response.writeHead(200, {
       'content-type': OCI_INDEX,
       ...(from + count < all.length ? { link: next } : {}),
