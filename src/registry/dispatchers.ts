@@ -1,5 +1,5 @@
 import type { SecureContext } from 'node:tls';
-import type { Dispatcher, Pool } from 'undici';
+import type { Dispatcher } from 'undici';
 import { errnoOf, hideSecret } from '../errors.js';
 import { isCertificateError } from './error.js';
 import type { TlsSettings } from './hosts/endpoint.js';
@@ -64,16 +64,11 @@ export function createDispatchers(options: DispatchersOptions): Dispatchers {
 async function open(url: URL, { timeouts, env, settings }: DispatchersOptions): Promise<Connections> {
   const { tls, connectMs = timeouts.connectMs } = await settings(url);
   compileWasmOnce();
-  const limits = {
-    connections: MAX_CONNECTIONS,
-    headersTimeout: timeouts.answerMs,
-    bodyTimeout: timeouts.idleMs,
-  };
   const proxy = proxyFor(url, env);
   const isTls = url.protocol === 'https:';
   if (proxy !== undefined) {
     return {
-      dispatcher: await openProxy(proxy, { tls, isTls, connectMs, env, limits }),
+      dispatcher: await openProxy(proxy, { tls, isTls, connectMs, env }),
       proxy: proxy.origin,
     };
   }
@@ -81,7 +76,7 @@ async function open(url: URL, { timeouts, env, settings }: DispatchersOptions): 
     ? trustingConnector(await readTrust(tls, env), tls, connectMs)
     : createLargeReads(connectMs);
   const spares = createSpareConnections(connect);
-  const dispatcher = new ConnectionPool(url.origin, { ...limits, connect: spares.connect });
+  const dispatcher = openPool(url.origin, { connect: spares.connect });
   return { dispatcher, proxy: undefined, spares };
 }
 
@@ -90,14 +85,10 @@ interface ProxyOptions {
   isTls: boolean;
   connectMs: number;
   env: NodeJS.ProcessEnv;
-  limits: Pool.Options;
 }
 
 /** HTTPS goes through a tunnel (CONNECT), HTTP as a request to the proxy: many proxies tunnel to port 443 only. */
-async function openProxy(
-  proxy: URL,
-  { tls, isTls, connectMs, env, limits }: ProxyOptions,
-): Promise<Dispatcher> {
+async function openProxy(proxy: URL, { tls, isTls, connectMs, env }: ProxyOptions): Promise<Dispatcher> {
   const context = isTls ? await (await readTrust(tls, env)).all() : undefined;
   const own = await readTrust({ ca: [], clients: [], skipVerify: false }, env);
   const password = decodeURIComponent(proxy.password);
@@ -109,7 +100,7 @@ async function openProxy(
   if (!isSocks) bare.username = bare.password = '';
   const { createProxyAgent } = await import('./undici-proxy.js');
   return createProxyAgent({
-    ...limits,
+    connections: MAX_CONNECTIONS,
     uri: bare.href,
     proxyTunnel: false,
     ...(!isSocks && proxy.username !== '' && { token }),
@@ -121,13 +112,14 @@ async function openProxy(
       timeout: connectMs,
       ...(proxy.protocol === 'https:' && { secureContext: await own.all() }),
     },
-    clientFactory: (origin, clientOptions) =>
-      new ConnectionPool(origin, {
-        ...(clientOptions as Pool.Options),
-        connections: MAX_CONNECTIONS,
-        headersTimeout: connectMs,
-      }),
+    factory: openPool,
+    clientFactory: (origin, options) => openPool(origin, { ...options, headersTimeout: connectMs }),
   });
+}
+
+/** Connections to one origin. How long answers may take, each request says. */
+function openPool(origin: string | URL, options: object): Dispatcher {
+  return new ConnectionPool(origin, { ...options, connections: MAX_CONNECTIONS });
 }
 
 /**

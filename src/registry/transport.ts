@@ -182,8 +182,9 @@ async function sendOnce(
         ...message.headers,
         ...(body?.size === undefined ? {} : { 'content-length': String(body.size) }),
       },
+      bodyTimeout: timeouts.idleMs,
       ...(upload === undefined
-        ? { signal: signal ?? null }
+        ? { signal: signal ?? null, headersTimeout: timeouts.answerMs }
         : // undici counts this from the beginning of an upload; the watch counts from its last byte.
           { body: upload.content, signal: upload.signal, headersTimeout: 0 }),
     });

@@ -131,6 +131,23 @@ it('names the proxy that cannot be reached', async () => {
   });
 });
 
+it('has as long as a registry to answer, and to go on', async () => {
+  const { url } = await start({ target: portOf(registry.host) });
+  const options = { plainHttp: true, timeouts: { answerMs: 200, idleMs: 200 } };
+  registry.intercept(/GET/, () => {}, 1);
+  const silent = read('registry.test', { HTTP_PROXY: url }, options);
+  await expect(silent).rejects.toMatchObject({
+    code: 'UNAVAILABLE',
+    message: expect.stringContaining('Headers Timeout'),
+  });
+  registry.intercept(/GET/, (_, response) => void response.write('{'), 1);
+  const stuck = read('registry.test', { HTTP_PROXY: url }, options);
+  await expect(stuck).rejects.toMatchObject({
+    code: 'UNAVAILABLE',
+    message: expect.stringContaining('Body Timeout'),
+  });
+});
+
 it('is not used for this machine, nor for what NO_PROXY names', async () => {
   const { url, requests } = await start();
   expect(await read(registry.host, { ALL_PROXY: url })).toEqual(manifest);
