@@ -17,10 +17,10 @@ export interface BlobBytes {
   /** Exactly `length` bytes of the stored blob from byte `offset`. Rejects soon after `signal` is aborted. `urgency`: why they are read. */
   read(offset: number, length: number, signal?: AbortSignal, urgency?: FetchClass): Promise<Buffer>;
   /**
-   * Says that `bytes`, the very buffer that `read` returned, turned out wrong: the next read is to come from somewhere else. Absent: there
-   * is only one place that it can come from.
+   * Says that `bytes`, the very buffer that `read` returned, turned out wrong: the next read is to come from somewhere else. True if it
+   * does. Absent: there is only one place that it can come from.
    */
-  distrust?(bytes: Buffer): void;
+  distrust?(bytes: Buffer): boolean;
   /** Hears of decoded bytes that need not be read here: another blob had them. */
   onCopied?(bytes: number): void;
 }

@@ -66,10 +66,10 @@ export interface ImageSource {
   ): Promise<Buffer>;
   /**
    * Says that `bytes`, the very buffer that `readBlobRange` returned, were not the blob's: the next read asks another server, if there
-   * is one that has not given wrong bytes. The same of a stream that `openBlob` returned with `isDigestCheckedLater`. Absent: there is only
-   * one place to read from.
+   * is one that has not given wrong bytes, and then this is true. The same of a stream that `openBlob` returned with
+   * `isDigestCheckedLater`. Absent: there is only one place to read from.
    */
-  distrust?(bytes: Buffer | Readable): void;
+  distrust?(bytes: Buffer | Readable): boolean;
   /**
    * What refers to the manifest `digest` as its subject, of the type `artifactType` or of any. Absent: that is not known where the image is.
    */

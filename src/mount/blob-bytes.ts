@@ -55,7 +55,7 @@ export function blobBytesOf(
         }
       }
     },
-    distrust: (bytes) => source.distrust?.(bytes),
+    distrust: (bytes) => source.distrust?.(bytes) ?? false,
     onCopied(bytes) {
       stats.copiedBytes += bytes;
     },

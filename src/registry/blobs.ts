@@ -17,8 +17,8 @@ const MAX_PIECES = 64;
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
 
-/** What is to happen when the bytes of a range, or of a stream, turn out wrong. */
-const onDistrust = new WeakMap<Buffer | Readable, () => void>();
+/** What is to happen when the bytes of a range, or of a stream, turn out wrong; true if others are asked next. */
+const onDistrust = new WeakMap<Buffer | Readable, () => boolean>();
 
 /** Size in bytes of a blob that the repository has; undefined if it has not. */
 export async function headBlob(
@@ -91,7 +91,7 @@ export async function openBlob(
   // What has been passed on cannot be taken back; whoever asks again is to get it from another server.
   const blame = (error: RafterError) => {
     forgetRedirect(session, blob.digest);
-    latest.fault(error);
+    return asksAnother(latest.fault, error);
   };
   verified.once('error', (error) => {
     if (isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED')) blame(error);
@@ -160,7 +160,7 @@ export async function readBlobRange(
   }, signal);
   onDistrust.set(target, () => {
     forgetRedirect(session, blob.digest);
-    for (const fault of faults) fault(wrongBytes(name));
+    return faults.filter((fault) => asksAnother(fault, wrongBytes(name))).length > 0;
   });
   return target;
 }
@@ -169,9 +169,15 @@ function wrongBytes(name: string): RafterError {
   return new RafterError('DIGEST_MISMATCH', `${name}: wrong bytes`);
 }
 
+/** Blames whoever gave the answer. True if the next attempt asks somebody else. */
+function asksAnother(fault: SessionResponse['fault'], error: RafterError): boolean {
+  const judged = fault(error);
+  return isRafterError(judged) && judged.temporary;
+}
+
 /** See ImageSource.distrust. */
-export function distrustBytes(bytes: Buffer | Readable): void {
-  onDistrust.get(bytes)?.();
+export function distrustBytes(bytes: Buffer | Readable): boolean {
+  return onDistrust.get(bytes)?.() ?? false;
 }
 
 async function passOnResuming(

@@ -95,8 +95,8 @@ export class RegistrySource implements ImageSource {
     return this.#session.pieceBytes;
   }
 
-  distrust(bytes: Buffer | Readable): void {
-    distrustBytes(bytes);
+  distrust(bytes: Buffer | Readable): boolean {
+    return distrustBytes(bytes);
   }
 
   close(): Promise<void> {

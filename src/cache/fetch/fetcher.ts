@@ -11,6 +11,9 @@ import { observe } from './histogram.js';
 import { type Demand, PendingUnit } from './pending-unit.js';
 import type { FetchScheduler } from './scheduler.js';
 
+/** How often bytes that are wrong are fetched again, each time from somebody else. */
+const MAX_REFETCHES = 8;
+
 /** A unit that somebody waits for. */
 interface Ticket {
   pending: PendingUnit;
@@ -216,7 +219,10 @@ export class Fetcher {
     return bytes.length === length ? bytes : undefined;
   }
 
-  /** Decodes and verifies a unit; once more, with bytes fetched again, if anything in it is wrong. */
+  /**
+   * Decodes and verifies a unit; if anything in it is wrong, once more with bytes fetched again, and again as long as others are asked
+   * for them.
+   */
   async #decode(
     flight: Flight,
     unit: Unit,
@@ -224,24 +230,25 @@ export class Fetcher {
   ): Promise<DecodedUnit> {
     const { stats } = this.#options;
     const { layout, bytes } = flight.demand;
-    const first = decodeUnit(layout, unit, part);
-    if (first.bad.size === 0) return first;
-    if (whole !== undefined) bytes.distrust?.(whole);
-    stats.decodeErrors++;
-    stats.refetches++;
-    let again: DecodedUnit;
-    try {
-      again = decodeUnit(layout, unit, await this.#fetch(flight, unit.storedOffset, unit.storedSize));
-    } catch (error) {
-      if (first.good.size === 0) throw error;
-      return first;
+    const decoded = decodeUnit(layout, unit, part);
+    let given = whole;
+    for (let refetches = 0; decoded.bad.size > 0; refetches++) {
+      stats.decodeErrors++;
+      const asksAnother = given !== undefined && bytes.distrust?.(given) === true;
+      if (refetches > 0 && (!asksAnother || refetches === MAX_REFETCHES)) break;
+      stats.refetches++;
+      try {
+        given = await this.#fetch(flight, unit.storedOffset, unit.storedSize);
+      } catch (error) {
+        if (decoded.good.size === 0) throw error;
+        break;
+      }
+      for (const [index, chunk] of decodeUnit(layout, unit, given).good) {
+        decoded.good.set(index, chunk);
+        decoded.bad.delete(index);
+      }
     }
-    if (again.bad.size > 0) stats.decodeErrors++;
-    for (const [index, bytes] of first.good) {
-      again.good.set(index, bytes);
-      again.bad.delete(index);
-    }
-    return again;
+    return decoded;
   }
 
   async #store(
