@@ -1,6 +1,5 @@
 // Writes for `npm run build` what V8 makes of files of the bundle, so that bin/rafter need not have them compiled at each start. It
 // is for the version of Node.js that builds, and lies in a folder with that name; others compile the sources.
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import Module from 'node:module';
 import { join } from 'node:path';
@@ -10,43 +9,25 @@ import { Script } from 'node:vm';
 const bundle = join(import.meta.dirname, 'dist/bundle');
 const bytecode = join(bundle, 'bytecode');
 
-/**
- * What starts most and is waited for: containers, the daemon under them, and copies of images. V8 takes bytecode only if it was made under the flags
- * with which it runs (`HEAP_FLAGS` of src/cli/daemon-place.ts).
- * @type {Record<string, { flags: string[], files: string[] }>}
- */
-const KINDS = {
-  '': {
-    flags: [],
-    files: [
-      'main.js',
-      'command-line.js',
-      'commands.js',
-      'config-file.js',
-      'client.js',
-      'start-daemon.js',
-      'running.js',
-      'copy.js',
-      'open.js',
-    ],
-  },
-  '-daemon': {
-    flags: ['--max-semi-space-size=1', '--expose-gc'],
-    files: ['main.js', 'command-line.js', 'daemon-command.js', 'config-file.js', 'daemon.js'],
-  },
-};
+/** What starts most and is waited for: containers, the daemon under them, and copies of images. */
+const FILES = [
+  'main.js',
+  'command-line.js',
+  'commands.js',
+  'config-file.js',
+  'client.js',
+  'start-daemon.js',
+  'running.js',
+  'daemon-command.js',
+  'daemon.js',
+  'copy.js',
+  'open.js',
+];
 
-const [kind] = process.argv.slice(2);
-if (kind === undefined) {
-  rmSync(bytecode, { recursive: true, force: true });
-  for (const [name, { flags }] of Object.entries(KINDS))
-    execFileSync(process.execPath, [...flags, import.meta.filename, name], { stdio: 'inherit' });
-} else {
-  const directory = join(bytecode, `${process.version}-${process.arch}${kind}`);
-  mkdirSync(directory, { recursive: true });
-  for (const name of withRequired(KINDS[kind].files))
-    writeFileSync(join(directory, name), precompile(join(bundle, name)));
-}
+rmSync(bytecode, { recursive: true, force: true });
+const directory = join(bytecode, `${process.version}-${process.arch}`);
+mkdirSync(directory, { recursive: true });
+for (const name of withRequired(FILES)) writeFileSync(join(directory, name), precompile(join(bundle, name)));
 
 /** The files of the bundle with these names, and all that they require as soon as they are loaded. */
 function withRequired(names, found = new Set()) {

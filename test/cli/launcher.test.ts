@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { HEAP_FLAGS } from '../../src/cli/daemon-place.js';
 
 const checkout = resolve(import.meta.dirname, '../..');
 let dir: string;
@@ -56,11 +57,11 @@ it('runs what was compiled after the bundle was made, or without one', () => {
 });
 
 /** Where the bytecode of main.js is for this version of Node.js. */
-const bytecode = (suffix = '') =>
-  join(dir, `dist/bundle/bytecode/${process.version}-${process.arch}${suffix}/main.js`);
+const bytecode = () => join(dir, `dist/bundle/bytecode/${process.version}-${process.arch}/main.js`);
 
 /** Stores for the bundle's main.js bytecode of another program, as long as it, which prints `name`. */
-function storeBytecode(name: string, file = bytecode()): void {
+function storeBytecode(name: string): void {
+  const file = bytecode();
   mkdirSync(dirname(file), { recursive: true });
   const source = readFileSync(join(dir, 'dist/bundle/main.js'), 'utf8').replace('bundle', name);
   const script = `const bytes = new vm.Script(Module.wrap(${JSON.stringify(source)})).createCachedData();
@@ -68,10 +69,21 @@ function storeBytecode(name: string, file = bytecode()): void {
   execFileSync(process.execPath, ['-e', `const { Module } = module.constructor; ${script}`]);
 }
 
-it('runs bytecode that the build made of the bundle', () => {
+it('runs bytecode that the build made of the bundle, also under the flags of a daemon, which keep their effect', () => {
   bundle(0);
   storeBytecode('ready!');
   expect(rafter().toString()).toBe('ready! a b\n');
+  const daemon = (program = 'bundle') => {
+    writeFileSync(join(dir, 'dist/bundle/main.js'), program);
+    return execFileSync(process.execPath, [...HEAP_FLAGS, join(dir, 'bin/rafter'), 'a', 'b']).toString();
+  };
+  expect(daemon(readFileSync(join(dir, 'dist/bundle/main.js'), 'utf8'))).toBe('ready! a b\n');
+  const heap = daemon(`const keep = [];
+    for (let i = 0; i < 1e6; i++) keep[i % 1000] = [i];
+    const { space_size } = require('node:v8').getHeapSpaceStatistics().find((one) => one.space_name === 'new_space');
+    console.log(typeof gc, space_size);`);
+  // Two halves.
+  expect(heap).toBe(`function ${2 << 20}\n`);
 });
 
 it('runs the source where bytecode is cut, or made of another source or under other flags', () => {
@@ -81,7 +93,7 @@ it('runs the source where bytecode is cut, or made of another source or under ot
   storeBytecode('ready!');
   truncateSync(bytecode(), statSync(bytecode()).size - 8);
   expect(rafter().toString()).toBe('bundle a b\n');
-  storeBytecode('ready!', bytecode('-daemon'));
+  storeBytecode('ready!');
   const flagged = ['--no-opt', join(dir, 'bin/rafter'), 'a', 'b'];
   expect(execFileSync(process.execPath, flagged).toString()).toBe('bundle a b\n');
 });
