@@ -8,6 +8,7 @@ import type { Endpoint } from './hosts/endpoint.js';
 import { isInside, isOnlyHere } from './hosts/origin.js';
 import { tlsSettingsFor } from './hosts/tls-settings.js';
 import { DEFAULT_TIMEOUTS, type RegistryOptions, type Timeouts } from './options.js';
+import { orAborted } from './or-aborted.js';
 import { sendThrough } from './undici.js';
 
 /** Most redirects that one request follows. */
@@ -173,8 +174,9 @@ async function sendOnce(
   const { method, url, signal, body } = message;
   const { dispatcher, proxy } = await dispatchers.for(url);
   const upload = body === undefined ? undefined : watchUpload(body, signal, timeouts);
+  const what = describeRequest(method, url);
   try {
-    const answer = await sendThrough(dispatcher, url, {
+    const sending = sendThrough(dispatcher, url, {
       method,
       headers: {
         'user-agent': 'rafter',
@@ -188,11 +190,12 @@ async function sendOnce(
         : // undici counts this from the beginning of an upload; the watch counts from its last byte.
           { body: upload.content, signal: upload.signal, headersTimeout: 0 }),
     });
+    // undici hears of the signal once there is a connection.
+    const answer = await orAborted(sending, what, signal);
     // Whoever reads the body gets its errors; one that is let go of unread must not end the program with them.
     answer.body.on('error', () => {});
     return { status: answer.statusCode, headers: answer.headers, url, body: answer.body };
   } catch (error) {
-    const what = describeRequest(method, url);
     if (signal?.aborted) throw new RafterError('INTERRUPTED', `${what}: interrupted`, { cause: error });
     const refused = /^Proxy (?:response|Authentication Required) \((\d+)\)/.exec(messageOf(error))?.[1];
     if (proxy !== undefined && refused !== undefined) throw proxyRefusal(what, proxy, Number(refused), error);

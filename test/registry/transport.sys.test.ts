@@ -211,6 +211,22 @@ it('ends at once when it is interrupted', async () => {
   expect(performance.now() - start).toBeLessThan(20_000);
 });
 
+it('ends at once when it is interrupted before there is a connection', async () => {
+  const mute = createTcpServer().listen(0, '127.0.0.1');
+  await once(mute, 'listening');
+  cleanups.push(() => void mute.close());
+  const controller = new AbortController();
+  mute.once('connection', (socket) => {
+    cleanups.push(() => void socket.destroy());
+    controller.abort();
+  });
+  const url = `https://127.0.0.1:${(mute.address() as AddressInfo).port}`;
+  const timeouts = { connectMs: 3_600_000 };
+  await expect(send(url, { signal: controller.signal }, { timeouts })).rejects.toMatchObject({
+    code: 'INTERRUPTED',
+  });
+});
+
 it('names the file of a certificate that is missing, wrong or alone', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'rafter-pem-'));
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
