@@ -2,6 +2,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { RafterError } from '../errors.js';
+import { endByInterrupt } from './interrupt.js';
 import { createOutput, type Output } from './output.js';
 
 /** The options that every command has. */
@@ -129,7 +130,7 @@ export async function withContext(
   let released = false;
   const interrupt = (name: NodeJS.Signals) => {
     if (released) return;
-    if (controller.signal.aborted) process.exit(130);
+    if (controller.signal.aborted) return endByInterrupt();
     // The terminal has written ^C where the next line begins.
     if (name === 'SIGINT' && process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     controller.abort(new RafterError('INTERRUPTED', `interrupted by ${name}`));

@@ -1,4 +1,6 @@
 import { isRafterError } from '../errors.js';
+import { exitCodeOf } from './exit-codes.js';
+import { endSoon } from './interrupt.js';
 import { createOutput } from './output.js';
 import { packageVersion } from './version.js';
 
@@ -16,5 +18,6 @@ if (argv.length === 1 && argv[0] === '--version') {
 } else {
   void import('./program.js').then(async ({ runCommandLine }) => {
     process.exitCode = await runCommandLine(argv);
+    if (process.exitCode === exitCodeOf('INTERRUPTED')) endSoon();
   });
 }

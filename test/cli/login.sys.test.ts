@@ -113,6 +113,21 @@ it.each([
   }
 });
 
+it('Ctrl-C ends a command whose credential helper does not answer, without waiting for that', async () => {
+  const [started, helper] = ['pid', 'docker-credential-mute'].map((name) => join(directory, name));
+  writeFileSync(helper!, `#!/bin/sh\necho $$ > ${started}\nexec sleep 300\n`, { mode: 0o755 });
+  writeFileSync(config, '{"credsStore":"mute"}');
+  const env = { ...process.env, DOCKER_CONFIG: directory, PATH: `${directory}:${process.env.PATH}` };
+  const child = spawn(process.execPath, [rafter, 'inspect', `${registry.host}/team/app:1`], { env });
+  const ended = once(child, 'close');
+  const pidOf = () => Number(readFileSync(started!, 'utf8'));
+  await vi.waitFor(() => expect(pidOf()).toBeGreaterThan(0), { timeout: 30_000 });
+  child.kill('SIGINT');
+  // Not by itself, when the helper has had its time.
+  expect(await ended).toEqual([null, 'SIGINT']);
+  process.kill(pidOf(), 'SIGKILL');
+});
+
 it('warns of a password on the command line', async () => {
   const { code, output } = await run(['login', '-u', 'anna', '-p', password, registry.host]);
   expect(code).toBe(0);
