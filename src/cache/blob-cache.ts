@@ -2,9 +2,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { TouchSource } from '../trace/trace.js';
 import type { BlobBytes } from './blob-bytes.js';
 import type { BlobPieces } from './blob-pieces.js';
-import { chunksIn, endOf, fillGaps, localRuns } from './chunk-runs.js';
+import { chunksIn, endOf, fillGaps, localRuns, placeChunk } from './chunk-runs.js';
 import type { FetchClass } from './fetch/fetch-class.js';
-import { type Demand, interrupted } from './fetch/pending-unit.js';
+import { type Demand, interrupted, type ObtainOptions } from './fetch/pending-unit.js';
 import { ReadAhead } from './fetch/read-ahead.js';
 import { RunningWork } from './fetch/running-work.js';
 import type { BlobLayout, ChunkInfo } from './layout.js';
@@ -224,36 +224,35 @@ export class BlobCache {
     this.#throwIfCancelled(signal);
     const missing = chunks.filter((chunk) => !this.#isLocal(chunk.index));
     stats.hits += chunks.length - missing.length;
-    const fetched = new Map<ChunkInfo, Buffer>();
+    const fetched = new Set<ChunkInfo>();
+    const take = (chunk: ChunkInfo, bytes: Buffer) => {
+      fetched.add(chunk);
+      placeChunk(chunk, bytes, { offset, target });
+    };
+    const use = { take, signal };
     const awaited = this.#pieces?.await(missing, { offset, target, signal, bytes: this.#demand.bytes });
-    await this.#fetch(awaited?.others ?? missing, fetched, signal);
+    await this.#fetch(awaited?.others ?? missing, use);
     const came = (await awaited?.coming) ?? new Set();
     this.#throwIfCancelled(signal);
     const isServed = (chunk: ChunkInfo) => came.has(chunk) || fetched.has(chunk);
     await this.#fetch(
       missing.filter((chunk) => !isServed(chunk)),
-      fetched,
-      signal,
+      use,
     );
     stats.misses += missing.length - came.size;
     for (const run of localRuns(chunks, isServed)) {
       if (await this.#readRun(run, offset, target)) continue;
       this.#throwIfCancelled(signal);
-      await this.#fetch(run, fetched, signal);
+      await this.#fetch(run, use);
     }
     fillGaps(chunks, offset, target);
-    for (const [chunk, bytes] of fetched) {
-      const skipped = Math.max(0, offset - chunk.decodedOffset);
-      bytes.copy(target, Math.max(0, chunk.decodedOffset - offset), skipped);
-    }
     if (fetched.size > 0) return 'fetch';
     return came.size > 0 ? 'startup' : 'local';
   }
 
-  async #fetch(chunks: ChunkInfo[], fetched: Map<ChunkInfo, Buffer>, signal: AbortSignal): Promise<void> {
+  async #fetch(chunks: ChunkInfo[], options: Required<Omit<ObtainOptions, 'class'>>): Promise<void> {
     if (chunks.length === 0) return;
-    const all = await this.#shared.fetcher.obtain(this.#demand, chunks, { class: 'demand', signal });
-    for (const [i, chunk] of chunks.entries()) fetched.set(chunk, all[i]!);
+    await this.#shared.fetcher.obtain(this.#demand, chunks, { ...options, class: 'demand' });
   }
 
   /**

@@ -30,6 +30,15 @@ export function fillGaps(chunks: readonly ChunkInfo[], offset: number, target: B
   if (done < target.length) target.fill(0, done);
 }
 
+/** Copies what of a chunk's `bytes` belongs into `target`, which stands for decoded bytes from `offset`. */
+export function placeChunk(
+  { decodedOffset }: ChunkInfo,
+  bytes: Buffer,
+  { offset, target }: { offset: number; target: Buffer },
+): void {
+  bytes.copy(target, Math.max(0, decodedOffset - offset), Math.max(0, offset - decodedOffset));
+}
+
 /** The chunks of `layout` that overlap `length` bytes from decoded `offset`. A range outside of the blob is a RangeError. */
 export function chunksIn(layout: BlobLayout, offset: number, length: number): ChunkInfo[] {
   const { id, decodedSize } = layout;

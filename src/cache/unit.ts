@@ -1,4 +1,4 @@
-import { decompress } from '../codec/compressor.js';
+import { type Compressor, decompress, decompressAside } from '../codec/compressor.js';
 import { chunkDigest, crc32c } from '../codec/digest.js';
 import { type InflateStart, inflateSlice } from '../codec/inflate-slice.js';
 import type { Scratch } from '../codec/scratch.js';
@@ -93,20 +93,57 @@ export function decodeUnit(
   stored: Buffer | undefined,
   scratch?: Scratch,
 ): DecodedUnit {
-  const result: DecodedUnit = { good: new Map(), bad: new Map() };
-  let decoded: Buffer | undefined;
-  let reason = 'the source gave another number of bytes';
-  if (stored) {
-    try {
-      decoded = decodeBytes(layout, unit, { stored, scratch });
-    } catch (error) {
-      reason = messageOf(error);
-    }
+  try {
+    const { inflate, decodedSize } = unit;
+    const { packed, compressor } = packedIn(layout, unit, stored);
+    const decoded = inflate
+      ? inflateSlice(packed, inflate, decodedSize)
+      : decompress(compressor, packed, decodedSize, scratch);
+    return judge(layout, unit, decoded);
+  } catch (error) {
+    return judge(layout, unit, messageOf(error));
   }
+}
+
+/**
+ * As `decodeUnit`, with what takes longest on another thread where that can be. The result may stand in `stored` and in what `room` gave,
+ * which nobody may change until then.
+ */
+export async function decodeUnitAside(
+  layout: BlobLayout,
+  unit: Unit,
+  stored: Buffer | undefined,
+  room: Pick<Scratch, 'take'>,
+): Promise<DecodedUnit> {
+  if (unit.inflate) return decodeUnit(layout, unit, stored);
+  try {
+    const { packed, compressor } = packedIn(layout, unit, stored);
+    return judge(layout, unit, await decompressAside(compressor, packed, unit.decodedSize, room));
+  } catch (error) {
+    return judge(layout, unit, messageOf(error));
+  }
+}
+
+/** What of `stored` is to be decompressed, and by what. */
+function packedIn(
+  layout: BlobLayout,
+  { compressed, encrypted, decodedSize }: Unit,
+  stored: Buffer | undefined,
+): { packed: Buffer; compressor: Compressor } {
+  if (stored === undefined) throw new RafterError('TRUNCATED', 'the source gave another number of bytes');
+  const packed = encrypted ? decrypt(layout, stored) : stored;
+  // A short batch is filled up before it is encrypted, so its sizes differ although it is raw.
+  const isFilledUp = packed.length < stored.length && packed.length === decodedSize;
+  return { packed, compressor: compressed && !isFilledUp ? layout.compressor : 'none' };
+}
+
+/** Which members of a unit are right that was decoded to these bytes, or was not, for this reason. */
+function judge(layout: BlobLayout, unit: Unit, decoded: Buffer | string): DecodedUnit {
+  const result: DecodedUnit = { good: new Map(), bad: new Map() };
   for (const member of unit.members) {
     const start = member.batch?.offset ?? 0;
-    const bytes = decoded?.subarray(start, start + member.size);
-    const wrong = bytes ? wrongWith(layout, member, bytes) : reason;
+    const bytes = typeof decoded === 'string' ? undefined : decoded.subarray(start, start + member.size);
+    const wrong = bytes ? wrongWith(layout, member, bytes) : (decoded as string);
     if (bytes && wrong === undefined) result.good.set(member.index, bytes);
     else result.bad.set(member.index, mismatch(layout, unit, member.index, wrong));
   }
@@ -116,24 +153,6 @@ export function decodeUnit(
 /** True if `bytes` are what the layout says of `chunk`. False also if it has no digest to compare with. */
 export function isChunk(layout: BlobLayout, chunk: ChunkInfo, bytes: Buffer): boolean {
   return wrongWith(layout, chunk, bytes) === undefined;
-}
-
-function decodeBytes(
-  layout: BlobLayout,
-  unit: Unit,
-  { stored, scratch }: { stored: Buffer; scratch: Scratch | undefined },
-): Buffer {
-  const { decodedSize, inflate } = unit;
-  if (inflate) return inflateSlice(stored, inflate, decodedSize);
-  const clear = unit.encrypted ? decrypt(layout, stored) : stored;
-  // A short batch is filled up before it is encrypted, so its sizes differ although it is raw.
-  const isFilledUp = clear.length < stored.length && clear.length === decodedSize;
-  const decoded =
-    unit.compressed && !isFilledUp ? decompress(layout.compressor, clear, decodedSize, scratch) : clear;
-  if (decoded.length !== decodedSize) {
-    throw new RafterError('MALFORMED', `unit has ${decoded.length} bytes, not ${decodedSize}`);
-  }
-  return decoded;
 }
 
 function decrypt({ id, cipher }: BlobLayout, stored: Buffer): Buffer {

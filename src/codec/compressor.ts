@@ -1,8 +1,12 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type zb from 'zstd-napi/binding.js';
 import { messageOf, RafterError } from '../errors.js';
+import { libzstd } from '../os/libzstd.js';
 import { lz4, zstd } from './natives.js';
 import type { Scratch } from './scratch.js';
+
+/** Gives room for what is decoded. */
+type Room = Pick<Scratch, 'take'>;
 
 /** Compression of a chunk, a batch or a table, by the names that Nydus uses on its command line. */
 export type Compressor = 'none' | 'lz4_block' | 'gzip' | 'zstd';
@@ -23,6 +27,9 @@ const SAMPLE_DISTANCE = 64;
  * info arrays are bounded by their entry count (2^24 entries of 24 bytes).
  */
 const MAX_DECODED_SIZE = 24 * (1 << 24);
+
+/** Less is decoded sooner than another thread hears of it. */
+const ASIDE_FROM = 32 << 10;
 
 let compressContext: InstanceType<typeof zb.CCtx> | undefined;
 let decompressContext: InstanceType<typeof zb.DCtx> | undefined;
@@ -74,36 +81,67 @@ export function decompress(
   compressor: Compressor,
   stored: Buffer,
   decodedSize: number,
-  scratch?: Scratch,
+  scratch?: Room,
 ): Buffer {
+  checkDecodedSize(decodedSize);
+  let decoded: Buffer;
+  try {
+    decoded = decode(compressor, stored, decodedSize, scratch);
+  } catch (error) {
+    throw undecodable(compressor, error);
+  }
+  return ofSize(decoded, decodedSize, compressor);
+}
+
+/**
+ * As `decompress`, with zstd on another thread where the machine has its library: nobody may change `stored`, nor what `room` gave, until
+ * this settles.
+ */
+export async function decompressAside(
+  compressor: Compressor,
+  stored: Buffer,
+  decodedSize: number,
+  room: Room,
+): Promise<Buffer> {
+  const library = compressor === 'zstd' && decodedSize >= ASIDE_FROM ? libzstd() : undefined;
+  if (library === undefined) return decompress(compressor, stored, decodedSize, room);
+  checkDecodedSize(decodedSize);
+  const target = room.take(decodedSize);
+  let size: number;
+  try {
+    size = await library.decompressAside(target, stored);
+  } catch (error) {
+    throw undecodable(compressor, error);
+  }
+  return ofSize(target.subarray(0, size), decodedSize, compressor);
+}
+
+function checkDecodedSize(decodedSize: number): void {
   if (decodedSize > MAX_DECODED_SIZE) {
     throw new RafterError(
       'LIMIT_EXCEEDED',
       `unit of ${decodedSize} decoded bytes; at most ${MAX_DECODED_SIZE}`,
     );
   }
-  let decoded: Buffer;
-  try {
-    decoded = decode(compressor, stored, decodedSize, scratch);
-  } catch (error) {
-    throw new RafterError('MALFORMED', `${compressor} unit does not decode: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-  if (decoded.length !== decodedSize) {
-    throw new RafterError(
-      'MALFORMED',
-      `${compressor} unit decodes to ${decoded.length} bytes, not ${decodedSize}`,
-    );
-  }
-  return decoded;
+}
+
+function undecodable(compressor: Compressor, cause: unknown): RafterError {
+  return new RafterError('MALFORMED', `${compressor} unit does not decode: ${messageOf(cause)}`, { cause });
+}
+
+function ofSize(decoded: Buffer, decodedSize: number, compressor: Compressor): Buffer {
+  if (decoded.length === decodedSize) return decoded;
+  throw new RafterError(
+    'MALFORMED',
+    `${compressor} unit decodes to ${decoded.length} bytes, not ${decodedSize}`,
+  );
 }
 
 function decode(
   compressor: Compressor,
   stored: Buffer,
   decodedSize: number,
-  scratch: Scratch | undefined,
+  scratch: Room | undefined,
 ): Buffer {
   switch (compressor) {
     case 'none':

@@ -2,6 +2,7 @@ import { closeSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { openEventFd } from '../os/epoll.js';
+import { giveMemoryBack, takeMemory } from '../os/spare-memory.js';
 import { type Answerer, createAnswerer, type LaterRead, REPLY_BUFFER_SIZE } from './answer.js';
 import { type FuseConnection, writeReply } from './device.js';
 import type { FromReader, ReaderData, ToReader } from './device-messages.js';
@@ -162,7 +163,7 @@ export class DeviceServer {
     { node, offset, size }: LaterRead,
   ): Promise<void> {
     const { unique } = from;
-    const reply = Buffer.allocUnsafe(OUT_HEADER_SIZE + size);
+    const reply = takeMemory(OUT_HEADER_SIZE + size);
     const target = reply.subarray(OUT_HEADER_SIZE);
     let length: number;
     try {
@@ -174,6 +175,7 @@ export class DeviceServer {
       if (errno === EIO) served.onError?.('read', node, error);
     }
     if (served.alive) writeReply(served.fd, reply, length);
+    giveMemoryBack(reply);
   }
 
   #end(connection: number, served: Served): void {

@@ -5,6 +5,7 @@ import { Relay } from '../image/relay.js';
 import type { OpenBlobOptions, ReadUrgency } from '../image/source.js';
 import { verifiedStream } from '../image/verified-stream.js';
 import { giveBack } from '../os/piece-memory.js';
+import { takeMemory } from '../os/spare-memory.js';
 import { forgetRedirect, requestBlob } from './blob-request.js';
 import type { Access } from './endpoint-client.js';
 import { networkError } from './error.js';
@@ -100,7 +101,7 @@ export async function openBlob(
   return verified;
 }
 
-/** Bytes [offset, offset + length) of a blob, exactly; TRUNCATED if it ends before. Not verified. */
+/** Bytes [offset, offset + length) of a blob, exactly; TRUNCATED if it ends before. Not verified. From `takeMemory`. */
 export async function readBlobRange(
   session: Session,
   blob: Blob,
@@ -119,7 +120,7 @@ export async function readBlobRange(
   if (offset + length > blob.size) {
     throw new RafterError('TRUNCATED', `${name}: bytes to ${offset + length} of a blob of ${blob.size}`);
   }
-  const target = Buffer.allocUnsafe(length);
+  const target = takeMemory(length);
   const faults: SessionResponse['fault'][] = [];
   let done = 0;
   await session.retry(async () => {

@@ -7,6 +7,7 @@ import type { BlobCache } from '../../src/cache/blob-cache.js';
 import { CLASS_LIMITS } from '../../src/cache/fetch/fetch-class.js';
 import { CacheStore } from '../../src/cache/store.js';
 import { RafterError } from '../../src/errors.js';
+import { giveMemoryBack, takeMemory } from '../../src/os/spare-memory.js';
 import { damage, noSource, type SampleBlob, SampleSource, sampleBlob } from './sample-blob.js';
 
 const MAX_REQUEST_SIZE = CLASS_LIMITS.demand.requestBytes;
@@ -61,6 +62,35 @@ describe('what a read returns', () => {
         await store.release(cache);
       }
     }
+  });
+
+  it('gives each of many readers its own bytes, although memory is used again for others', async () => {
+    const parts = Array.from({ length: 40 }, (_, i) => (i % 4 === 3 ? [40_000, 9, 30_000] : 60_000 + i));
+    const blob = sampleBlob(parts, { gapBefore: (i) => i % 3 });
+    const { cache, source } = await open(blob);
+    source.meddle = (bytes) => {
+      const lent = takeMemory(bytes.length);
+      bytes.copy(lent);
+      return lent;
+    };
+    let isOver = false;
+    const spoil = async () => {
+      while (!isOver) {
+        const spare = Array.from({ length: 10 }, () => takeMemory(70_000).fill(0xee));
+        for (const bytes of spare) giveMemoryBack(bytes);
+        await nextTurn();
+      }
+    };
+    const spoiling = spoil();
+    const offsets = Array.from({ length: 60 }, (_, i) => (i * 41_000) % (blob.truth.length - 150_000));
+    const reads = offsets.map((offset) => readAt(cache, offset, 150_000));
+    const right = (await Promise.all(reads)).map((bytes, i) =>
+      bytes.equals(blob.truth.subarray(offsets[i]!, offsets[i]! + 150_000)),
+    );
+    isOver = true;
+    await spoiling;
+    expect(right).not.toContain(false);
+    expect((await readAll(cache)).equals(blob.truth)).toBe(true);
   });
 
   it('fills gaps between chunks and behind the end of chunks with zeros, fetched or local', async () => {

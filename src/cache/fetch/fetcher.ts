@@ -1,14 +1,15 @@
 import { isRafterError, RafterError } from '../../errors.js';
+import { Borrowed, giveMemoryBack } from '../../os/spare-memory.js';
 import type { ChunkCopier } from '../chunk-copier.js';
 import type { ChunkInfo } from '../layout.js';
 import type { CacheStats } from '../stats.js';
 import type { BlobStorage } from '../storage/blob-storage.js';
 import { companionsOf } from '../storage/companions.js';
-import { type DecodedUnit, decodeUnit, type Unit, unitsOf } from '../unit.js';
+import { type DecodedUnit, decodeUnitAside, type Unit, unitsOf } from '../unit.js';
 import type { FetchClass } from './fetch-class.js';
 import { endOf, type Flight } from './flight.js';
 import { observe } from './histogram.js';
-import { type Demand, PendingUnit } from './pending-unit.js';
+import { type Demand, type ObtainOptions, PendingUnit } from './pending-unit.js';
 import type { FetchScheduler } from './scheduler.js';
 
 /** How often bytes that are wrong are fetched again, each time from somebody else. */
@@ -19,12 +20,6 @@ interface Ticket {
   pending: PendingUnit;
   /** It was on its way, or queued, for somebody else. */
   joined: boolean;
-}
-
-/** For what chunks are obtained, and what ends the waiting for them. */
-export interface ObtainOptions {
-  class: FetchClass;
-  signal: AbortSignal;
 }
 
 export interface FetcherOptions {
@@ -58,21 +53,22 @@ export class Fetcher {
   }
 
   /**
-   * The verified bytes of `chunks` (ascending). By then they are also in the storage, if it takes them.
+   * Fetches and verifies `chunks` (ascending), and gives their bytes to `options.take`. In the end they are also in the storage, if it
+   * takes them.
    * Throws DIGEST_MISMATCH for bytes that were wrong twice, MALFORMED for a chunk without a digest, INTERRUPTED, and what
    * the source throws. Nothing of a failure is kept: the next call tries again.
    */
-  async obtain(demand: Demand, chunks: ChunkInfo[], options: ObtainOptions): Promise<Buffer[]> {
+  async obtain(demand: Demand, chunks: ChunkInfo[], options: ObtainOptions): Promise<void> {
     const start = performance.now();
     const copies = await this.#copyAll(demand, chunks);
     const missing = chunks.filter((chunk) => !copies?.has(chunk));
+    if (!options.signal.aborted) for (const [chunk, bytes] of copies ?? []) options.take?.(chunk, bytes);
     const tickets = this.#board(demand, missing, options);
-    const results = missing.map((chunk, i) => this.#await(demand, chunk, { ticket: tickets[i]!, options }));
-    const fetched = await Promise.all(results);
-    const all = copies ? chunks.map((chunk) => copies.get(chunk) ?? fetched.shift()!) : fetched;
+    await Promise.all(
+      missing.map((chunk, i) => this.#await(demand, chunk, { ticket: tickets[i]!, options })),
+    );
     if (options.class === 'demand')
       observe(this.#options.scheduler.stats.demandWait, (performance.now() - start) / 1000);
-    return all;
   }
 
   /** Resolves when nothing is on its way any more; what was to be read along is given up. Call when no `obtain` is running. */
@@ -100,9 +96,9 @@ export class Fetcher {
     demand: Demand,
     chunk: ChunkInfo,
     { ticket, options }: { ticket: Ticket; options: ObtainOptions },
-  ): Promise<Buffer> {
+  ): Promise<void> {
     try {
-      return await outcomeOf(ticket.pending, chunk.index, options);
+      await ticket.pending.take(chunk, options);
     } catch (error) {
       if (isRafterError(error, 'INTERRUPTED') && options.signal.aborted) throw error;
       const isOwnSource = ticket.pending.demand.bytes === demand.bytes;
@@ -193,18 +189,23 @@ export class Fetcher {
     // What was read along waits for what somebody waits for.
     const units = [...flight.units].sort((a, b) => Number(b.isWanted) - Number(a.isWanted));
     for (const pending of units) {
+      const memory = new Borrowed();
       try {
         const bytes = await whole;
         const { storedOffset } = pending.unit;
         const part = bytes?.subarray(storedOffset - start, endOf(pending.unit) - start);
-        const decoded = await this.#decode(flight, pending.unit, { part, whole: bytes });
+        const decoded = await this.#decode(flight, pending.unit, { part, whole: bytes, memory });
         await this.#store(pending.demand, pending.unit.members, decoded.good);
+        this.#forget(pending);
         pending.resolve(decoded);
       } catch (error) {
+        this.#forget(pending);
         pending.reject(error);
       }
-      this.#forget(pending);
+      memory.giveBack();
     }
+    const bytes = await whole.catch(() => undefined);
+    if (bytes) giveMemoryBack(bytes);
   }
 
   /** Undefined if the source gave bytes of another length than it was asked for. */
@@ -226,11 +227,11 @@ export class Fetcher {
   async #decode(
     flight: Flight,
     unit: Unit,
-    { part, whole }: { part: Buffer | undefined; whole: Buffer | undefined },
+    { part, whole, memory }: { part: Buffer | undefined; whole: Buffer | undefined; memory: Borrowed },
   ): Promise<DecodedUnit> {
     const { stats } = this.#options;
     const { layout, bytes } = flight.demand;
-    const decoded = decodeUnit(layout, unit, part);
+    const decoded = await decodeUnitAside(layout, unit, part, memory);
     let given = whole;
     for (let refetches = 0; decoded.bad.size > 0; refetches++) {
       stats.decodeErrors++;
@@ -239,11 +240,13 @@ export class Fetcher {
       stats.refetches++;
       try {
         given = await this.#fetch(flight, unit.storedOffset, unit.storedSize);
+        if (given !== undefined) memory.add(given);
       } catch (error) {
         if (decoded.good.size === 0) throw error;
         break;
       }
-      for (const [index, chunk] of decodeUnit(layout, unit, given).good) {
+      const again = await decodeUnitAside(layout, unit, given, memory);
+      for (const [index, chunk] of again.good) {
         decoded.good.set(index, chunk);
         decoded.bad.delete(index);
       }
@@ -276,17 +279,6 @@ export class Fetcher {
       onWriteError(error);
     }
   }
-}
-
-async function outcomeOf(
-  pending: PendingUnit,
-  index: number,
-  { class: name, signal }: ObtainOptions,
-): Promise<Buffer> {
-  const { good, bad } = await pending.wait(name, signal);
-  const bytes = good.get(index);
-  if (!bytes) throw bad.get(index);
-  return bytes;
 }
 
 /** Throws MALFORMED if the layout has no digest for the chunk: nothing could be verified. */

@@ -8,10 +8,10 @@ import type { CacheStats } from '../stats.js';
 import type { Bitmap } from './bitmap.js';
 import { type BlobFiles, openBlobFiles, stampOf } from './blob-files.js';
 import type { MapIdentity } from './chunk-map.js';
-import { readFull, writeFull } from './file-io.js';
+import { readFull } from './file-io.js';
 import type { LoadedMap, MapFile } from './map-file.js';
 import { type SharedBlob, SharedTrust } from './shared-trust.js';
-import { inRuns, joined, type VerifiedChunk } from './write-runs.js';
+import { inRuns, type VerifiedChunk, writeRun } from './write-runs.js';
 
 /** What has to be known of a chunk to read it. */
 export type ChunkPlace = Pick<ChunkInfo, 'index' | 'decodedOffset' | 'size'>;
@@ -210,7 +210,7 @@ export class BlobStorage {
     try {
       if (wanted.length > 0) await this.#map.beDirty();
       for (const run of inRuns(wanted)) {
-        await writeFull(this.#data, joined(run), run[0]!.chunk.decodedOffset);
+        await writeRun(this.#data, run);
         for (const { chunk, digest } of run) {
           this.#mark(chunk.index, digest);
           this.uses.note(chunk.index);

@@ -1,4 +1,7 @@
+import type { FileHandle } from 'node:fs/promises';
+import { Borrowed } from '../../os/spare-memory.js';
 import type { ChunkInfo } from '../layout.js';
+import { writeFull } from './file-io.js';
 
 /** A chunk whose bytes match `digest`. */
 export interface VerifiedChunk {
@@ -28,13 +31,29 @@ export function inRuns(chunks: VerifiedChunk[]): VerifiedChunk[][] {
   return runs;
 }
 
-/** The bytes of a run, with zeros in the gaps. */
-export function joined(run: VerifiedChunk[]): Buffer {
+/** Writes the chunks of a run to their places in the data file. Throws what write(2) says. */
+export async function writeRun(file: FileHandle, run: VerifiedChunk[]): Promise<void> {
+  const memory = new Borrowed();
+  try {
+    await writeFull(file, joined(run, memory), run[0]!.chunk.decodedOffset);
+  } finally {
+    memory.giveBack();
+  }
+}
+
+/** The bytes of a run, with zeros in the gaps: its only chunk's own, or together in what `memory` gives. */
+export function joined(run: VerifiedChunk[], memory: Pick<Borrowed, 'take'>): Buffer {
   const first = run[0]!;
   if (run.length === 1) return first.bytes;
   const last = run.at(-1)!.chunk;
   const start = first.chunk.decodedOffset;
-  const bytes = Buffer.alloc(last.decodedOffset + last.size - start);
-  for (const { chunk, bytes: part } of run) part.copy(bytes, chunk.decodedOffset - start);
+  const bytes = memory.take(last.decodedOffset + last.size - start);
+  let end = 0;
+  for (const { chunk, bytes: part } of run) {
+    const at = chunk.decodedOffset - start;
+    bytes.fill(0, end, at);
+    part.copy(bytes, at);
+    end = at + part.length;
+  }
   return bytes;
 }

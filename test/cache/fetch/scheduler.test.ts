@@ -4,9 +4,11 @@ import { CLASS_LIMITS, type FetchClass } from '../../../src/cache/fetch/fetch-cl
 import type { Flight } from '../../../src/cache/fetch/flight.js';
 import { PendingUnit } from '../../../src/cache/fetch/pending-unit.js';
 import { FetchScheduler } from '../../../src/cache/fetch/scheduler.js';
+import type { ChunkInfo } from '../../../src/cache/layout.js';
 import { sampleBlob } from '../sample-blob.js';
 
-const { layout } = sampleBlob([1]);
+const { layout, chunks } = sampleBlob([1]);
+const [chunk] = chunks as [ChunkInfo];
 const forever = new AbortController().signal;
 setMaxListeners(0, forever);
 const MIB = 1 << 20;
@@ -40,7 +42,7 @@ function setUp(host?: string) {
         onLeft: () => {},
       },
     );
-    pending.wait(name, forever).catch(() => {});
+    pending.take(chunk, { class: name, signal: forever }).catch(() => {});
     return pending;
   };
   const add = (...pendings: PendingUnit[]) => scheduler.add(pendings, runner);
@@ -117,7 +119,7 @@ it('starts at once what a reader wants that was queued for a lesser reason, alon
   add(unit('completion', 0));
   add(...queued);
   expect(requests()).toEqual(['completion 0-1']);
-  queued[1]!.wait('demand', forever).catch(() => {});
+  queued[1]!.take(chunk, { class: 'demand', signal: forever }).catch(() => {});
   expect(requests()).toEqual(['completion 0-1', 'demand 12-13']);
 });
 
@@ -129,7 +131,7 @@ it('lets a request that a reader joined hold up completion, but not the read-ahe
     const { add, unit, requests } = setUp();
     const joined = unit(name, 0);
     add(joined);
-    joined.wait('demand', forever).catch(() => {});
+    joined.take(chunk, { class: 'demand', signal: forever }).catch(() => {});
     add(unit(name, 10));
     add(unit('completion', 20));
     expect(requests()).toHaveLength(1 + also);
