@@ -16,7 +16,7 @@ const MAX_CONNECTIONS = 16;
 
 interface Connections {
   dispatcher: Dispatcher;
-  /** Origin of the proxy that they go through. */
+  /** The proxy that they go through, without user name and password. */
   proxy: string | undefined;
   /** Connections that nobody needs yet; none through a proxy. */
   spares?: SpareConnections;
@@ -67,10 +67,13 @@ async function open(url: URL, { timeouts, env, settings }: DispatchersOptions): 
   const proxy = proxyFor(url, env);
   const isTls = url.protocol === 'https:';
   if (proxy !== undefined) {
-    return {
-      dispatcher: await openProxy(proxy, { tls, isTls, connectMs, env }),
-      proxy: proxy.origin,
-    };
+    const { protocol, host } = proxy;
+    hidePassword(proxy);
+    const context = isTls ? await (await readTrust(tls, env)).all() : undefined;
+    const secure = context && { secureContext: context, rejectUnauthorized: !tls.skipVerify };
+    const openThrough = protocol.startsWith('socks') ? openSocks : openProxy;
+    const dispatcher = await openThrough(proxy, { url, secure, connectMs, env });
+    return { dispatcher, proxy: `${protocol}//${host}` };
   }
   const connect = isTls
     ? trustingConnector(await readTrust(tls, env), tls, connectMs)
@@ -81,33 +84,25 @@ async function open(url: URL, { timeouts, env, settings }: DispatchersOptions): 
 }
 
 interface ProxyOptions {
-  tls: TlsSettings;
-  isTls: boolean;
+  url: URL;
+  /** How a server with TLS is to be trusted; undefined for one without. */
+  secure: { secureContext: SecureContext; rejectUnauthorized: boolean } | undefined;
   connectMs: number;
   env: NodeJS.ProcessEnv;
 }
 
 /** HTTPS goes through a tunnel (CONNECT), HTTP as a request to the proxy: many proxies tunnel to port 443 only. */
-async function openProxy(proxy: URL, { tls, isTls, connectMs, env }: ProxyOptions): Promise<Dispatcher> {
-  const context = isTls ? await (await readTrust(tls, env)).all() : undefined;
+async function openProxy(proxy: URL, { secure, connectMs, env }: ProxyOptions): Promise<Dispatcher> {
   const own = await readTrust({ ca: [], clients: [], skipVerify: false }, env);
-  const password = decodeURIComponent(proxy.password);
-  const token = `Basic ${Buffer.from(`${decodeURIComponent(proxy.username)}:${password}`).toString('base64')}`;
-  if (password !== '') hideSecret(password, proxy.password, token.slice('Basic '.length));
-  const isSocks = proxy.protocol.startsWith('socks');
-  // undici knows socks5 only, which lets the proxy look up names just as socks5h does.
-  const bare = new URL(proxy.href.replace(/^socks5h:/, 'socks5:'));
-  if (!isSocks) bare.username = bare.password = '';
+  const bare = new URL(proxy);
+  bare.username = bare.password = '';
   const { createProxyAgent } = await import('./undici-proxy.js');
   return createProxyAgent({
     connections: MAX_CONNECTIONS,
     uri: bare.href,
     proxyTunnel: false,
-    ...(!isSocks && proxy.username !== '' && { token }),
-    requestTls: {
-      timeout: connectMs,
-      ...(context !== undefined && { secureContext: context, rejectUnauthorized: !tls.skipVerify }),
-    },
+    ...(proxy.username !== '' && { token: proxyToken(proxy) }),
+    requestTls: { timeout: connectMs, ...secure },
     proxyTls: {
       timeout: connectMs,
       ...(proxy.protocol === 'https:' && { secureContext: await own.all() }),
@@ -115,6 +110,25 @@ async function openProxy(proxy: URL, { tls, isTls, connectMs, env }: ProxyOption
     factory: openPool,
     clientFactory: (origin, options) => openPool(origin, { ...options, headersTimeout: connectMs }),
   });
+}
+
+async function openSocks(proxy: URL, { url, secure, connectMs }: ProxyOptions): Promise<Dispatcher> {
+  const { createSocksConnector } = await import('./socks.js');
+  const connect = createSocksConnector(proxy, {
+    timeout: connectMs,
+    secure: secure && createConnector({ timeout: connectMs, ...secure }),
+  });
+  return openPool(url.origin, { connect });
+}
+
+function proxyToken({ username, password }: URL): string {
+  const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return `Basic ${Buffer.from(login).toString('base64')}`;
+}
+
+function hidePassword(proxy: URL): void {
+  if (proxy.password === '') return;
+  hideSecret(decodeURIComponent(proxy.password), proxy.password, proxyToken(proxy).slice('Basic '.length));
 }
 
 /** Connections to one origin. How long answers may take, each request says. */

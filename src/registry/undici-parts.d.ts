@@ -27,3 +27,17 @@ declare module 'undici/lib/api/api-connect.js' {
   const connect: (this: import('undici').Dispatcher, ...args: unknown[]) => unknown;
   export default connect;
 }
+
+declare module 'undici/lib/core/socks5-client.js' {
+  import type { EventEmitter } from 'node:events';
+  import type { Socket } from 'node:net';
+
+  interface Socks5Client extends EventEmitter {
+    handshake(): void;
+    connect(address: string, port: number): void;
+  }
+  const parts: {
+    Socks5Client: new (socket: Socket, options: { username: string; password: string }) => Socks5Client;
+  };
+  export default parts;
+}

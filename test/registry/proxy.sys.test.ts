@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { parseReference, type RegistryReference } from '../../src/image/reference.js';
 import { getManifest } from '../../src/registry/manifests.js';
 import type { RegistryOptions } from '../../src/registry/options.js';
@@ -13,6 +13,7 @@ import { type CertificateFiles, makeCertificate } from '../support/certificates.
 import { type FakeRegistry, quickly, startFakeRegistry } from '../support/fake-registry.js';
 import { missingPrograms } from '../support/programs.js';
 import { type ProxyServer, type ProxyServerOptions, startProxyServer } from '../support/proxy-server.js';
+import { startSocksServer } from '../support/socks-server.js';
 
 const missing = missingPrograms('openssl');
 const mediaType = 'application/vnd.oci.image.index.v1+json';
@@ -129,6 +130,56 @@ it('names the proxy that cannot be reached', async () => {
     code: 'UNAVAILABLE',
     message: expect.stringContaining(`(through the proxy ${url})`),
   });
+});
+
+it('may be SOCKS5, which looks the name up, for HTTP and HTTPS', async () => {
+  const login = 'me:p@ss w0rd';
+  const [plain, closed] = await Promise.all([
+    startSocksServer(portOf(registry.host)),
+    startSocksServer(tlsPort(), { login }),
+  ]);
+  const write = vi.spyOn(process, 'emitWarning');
+  try {
+    const options = { plainHttp: true };
+    expect(await read('registry.test', { ALL_PROXY: `socks5://${plain.host}` }, options)).toEqual(manifest);
+    const env = { HTTPS_PROXY: `socks5h://me:p%40ss%20w0rd@${closed.host}` };
+    expect(await read('registry.test:5000', env, { caFile: ca.cert })).toEqual(manifest);
+    await expect(read('other.test', env, { caFile: ca.cert })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('not for other.test'),
+    });
+    const wrong = { HTTPS_PROXY: `socks5://me:wr0ng-s3cret@${closed.host}` };
+    const error = await read('registry.test', wrong).catch((caught: Error) => caught);
+    expect(error).toMatchObject({
+      code: 'DENIED',
+      message: expect.stringContaining(`socks5://${closed.host}`),
+    });
+    expect(`${error}${(error as Error).stack}`).not.toContain('s3cret');
+    expect([...plain.requests, ...closed.requests]).toEqual([
+      { target: 'registry.test:80', login: undefined },
+      { target: 'registry.test:5000', login },
+      { target: 'other.test:443', login },
+    ]);
+    expect(write).not.toHaveBeenCalled();
+  } finally {
+    write.mockRestore();
+    await Promise.all([plain.stop(), closed.stop()]);
+  }
+});
+
+it('that is mute or hangs up is not waited for longer than for a connection', async () => {
+  const mute = createTcpServer().listen(0, '127.0.0.1');
+  await once(mute, 'listening');
+  const env = { ALL_PROXY: `socks5://127.0.0.1:${(mute.address() as AddressInfo).port}` };
+  try {
+    const options = { plainHttp: true, timeouts: { connectMs: 200 } };
+    const message = (text: string) => ({ code: 'UNAVAILABLE', message: expect.stringContaining(text) });
+    await expect(read('registry.test', env, options)).rejects.toMatchObject(message('does not answer'));
+    mute.on('connection', (socket) => socket.end());
+    await expect(read('registry.test', env, { plainHttp: true })).rejects.toMatchObject(message('hung up'));
+  } finally {
+    mute.close();
+  }
 });
 
 it('has as long as a registry to answer, and to go on', async () => {
