@@ -5,6 +5,7 @@ import { takeAll } from '../image/relay.js';
 import type { ImageSource } from '../image/source.js';
 import type { BlobWriter, ImageTarget } from '../image/target.js';
 import { giveBack, pieceOf, ROOM_SIZE, takeRoom } from '../os/piece-memory.js';
+import type { Pace } from './pace.js';
 
 /** Bytes from which on a blob is hashed by other threads. */
 const ASIDE_FROM = 2 << 20;
@@ -15,6 +16,8 @@ const MAX_UNDER_WAY = 4;
 
 export interface CopyBlobOptions {
   signal: AbortSignal;
+  /** Of the blobs that are copied together with this one. */
+  pace: Pace;
   /** Hears of bytes on their way, each once. */
   onBytes(count: number): void;
 }
@@ -32,20 +35,22 @@ export async function copyBlob(
   const { signal, onBytes } = options;
   if (target.putBlob !== undefined) return target.putBlob(blob, source, { signal, onBytes });
   const isLarge = blob.size >= ASIDE_FROM;
-  const stream = await source.openBlob(blob, signal, { isDigestCheckedLater: isLarge });
+  // The target gets ready while the source is asked. Whoever writes here verifies the bytes: the target need not hash them again.
+  const [opened, created] = await Promise.allSettled([
+    source.openBlob(blob, signal, { isDigestCheckedLater: isLarge }),
+    target.createBlob(signal, { digestGiven: true }),
+  ]);
   try {
-    // Whoever writes here verifies the bytes, so the target need not hash them again.
-    const writer = await target.createBlob(signal, { digestGiven: true });
-    try {
-      if (isLarge) await writeHashed(stream, { writer, blob, name: source.name, onBytes });
-      else await writeAll(stream, writer, options);
-      await writer.commit(blob.digest);
-      return true;
-    } finally {
-      await writer.abort();
-    }
+    if (opened.status === 'rejected') throw opened.reason;
+    if (created.status === 'rejected') throw created.reason;
+    const [stream, writer] = [opened.value, created.value];
+    if (isLarge) await writeHashed(stream, { writer, blob, name: source.name, options });
+    else await writeAll(stream, writer, options);
+    await writer.commit(blob.digest);
+    return true;
   } finally {
-    stream.destroy();
+    if (opened.status === 'fulfilled') opened.value.destroy();
+    if (created.status === 'fulfilled') await created.value.abort();
   }
 }
 
@@ -64,22 +69,30 @@ interface Hashed {
   writer: BlobWriter;
   blob: Descriptor;
   name: string;
-  onBytes(count: number): void;
+  options: CopyBlobOptions;
 }
 
 /** Writes and hashes large pieces, by other threads, while the next ones come. DIGEST_MISMATCH if it is another blob. */
-async function writeHashed(stream: Readable, { writer, blob, name, onBytes }: Hashed): Promise<void> {
+async function writeHashed(
+  stream: Readable,
+  { writer, blob, name, options: { pace, onBytes } }: Hashed,
+): Promise<void> {
+  const paced = pace.join(blob.size);
+  stream.once('close', paced.leave);
   const hash = createAsideHash(algorithmOf(blob.digest));
   /** What is written and hashed, the first piece first. Who waits for one of them or for all hears of errors. */
   const underWay: Promise<void>[] = [];
   let writing: Promise<void> = Promise.resolve();
   const pass = (piece: Buffer) => {
     writing = writing.then(() => writer.write(piece)).then(() => onBytes(piece.length));
-    const both = Promise.all([writing, hash.update(piece)]).then(() => giveBack(piece));
+    const both = Promise.all([writing, hash.update(piece)]).then(() => {
+      paced.done(piece.length);
+      giveBack(piece);
+    });
     both.catch(() => {});
     underWay.push(both);
   };
-  const isBusy = () => (underWay.length >= MAX_UNDER_WAY ? underWay.shift() : undefined);
+  const isFull = () => (underWay.length >= MAX_UNDER_WAY ? underWay.shift() : undefined);
   /** Where small pieces become a large one. */
   let room: Buffer | undefined;
   let used = 0;
@@ -91,6 +104,7 @@ async function writeHashed(stream: Readable, { writer, blob, name, onBytes }: Ha
   };
   try {
     await takeAll(stream, (piece) => {
+      const turn = paced.came(piece.length);
       if (used + piece.length > ROOM_SIZE) passGathered();
       if (room === undefined && piece.length >= LARGE_PIECE) {
         pass(piece);
@@ -99,13 +113,15 @@ async function writeHashed(stream: Readable, { writer, blob, name, onBytes }: Ha
         used += piece.copy(room, used);
         giveBack(piece);
       }
-      return isBusy();
+      const place = isFull();
+      return turn === undefined ? place : Promise.all([turn, place]).then(() => {});
     });
     passGathered();
     await Promise.all(underWay);
     checkHex(await hash.digest(), blob.digest, `${name}@${blob.digest}`);
   } finally {
     hash.close();
+    paced.leave();
     // Nothing may be written after the writer was given up.
     await writing.catch(() => {});
   }

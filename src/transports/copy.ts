@@ -6,6 +6,7 @@ import type { ImageTarget } from '../image/target.js';
 import { collector, type Document } from './collect.js';
 import { copyBlob } from './copy-blob.js';
 import { collectReferrers, type ReferrersWanted } from './copy-referrers.js';
+import { createPace } from './pace.js';
 
 const DEFAULT_JOBS = 4;
 
@@ -182,6 +183,8 @@ async function copyBlobs(
     done += bytes;
     onProgress?.({ done, total });
   };
+  const limit = pLimit(jobs);
+  const pace = createPace(() => limit.pendingCount > 0);
   const copyOne = async (blob: Descriptor) => {
     if (await target.hasBlob(blob, signal)) {
       summary.skippedBlobs++;
@@ -194,7 +197,7 @@ async function copyBlobs(
       sent += count;
       advance(count);
     };
-    if (await copyBlob(source, target, blob, { signal, onBytes })) {
+    if (await copyBlob(source, target, blob, { signal, pace, onBytes })) {
       summary.copiedBlobs++;
       summary.copiedBytes += blob.size;
     } else {
@@ -203,7 +206,6 @@ async function copyBlobs(
     }
     advance(blob.size - sent);
   };
-  const limit = pLimit(jobs);
   let failure: unknown;
   await Promise.all(
     blobs.map((blob) =>
