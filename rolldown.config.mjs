@@ -12,7 +12,7 @@ const base =
   /src\/(errors|cli\/(colour|exit-codes|output|stdout|version)|image\/printable|os\/package-file|mount\/supervisor\/supervisor-protocol)\.ts$/;
 /** What parses command lines, and what a container is started with. */
 const commandLine =
-  /src\/cli\/(commands\/run|context|daemon-place|image-forms|peer-option|program|repeatable|serving-options|size|system-error|trace-options|until)\.ts$|src\/run\/exit-codes\.ts$|src\/mount\/read-timeout\.ts$|node_modules\/commander\//;
+  /src\/cli\/(commands\/run|context|daemon-place|image-forms|peer-option|program|repeatable|serving-options|size|trace-options|until)\.ts$|src\/run\/exit-codes\.ts$|src\/os\/system-error\.ts$|src\/mount\/read-timeout\.ts$|node_modules\/commander\//;
 /** The definitions of all commands, which the help shows together; what they work with they load when they are run. */
 const commands = /src\/cli\/commands\/[a-z]+\.ts$/;
 

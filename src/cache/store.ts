@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
-import { messageOf, RafterError } from '../errors.js';
+import { RafterError } from '../errors.js';
 import type { FileLock } from '../os/file-lock.js';
+import { systemReason } from '../os/system-error.js';
 import type { BlobBytes } from './blob-bytes.js';
 import { BlobCache } from './blob-cache.js';
 import { ChunkCopier } from './chunk-copier.js';
@@ -82,7 +83,7 @@ export class CacheStore {
       return store;
     } catch (error) {
       if (error instanceof RafterError) throw error;
-      throw new RafterError('FAILED', `cannot use cache directory ${dir}: ${messageOf(error)}`, {
+      throw new RafterError('FAILED', `cannot use cache directory ${dir}: ${systemReason(error)}`, {
         cause: error,
       });
     }

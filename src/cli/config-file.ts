@@ -1,7 +1,8 @@
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { systemReason } from '../os/system-error.js';
 import type { Config } from './config-schema.js';
 import { nearestWord } from './nearest.js';
 
@@ -45,12 +46,11 @@ export async function loadConfigs({
   return configs;
 }
 
+const NAME_ANOTHER = 'name a file as docs/configuration.md shows one';
+
 function readConfig(file: string, mustExist: boolean): string | undefined {
   try {
-    const { size } = statSync(file);
-    if (size > MAX_CONFIG_FILE)
-      throw new RafterError('LIMIT_EXCEEDED', `${file}: more than ${MAX_CONFIG_FILE} bytes`);
-    return readFileSync(file, 'utf8');
+    return readStart(file);
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'ENOENT' && !mustExist) return undefined;
@@ -59,11 +59,34 @@ function readConfig(file: string, mustExist: boolean): string | undefined {
         hint: 'rafter config show says which files are looked for',
       });
     if (errno === 'EACCES')
-      throw new RafterError('DENIED', `${file}: this user may not read it`, { cause: error });
+      throw new RafterError('DENIED', `${file}: this user may not read it`, {
+        cause: error,
+        hint: `ls -l ${file} says who may`,
+      });
     if (error instanceof RafterError) throw error;
     if (errno === 'EISDIR')
-      throw new RafterError('USAGE', `${file}: a directory where a configuration file was expected`);
-    throw new RafterError('FAILED', `${file}: ${messageOf(error)}`, { cause: error });
+      throw new RafterError('USAGE', `${file}: a directory where a configuration file was expected`, {
+        hint: NAME_ANOTHER,
+      });
+    throw new RafterError('FAILED', `${file}: ${systemReason(error)}`, { cause: error });
+  }
+}
+
+/** The whole file, which may be a pipe: not its size says how much there is. LIMIT_EXCEEDED above MAX_CONFIG_FILE. */
+function readStart(file: string): string {
+  const bytes = Buffer.alloc(MAX_CONFIG_FILE + 1);
+  const fd = openSync(file, 'r');
+  try {
+    let size = 0;
+    for (let count = 1; count > 0 && size < bytes.length; size += count)
+      count = readSync(fd, bytes, size, bytes.length - size, null);
+    if (size > MAX_CONFIG_FILE)
+      throw new RafterError('LIMIT_EXCEEDED', `${file}: more than ${MAX_CONFIG_FILE} bytes`, {
+        hint: NAME_ANOTHER,
+      });
+    return bytes.toString('utf8', 0, size);
+  } finally {
+    closeSync(fd);
   }
 }
 
@@ -75,7 +98,7 @@ export async function parseConfig(text: string, file: string): Promise<Config> {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const refuse = (offset: number, problem: string, hint?: string) => {
     const { line, col } = lines.linePos(offset);
-    return new RafterError('USAGE', `${file}:${line}:${col}: ${problem}`, { ...(hint && { hint }) });
+    return new RafterError('USAGE', `${file}:${line}:${col}: ${problem}`, { hint: hint ?? NAME_ANOTHER });
   };
   const [wrong] = [...document.errors, ...document.warnings];
   if (wrong !== undefined) throw refuse(wrong.pos[0], wrong.message);

@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
-import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { errnoOf, RafterError } from '../errors.js';
 import type { OptimizeSummary } from '../optimize/optimize.js';
+import { systemReason } from '../os/system-error.js';
 import type { Trace } from '../trace/trace.js';
 import type { CommandContext } from './context.js';
 import { formatBytes } from './format.js';
@@ -29,7 +30,7 @@ async function readBounded(path: string, limit: number): Promise<Buffer> {
     }
   } catch (error) {
     const errno = errnoOf(error);
-    const words = { ENOENT: 'no such file', EISDIR: 'it is a directory' }[errno ?? ''] ?? messageOf(error);
+    const words = { ENOENT: 'no such file', EISDIR: 'it is a directory' }[errno ?? ''] ?? systemReason(error);
     throw new RafterError(
       errno === 'ENOENT' ? 'NOT_FOUND' : 'FAILED',
       `cannot read the trace ${path}: ${words}`,

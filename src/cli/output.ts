@@ -1,4 +1,5 @@
 import { type ErrorCode, isRafterError, messageOf, type RafterError } from '../errors.js';
+import { hintOf } from '../os/system-error.js';
 import { paint } from './colour.js';
 import { stdout } from './stdout.js';
 
@@ -47,7 +48,7 @@ export function createOutput({ json, quiet, debug }: OutputOptions): Output {
 /** An error as JSON: the same fields as the daemon's API has. */
 function describe(error: unknown): { code: ErrorCode; message: string; hint?: string } {
   const known: RafterError | undefined = isRafterError(error) ? error : undefined;
-  const hint = hintOf(error);
+  const hint = adviceOf(error);
   return {
     code: known?.code ?? 'FAILED',
     message: messageOf(error),
@@ -58,14 +59,16 @@ function describe(error: unknown): { code: ErrorCode; message: string; hint?: st
 const DAMAGED =
   'the data is damaged or was exchanged: get the image anew; rafter check IMAGE names every fault';
 
-/** What can be done about an error: what it says itself, or what is true of all of its kind. */
-function hintOf(error: unknown): string | undefined {
-  if (!isRafterError(error)) return undefined;
-  return error.hint ?? (['DIGEST_MISMATCH', 'TRUNCATED'].includes(error.code) ? DAMAGED : undefined);
+const OTHER_KIND = 'it is damaged, or something else than what is expected there';
+
+/** A hint, or what is true of all errors of its kind. */
+function adviceOf(error: unknown): string | undefined {
+  if (isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED')) return hintOf(error) ?? DAMAGED;
+  return hintOf(error) ?? (isRafterError(error, 'MALFORMED') ? OTHER_KIND : undefined);
 }
 
 function errorText(error: unknown): string {
-  const hint = hintOf(error);
+  const hint = adviceOf(error);
   const line = `${paint(process.stderr, 'red', 'rafter:')} ${messageOf(error)}`;
   return hint === undefined ? line : `${line}\n${paint(process.stderr, 'cyan', 'hint:')} ${hint}`;
 }

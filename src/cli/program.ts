@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { isRafterError, RafterError } from '../errors.js';
+import { explainSystemError } from '../os/system-error.js';
 import { insteadOfDockerOption } from './docker-options.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { createOutput } from './output.js';
 import { stdout } from './stdout.js';
-import { explainSystemError } from './system-error.js';
 import { packageVersion } from './version.js';
 
 type Define = (program: Command, setExitCode: (code: number) => void) => void;

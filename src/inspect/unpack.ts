@@ -15,11 +15,12 @@ import {
 } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { isRafterError, messageOf, RafterError } from '../errors.js';
+import { isRafterError, RafterError } from '../errors.js';
 import { below } from '../os/below.js';
 import { explainFull } from '../os/disk-full.js';
 import { makeNode, setTime, setXattr, syncFileSystem } from '../os/inode.js';
 import { removeTree } from '../os/remove-tree.js';
+import { systemReason } from '../os/system-error.js';
 import type { DiskInode } from '../rafs/bootstrap.js';
 import { mostNames, tooManyNames, type WalkEntry } from '../rafs/walk.js';
 import { type ContentReader, createContentReader } from './content.js';
@@ -119,7 +120,7 @@ function makeTemporary(path: string): void {
   try {
     mkdirSync(path, 0o700);
   } catch (cause) {
-    throw new RafterError('FAILED', `cannot make a directory in ${dirname(path)}: ${messageOf(cause)}`, {
+    throw new RafterError('FAILED', `cannot make a directory in ${dirname(path)}: ${systemReason(cause)}`, {
       cause,
     });
   }
@@ -151,7 +152,7 @@ async function naming<T>(path: Buffer, body: () => T | Promise<T>): Promise<T> {
   } catch (error) {
     if (isRafterError(error, 'INTERRUPTED')) throw error;
     const known = isRafterError(error) ? error : undefined;
-    throw new RafterError(known?.code ?? 'FAILED', `${path}: ${messageOf(error)}`, {
+    throw new RafterError(known?.code ?? 'FAILED', `${path}: ${systemReason(error)}`, {
       cause: error,
       ...(known?.hint !== undefined && { hint: known.hint }),
     });

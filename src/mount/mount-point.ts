@@ -2,6 +2,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { errnoOf, RafterError } from '../errors.js';
 import { findMount } from '../os/mountinfo.js';
+import { systemReason } from '../os/system-error.js';
 
 const DIRECTORY_HINT = 'an image is mounted on an empty directory: mkdir makes one';
 
@@ -61,6 +62,6 @@ function mountPointError(path: string, cause: unknown): RafterError {
         hint: `take it away: umount -l ${path}`,
       });
     default:
-      return new RafterError('FAILED', `cannot use mount point ${path}: ${errnoOf(cause)}`, { cause });
+      return new RafterError('FAILED', `cannot use mount point ${path}: ${systemReason(cause)}`, { cause });
   }
 }

@@ -2,9 +2,11 @@ import { mkdir, readdir, readFile, realpath, rm, rmdir, writeFile } from 'node:f
 import { join } from 'node:path';
 import { errnoOf, isRafterError, messageOf, RafterError } from '../errors.js';
 import { lockFile } from '../os/file-lock.js';
+import { makeDirectories } from '../os/make-directories.js';
 import { unmount } from '../os/mount.js';
 import { findMount, readMounts } from '../os/mountinfo.js';
 import { mountOverlay, writesTo } from '../os/overlay.js';
+import { systemReason } from '../os/system-error.js';
 import type { MountInfo } from './api/api.js';
 import type { DaemonLog } from './daemon-log.js';
 import type { ActiveMount } from './drivers/active-mount.js';
@@ -142,11 +144,14 @@ export function createWritableTrees(options: {
 /** Canonical: mounts are told apart by it. */
 async function makeUpperDirectory(path: string): Promise<string> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeDirectories(path, 0o700);
     return await realpath(path);
   } catch (cause) {
-    const what = errnoOf(cause) === 'EEXIST' ? 'it is no directory' : messageOf(cause);
-    throw new RafterError('USAGE', `what is written cannot be kept in ${path}: ${what}`, { cause });
+    const what = errnoOf(cause) === 'EEXIST' ? 'it is no directory' : systemReason(cause);
+    throw new RafterError('USAGE', `what is written cannot be kept in ${path}: ${what}`, {
+      cause,
+      hint: 'name a directory with --upper; it is made if it is not there',
+    });
   }
 }
 

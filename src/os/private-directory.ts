@@ -1,6 +1,8 @@
-import { lstatSync, mkdirSync, realpathSync, statSync } from 'node:fs';
+import { lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { errnoOf, RafterError } from '../errors.js';
+import { makeDirectoriesSync } from './make-directories.js';
+import { systemReason } from './system-error.js';
 
 /** Permission bits of group and others to write; of others alone; and the bit that keeps them from names that are not theirs. */
 const WRITABLE_BY_OTHERS = 0o022;
@@ -13,10 +15,10 @@ const STICKY = 0o1000;
  */
 export function preparePrivateDirectory(path: string, option: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeDirectoriesSync(path, 0o700);
   } catch (error) {
     const code = ['EACCES', 'EPERM', 'EROFS'].includes(errnoOf(error) ?? '') ? 'DENIED' : 'FAILED';
-    throw new RafterError(code, `cannot make the directory ${path}: ${messageOf(error)}`, {
+    throw new RafterError(code, `cannot make the directory ${path}: ${systemReason(error)}`, {
       cause: error,
       hint: `choose another with ${option}`,
     });

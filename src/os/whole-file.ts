@@ -73,9 +73,10 @@ function temporaryName(path: string): string {
   return `${path}.${process.pid}-${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
 }
 
-/** An error that names the directory rather than a file that nobody has asked for. */
+/** An error that names what was asked for, or the directory that is missing, rather than a temporary file. */
 function explainMissing(error: unknown, path: string): unknown {
-  if (errnoOf(error) !== 'ENOENT' || existsSync(dirname(path))) return error;
+  if (errnoOf(error) !== 'ENOENT' || existsSync(dirname(path)))
+    return errnoOf(error) === undefined ? error : Object.assign(error as Error, { path });
   return new RafterError('NOT_FOUND', `${path}: there is no directory ${dirname(path)}`, {
     cause: error,
     hint: `create it first: mkdir -p ${dirname(path)}`,

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
-import { errnoOf, hideSecret, messageOf, RafterError } from '../errors.js';
+import { errnoOf, hideSecret, RafterError } from '../errors.js';
+import { systemReason } from '../os/system-error.js';
 import { hostNames, repositoryKeys } from './auth-keys.js';
 import { askCredentialHelper } from './credential-helper.js';
 
@@ -91,7 +92,7 @@ export async function readAuthFile(path: string): Promise<AuthFile | undefined> 
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return undefined;
     const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED';
-    throw new RafterError(code, `${path}: ${messageOf(error)}`, { cause: error });
+    throw new RafterError(code, `${path}: ${systemReason(error)}`, { cause: error });
   }
   return parseAuthFile(bytes, path);
 }

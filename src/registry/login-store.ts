@@ -1,7 +1,9 @@
-import { mkdir, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { errnoOf, RafterError } from '../errors.js';
 import { withDirectoryLock } from '../image/layout/file-lock.js';
+import { makeDirectories } from '../os/make-directories.js';
+import { systemReason } from '../os/system-error.js';
 import { writeWholeFile } from '../os/whole-file.js';
 import { type AuthFile, readAuthFile, TOKEN_USER } from './auth-file.js';
 import { hostKeys, hostNames } from './auth-keys.js';
@@ -85,7 +87,7 @@ async function changeFile<T>(
   change: (file: AuthFile) => Promise<{ file: AuthFile | undefined; result: T }>,
 ): Promise<T> {
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makeDirectories(dirname(path), 0o700);
     const target = await realpath(path).catch(() => path);
     return await withDirectoryLock(dirname(target), async () => {
       const { file, result } = await change((await readAuthFile(target)) ?? {});
@@ -98,7 +100,7 @@ async function changeFile<T>(
   } catch (error) {
     if (error instanceof RafterError) throw error;
     const code = ['EACCES', 'EPERM', 'EROFS'].includes(errnoOf(error) ?? '') ? 'DENIED' : 'FAILED';
-    throw new RafterError(code, `the file of log-ins cannot be written: ${path}: ${messageOf(error)}`, {
+    throw new RafterError(code, `the file of log-ins cannot be written: ${path}: ${systemReason(error)}`, {
       cause: error,
       hint: 'DOCKER_CONFIG=DIRECTORY names another place for it',
     });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { systemReason } from '../os/system-error.js';
 import type { TlsSettings } from './hosts/endpoint.js';
 
 /** Where distributions keep the certificate authorities of the machine (Go's crypto/x509 looks there, too); the first counts. */
@@ -86,7 +87,7 @@ export async function readPem(path: string): Promise<string> {
     if (text.includes('-----BEGIN ')) return text;
   } catch (error) {
     const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'NOT_FOUND';
-    throw new RafterError(code, `${path}: ${messageOf(error)}`, {
+    throw new RafterError(code, `${path}: ${systemReason(error)}`, {
       cause: error,
       hint: 'certificates and keys are files in PEM form',
     });

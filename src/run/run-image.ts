@@ -4,6 +4,7 @@ import { join, normalize } from 'node:path';
 import { RafterError } from '../errors.js';
 import type { RunConfig } from '../image/config.js';
 import type { StepClock } from '../mount/steps.js';
+import { makeDirectoriesSync } from '../os/make-directories.js';
 import { mountOverlay } from '../os/overlay.js';
 import { resolveCommand } from './command.js';
 import { runContainer } from './container.js';
@@ -126,7 +127,7 @@ function parseVolumes({ volumes = [] }: RunOptions): Volume[] {
 
 /** As Docker, makes a directory where a volume's source is missing. */
 function makeSource(source: string): void {
-  if (statSync(source, { throwIfNoEntry: false }) === undefined) mkdirSync(source, { recursive: true });
+  if (statSync(source, { throwIfNoEntry: false }) === undefined) makeDirectoriesSync(source);
 }
 
 /** Paths of mounts must not depend on symbolic links, or they are not found again in the mount table. */

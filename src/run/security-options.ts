@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { errnoOf, messageOf, RafterError } from '../errors.js';
+import { errnoOf, RafterError } from '../errors.js';
+import { systemReason } from '../os/system-error.js';
 import { DEFAULT_PROFILE } from './seccomp-default.js';
 import type { SeccompProfile } from './seccomp-file.js';
 
@@ -44,7 +45,10 @@ function readProfile(path: string): Buffer {
   } catch (error) {
     const code = { ENOENT: 'NOT_FOUND', ENOTDIR: 'NOT_FOUND', EACCES: 'DENIED' } as const;
     const found = code[errnoOf(error) as keyof typeof code];
-    const what = found === 'NOT_FOUND' ? 'there is no such file' : messageOf(error);
-    throw new RafterError(found ?? 'FAILED', `seccomp profile ${path}: ${what}`, { cause: error });
+    const what = found === 'NOT_FOUND' ? 'there is no such file' : systemReason(error);
+    throw new RafterError(found ?? 'FAILED', `seccomp profile ${path}: ${what}`, {
+      cause: error,
+      hint: FORMS,
+    });
   }
 }

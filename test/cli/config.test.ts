@@ -73,7 +73,7 @@ it.each([
   expect(error).toMatchObject({ code: 'USAGE' });
   if (typeof message === 'string') expect(error.message).toBe(message);
   else expect(error.message).toMatch(message);
-  if (hint === undefined) expect(error.hint).toBeUndefined();
+  if (hint === undefined) expect(error.hint).toMatch(/docs\/configuration\.md/);
   else if (typeof hint === 'string') expect(error.hint).toBe(hint);
   else expect(error.hint).toMatch(hint);
 });

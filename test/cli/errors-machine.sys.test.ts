@@ -144,6 +144,14 @@ describe.skipIf(process.geteuid?.() !== 0 ? 'needs root' : missingPrograms('unsh
       expect(found).toMatch(/^kernel: its FUSE is too old.*\n {2}use a kernel from 4\.20 on$/m);
     });
 
+    it('with a daemon that cannot start says why where it was started', async () => {
+      judge(await shell('touch a-file; rafter daemon run --run-dir run4 --data-root a-file'), {
+        code: 1,
+        says: /cannot make the directory .*a-file: something else is there already \(EEXIST\)/,
+        hint: /--data-root/,
+      });
+    });
+
     it('tells a user without root what needs root', async () => {
       // A checkout may stand where other users cannot look, such as root's home.
       const seen = `mount --bind ${checkout} checkout; mount --rbind ${realModules()} checkout/node_modules`;

@@ -1,4 +1,13 @@
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -38,6 +47,7 @@ beforeAll(async () => {
   for (const name of ['docker', 'mnt', 'full', 'empty', 'with-files']) mkdirSync(join(dir, name));
   writeFileSync(join(dir, 'with-files/x'), '');
   writeFileSync(join(dir, 'a-file'), 'not an archive');
+  symlinkSync('loop', join(dir, 'loop'));
   writeFileSync(join(dir, 'wrong.yaml'), 'driver: fuse\ncache-sise: 5G\n');
   cpSync(join(golden, 'tiny-nydus'), join(dir, 'damaged'), { recursive: true });
   damageBlobs(join(dir, 'damaged/blobs/sha256'));
@@ -400,6 +410,100 @@ const MISTAKES: Mistake[] = [
     says: /exit code 4: others can write to .*by-all \(mode 777\)/,
     hint: /daemon\.log/,
     skip: needsRoot,
+  },
+  {
+    what: 'layout to write that is a file',
+    args: () => [...CONVERT, plain, `oci:${dir}/a-file`],
+    code: 2,
+    says: /a-file: not a directory$/,
+    hint: /oci-archive:/,
+  },
+  {
+    what: 'layout to write below a file',
+    args: () => ['copy', plain, `oci:${dir}/a-file/x`],
+    code: 1,
+    says: /a-file\/x: something in this path is not a directory/,
+  },
+  {
+    what: 'archive to write in a directory that is not there',
+    args: () => ['copy', plain, `oci-archive:${dir}/none/x.tar`],
+    code: 3,
+    says: /none: no such directory/,
+    hint: /mkdir -p/,
+  },
+  {
+    what: 'archive that is a link to itself',
+    args: () => ['inspect', `oci-archive:${dir}/loop`],
+    code: 1,
+    says: /loop: symbolic links lead around in a circle \(ELOOP\)/,
+  },
+  {
+    what: 'mount point that is a link to itself',
+    args: () => ['mount', lazy, join(dir, 'loop')],
+    code: 1,
+    says: /loop: symbolic links lead around/,
+    skip: needsRoot,
+  },
+  {
+    what: 'configuration that is a directory',
+    args: () => ['--config', join(dir, 'empty'), 'mounts'],
+    code: 2,
+    says: /empty: a directory/,
+  },
+  {
+    what: 'configuration without end',
+    args: () => ['--config', '/dev/zero', 'mounts'],
+    code: 5,
+    says: /\/dev\/zero: more than 65536 bytes/,
+  },
+  {
+    what: 'run directory that is a file',
+    args: () => ['mount', lazy, join(dir, 'mnt'), '--run-dir', join(dir, 'a-file')],
+    code: 1,
+    says: /a-file: something else is there already \(EEXIST\)/,
+    hint: /--run-dir/,
+  },
+  {
+    what: 'run directory where none can be made',
+    args: () => ['mount', lazy, join(dir, 'mnt'), '--run-dir', '/proc/none/run'],
+    code: 1,
+    says: /\/proc\/none\/run: no such file or directory/,
+    hint: /--run-dir/,
+  },
+  {
+    what: 'upper directory where none can be made',
+    args: () => ['mount', lazy, join(dir, 'mnt'), '--upper', '/proc/none/upper'],
+    code: 2,
+    says: /\/proc\/none\/upper: no such file or directory/,
+    hint: /--upper/,
+    skip: needsRoot,
+  },
+  {
+    what: 'trace that is none',
+    args: () => ['trace', 'show', join(dir, 'a-file')],
+    code: 5,
+    says: /a-file, line 1: not JSON/,
+  },
+  {
+    what: 'trace to write where a directory is',
+    args: () => ['mount', lazy, join(dir, 'mnt'), '--trace', join(dir, 'empty')],
+    code: 2,
+    says: /empty: it is a directory/,
+    hint: /--trace/,
+  },
+  {
+    what: 'directory to unpack into in one that is not there',
+    args: () => ['unpack', lazy, join(dir, 'none/tree')],
+    code: 1,
+    says: /none: no such file or directory \(ENOENT\)/,
+    skip: needsRoot,
+  },
+  {
+    what: 'seccomp profile that is a directory',
+    args: () => ['run', '--security-opt', `seccomp=${dir}/empty`, lazy, '--', 'true'],
+    code: 125,
+    says: /seccomp profile .*empty: it is a directory/,
+    skip: () => needsRoot() ?? missingPrograms('runc'),
   },
   {
     what: 'data root that is a file',

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DaemonStatus } from '../../mount/api/api.js';
@@ -136,13 +135,14 @@ Example:
   addCommonOptions(command).action(async ({ dir }: { dir: string }) =>
     setExitCode(
       await withContext(command, async ({ output, options }) => {
-        const [{ systemdUnits }, { writeWholeFile }] = await Promise.all([
+        const [{ systemdUnits }, { makeDirectories }, { writeWholeFile }] = await Promise.all([
           import('../systemd-units.js'),
+          import('../../os/make-directories.js'),
           import('../../os/whole-file.js'),
         ]);
         const units = Object.entries(systemdUnits(options));
         const files = units.map(([name]) => join(resolve(dir), name));
-        await mkdir(resolve(dir), { recursive: true });
+        await makeDirectories(resolve(dir));
         for (const [i, [, text]] of units.entries()) await writeWholeFile(files[i]!, text, { mode: 0o644 });
         output.result({ files }, `${files.join('\n')}\n`);
         return EXIT.ok;

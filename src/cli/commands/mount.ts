@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import {
   accessOptions,
@@ -19,7 +18,7 @@ import {
   servingRequest,
 } from '../serving-options.js';
 import { addCacheSizeOption } from '../size.js';
-import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
+import { addTraceOptions, readAheadOf, type TraceCliOptions, traceFile } from '../trace-options.js';
 import { sayWaiting } from '../waiting.js';
 
 interface MountCliOptions extends RegistryCliOptions, ServingCliOptions, TraceCliOptions {
@@ -96,7 +95,7 @@ async function mount(
     ...readAheadOf(options),
     ...(options.trace !== undefined && {
       trace: {
-        file: resolve(options.trace),
+        file: traceFile(options.trace),
         owner: { uid: process.geteuid!(), gid: process.getegid!() },
       },
     }),

@@ -1,6 +1,6 @@
-import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { isRafterError, RafterError } from '../../errors.js';
+import { explainSystemError } from '../../os/system-error.js';
 import { EXIT_RUNTIME_FAILED } from '../../run/exit-codes.js';
 import type { RunReferenceRequest } from '../../run/run-reference.js';
 import {
@@ -21,8 +21,7 @@ import {
   servingRequest,
 } from '../serving-options.js';
 import { stdout } from '../stdout.js';
-import { explainSystemError } from '../system-error.js';
-import { addTraceOptions, readAheadOf, type TraceCliOptions } from '../trace-options.js';
+import { addTraceOptions, readAheadOf, type TraceCliOptions, traceFile } from '../trace-options.js';
 import { parseUntil, type Until } from '../until.js';
 import { sayWaiting } from '../waiting.js';
 
@@ -128,7 +127,7 @@ async function run(
       ...readAheadOf(options),
       access: await servingAccess(image, accessOptions(options), options),
     },
-    ...(options.trace !== undefined && { trace: resolve(options.trace) }),
+    ...(options.trace !== undefined && { trace: traceFile(options.trace) }),
     options: {
       command: args[0] === '--' ? args.slice(1) : args,
       env,

@@ -2,9 +2,10 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { Readable } from 'node:stream';
 import { decompressLayer, detectLayerCompression } from '../../codec/decompress-stream.js';
-import { errnoOf, messageOf, RafterError } from '../../errors.js';
+import { errnoOf, RafterError } from '../../errors.js';
 import { isDiskFull } from '../../os/disk-full.js';
 import { openNameless } from '../../os/nameless-file.js';
+import { systemReason } from '../../os/system-error.js';
 import { type FileRange, readExactly, streamRange } from '../file-range.js';
 import { indexTar } from './tar-index.js';
 
@@ -69,7 +70,7 @@ async function openFile(path: string): Promise<FileHandle> {
   } catch (error) {
     const code = { ENOENT: 'NOT_FOUND', ENOTDIR: 'NOT_FOUND', EACCES: 'DENIED' } as const;
     const errno = errnoOf(error) as keyof typeof code;
-    const message = code[errno] === 'NOT_FOUND' ? 'no such file' : messageOf(error);
+    const message = code[errno] === 'NOT_FOUND' ? 'no such file' : systemReason(error);
     throw new RafterError(code[errno] ?? 'FAILED', `${path}: ${message}`, {
       cause: error,
       ...(code[errno] === 'NOT_FOUND' && {

@@ -32,7 +32,10 @@ export async function archivePlace(path: string): Promise<string> {
     if ((await stat(known)).isFile()) return known;
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw error;
-    throw new RafterError('NOT_FOUND', `${parent}: no such directory`, { cause: error });
+    throw new RafterError('NOT_FOUND', `${parent}: no such directory`, {
+      cause: error,
+      hint: `create it first: mkdir -p ${parent}`,
+    });
   }
   throw new RafterError('USAGE', `${path}: no regular file, so no archive can be written there`, {
     hint: 'for an OCI layout in a directory write oci:DIR[:TAG]',

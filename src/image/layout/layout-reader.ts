@@ -2,7 +2,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { errnoOf, messageOf, RafterError } from '../../errors.js';
+import { errnoOf, RafterError } from '../../errors.js';
+import { systemReason } from '../../os/system-error.js';
 import { type ArchiveFile, openArchive } from '../archive/archive-file.js';
 import { algorithmOf, type Digest, hexOf } from '../descriptor.js';
 import { type FileRange, readExactly, streamRange } from '../file-range.js';
@@ -73,7 +74,7 @@ export function layoutDirectory(root: string): LayoutReader {
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') throw missing(name, error);
         const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED';
-        throw new RafterError(code, `${name}: ${messageOf(error)}`, { cause: error });
+        throw new RafterError(code, `${name}: ${systemReason(error)}`, { cause: error });
       }
     },
     async close() {},
@@ -124,7 +125,12 @@ async function checkDirectory(root: string): Promise<void> {
       hint: 'an OCI layout is written oci:DIR[:TAG]',
     });
   }
-  throw new RafterError('USAGE', `${root}: not a directory`, {
+  throw notDirectory(root);
+}
+
+/** What is said where a layout should be and something else is. */
+export function notDirectory(path: string): RafterError {
+  return new RafterError('USAGE', `${path}: not a directory`, {
     hint: 'for a tar file write oci-archive:FILE[:TAG] or docker-archive:FILE[:REF]',
   });
 }

@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { ociDigest } from '../../codec/digest.js';
 import { errnoOf, RafterError } from '../../errors.js';
 import { below } from '../../os/below.js';
+import { makeDirectories } from '../../os/make-directories.js';
 import { removeTree } from '../../os/remove-tree.js';
 import { syncDirectory, TEMPORARY_SUFFIX } from '../../os/whole-file.js';
 import { blobDigest } from '../blob-digest.js';
@@ -25,6 +26,7 @@ import {
   writeLayoutIndex,
   writeLayoutMarker,
 } from './layout-files.js';
+import { notDirectory } from './layout-reader.js';
 import { createStage, isStage, type Stage } from './stage.js';
 import { StagedBlob } from './staged-blob.js';
 
@@ -150,7 +152,7 @@ export class LayoutTarget implements ImageTarget {
     for (let path = this.#root; ; path = dirname(path)) {
       try {
         const info = await stat(path);
-        if (!info.isDirectory()) throw new RafterError('USAGE', `${path}: not a directory`);
+        if (!info.isDirectory()) throw notDirectory(path);
         if (path === this.#root) await checkWritableLayout(path);
         return path;
       } catch (error) {
@@ -164,7 +166,7 @@ export class LayoutTarget implements ImageTarget {
     await writeLayoutIndex(stage, entries, undefined);
     await writeLayoutMarker(stage);
     const parent = dirname(this.#root);
-    await mkdir(parent, { recursive: true });
+    await makeDirectories(parent);
     try {
       await rename(stage, this.#root);
     } catch (error) {

@@ -118,15 +118,20 @@ function startError(what: string, { log, logStart }: { log: string; logStart: nu
   });
 }
 
-/** What the daemon said last if it is an error of its own; else everything, on one line. */
+/** The last error that the daemon logged; else everything, on one line: what ended it was not the daemon's own then. */
 function reasonIn(logTail: string): string {
+  const lines = logTail.split('\n');
+  const logged = lines.map(errorIn).findLast((error) => error !== undefined);
+  return logged ?? lines.join(' | ');
+}
+
+function errorIn(line: string): string | undefined {
   try {
-    const { error } = JSON.parse(logTail.slice(logTail.lastIndexOf('\n') + 1)) as { error?: unknown };
-    if (typeof error === 'string' && error !== '') return error;
+    const { error } = JSON.parse(line) as { error?: unknown };
+    return typeof error === 'string' && error !== '' ? error : undefined;
   } catch {
-    // What ended it was not the daemon's own.
+    return undefined;
   }
-  return logTail.replaceAll('\n', ' | ');
 }
 
 async function statusOf(socket: string, signal: AbortSignal | undefined): Promise<DaemonStatus | undefined> {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type ErrorCode, isRafterError, messageOf, RafterError } from '../../errors.js';
 import { packageFile } from '../../os/package-file.js';
+import { explainSystemError, hintOf } from '../../os/system-error.js';
 import { type ApiError, type DaemonStatus, mountRequestSchema, upgradeRequestSchema } from '../api/api.js';
 import { checkDataRoot } from '../client/data-root.js';
 import type { DaemonLog } from '../daemon-log.js';
@@ -155,10 +156,12 @@ class StoppingError extends RafterError {
   }
 }
 
-function sendError(response: ServerResponse, error: unknown): void {
+function sendError(response: ServerResponse, caught: unknown): void {
+  const error = explainSystemError(caught);
   const code = isRafterError(error) ? error.code : 'FAILED';
   const body: ApiError = { code, message: messageOf(error) };
-  if (isRafterError(error) && error.hint !== undefined) body.hint = error.hint;
+  const hint = hintOf(error);
+  if (hint !== undefined) body.hint = hint;
   if (error instanceof StoppingError) body.stopping = true;
   sendJson(response, STATUS[code], body);
 }

@@ -1,4 +1,4 @@
-import { messageOf } from '../../errors.js';
+import { systemReason } from '../../os/system-error.js';
 import type { Trace } from '../../trace/trace.js';
 import type { MountInfo, MountRequest } from '../api/api.js';
 import type { DaemonLog } from '../daemon-log.js';
@@ -85,7 +85,7 @@ export class MountTrace {
       if (file !== undefined) await writeTraceFile(file, this.current(), owner && { owner });
     } catch (error) {
       log.error('cannot write a trace', { id: info.id, file, error });
-      info.traceError = `the trace ${file} could not be written: ${messageOf(error)}`;
+      info.traceError = `the trace ${file} could not be written: ${systemReason(error)}`;
     }
     await journal.remove();
   }

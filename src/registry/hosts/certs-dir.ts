@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf, messageOf, RafterError } from '../../errors.js';
+import { errnoOf, RafterError } from '../../errors.js';
+import { systemReason } from '../../os/system-error.js';
 import type { TlsSettings } from './endpoint.js';
 
 /** What the directory of a host holds, as Docker defines it: `*.crt` authorities, `*.cert` with `*.key` client certificates. */
@@ -11,7 +12,7 @@ export async function readCertsDir(directory: string): Promise<Pick<TlsSettings,
   } catch (error) {
     // On some machines only root may look into it; whoever else needs it learns that from TLS.
     if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(errnoOf(error) ?? '')) return { ca: [], clients: [] };
-    throw new RafterError('FAILED', `${directory}: ${messageOf(error)}`, { cause: error });
+    throw new RafterError('FAILED', `${directory}: ${systemReason(error)}`, { cause: error });
   }
   const partner = (name: string, ending: string) => name.replace(/\.[^.]*$/, ending);
   for (const name of names) {

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { parse, TomlError } from 'smol-toml';
 import * as v from 'valibot';
-import { errnoOf, messageOf, RafterError } from '../../errors.js';
+import { errnoOf, RafterError } from '../../errors.js';
+import { systemReason } from '../../os/system-error.js';
 
 /** Most bytes of a configuration file of hosts. */
 export const MAX_CONFIG_SIZE = 1 << 20;
@@ -22,7 +23,7 @@ export async function readToml<S extends v.GenericSchema>(
     if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return undefined;
     if (skipsUnreadable && errnoOf(error) === 'EACCES') return undefined;
     const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED';
-    throw new RafterError(code, `${path}: ${messageOf(error)}`, { cause: error });
+    throw new RafterError(code, `${path}: ${systemReason(error)}`, { cause: error });
   }
   if (bytes.length > MAX_CONFIG_SIZE) {
     throw new RafterError('LIMIT_EXCEEDED', `${path}: ${bytes.length} bytes, more than ${MAX_CONFIG_SIZE}`);

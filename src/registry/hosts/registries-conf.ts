@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { errnoOf, messageOf, RafterError } from '../../errors.js';
+import { errnoOf, RafterError } from '../../errors.js';
+import { systemReason } from '../../os/system-error.js';
 import { readToml } from './config-file.js';
 import type { HostPlaces } from './places.js';
 
@@ -137,7 +138,7 @@ async function confFiles(directory: string): Promise<string[]> {
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return [];
     const code = errnoOf(error) === 'EACCES' ? 'DENIED' : 'FAILED';
-    throw new RafterError(code, `${directory}: ${messageOf(error)}`, { cause: error });
+    throw new RafterError(code, `${directory}: ${systemReason(error)}`, { cause: error });
   }
   const found = names.filter((name) => name.endsWith('.conf')).sort();
   if (found.length > MAX_DROP_INS) {
