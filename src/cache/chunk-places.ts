@@ -6,7 +6,8 @@ const SIZE_BYTES = 4;
 /** Bytes that describe the place of one chunk. */
 export const PLACE_SIZE = OFFSET_BYTES + SIZE_BYTES;
 
-const described = new WeakMap<BlobLayout, SharedArrayBuffer>();
+/** Not held here: of images that share a blob, one layout's are enough, and the store holds them. */
+const described = new WeakMap<BlobLayout, WeakRef<SharedArrayBuffer>>();
 
 /** Where the chunks of a blob lie in decoded space, ascending, in memory that threads can share: 12 bytes a chunk. */
 export class ChunkPlaces {
@@ -23,14 +24,14 @@ export class ChunkPlaces {
 
   /** The places of the chunks of `layout`, which nobody changes. */
   static describe(layout: BlobLayout): SharedArrayBuffer {
-    const known = described.get(layout);
+    const known = described.get(layout)?.deref();
     if (known) return known;
     const { chunkCount } = layout;
     const memory = new SharedArrayBuffer(chunkCount * PLACE_SIZE);
     const places = new ChunkPlaces(memory);
     if (layout.readPlaces !== undefined) layout.readPlaces(places.#offsets, places.#sizes);
     else places.#readChunks(layout);
-    described.set(layout, memory);
+    described.set(layout, new WeakRef(memory));
     return memory;
   }
 

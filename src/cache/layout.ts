@@ -1,5 +1,6 @@
 import type { Compressor } from '../codec/compressor.js';
 import { DIGEST_SIZE, type DigestAlgorithm, sha256Stream } from '../codec/digest.js';
+import { oneCopy } from '../codec/one-copy.js';
 import type { UnitCipher } from '../codec/unit-cipher.js';
 import { RafterError } from '../errors.js';
 import type { BlobChunk } from '../rafs/blob-meta.js';
@@ -53,7 +54,7 @@ export function layoutOf(bootstrap: Bootstrap, blobIndex: number, map: ChunkMap)
     readPlaces: map.readPlaces?.bind(map),
     chunkDigest: (index) => digests.of(index),
     chunkAtDecoded: (offset) => map.chunkAtDecoded(offset),
-    detach: () => digests.copy(),
+    detach: () => digests.copy(blob.id),
   };
 }
 
@@ -77,7 +78,7 @@ class Digests {
     return known.has(index) ? bytes.subarray(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE) : undefined;
   }
 
-  copy(): void {
+  copy(blobId: string): void {
     if (this.#copied !== undefined) return;
     const bytes = Buffer.alloc(this.#count * DIGEST_SIZE);
     const known = new Bitmap(this.#count);
@@ -87,7 +88,7 @@ class Digests {
       digest.copy(bytes, index * DIGEST_SIZE);
       known.set(index);
     }
-    this.#copied = { bytes, known };
+    this.#copied = { bytes: oneCopy(`digests of ${blobId}`, bytes), known };
     this.#bootstrap = undefined;
   }
 }

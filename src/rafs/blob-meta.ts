@@ -1,5 +1,6 @@
 import { decompress } from '../codec/compressor.js';
 import type { InflateStart } from '../codec/inflate-slice.js';
+import { oneCopy } from '../codec/one-copy.js';
 import { decryptUnit } from '../codec/unit-cipher.js';
 import { RafterError } from '../errors.js';
 import { BATCH_CONTEXT_SIZE, decodeBatchContext } from './batch-context.js';
@@ -47,7 +48,8 @@ const MAX_ARRAY_SIZE = MAX_CHUNK_COUNT * CHUNK_INFO_V2_SIZE;
 
 /**
  * The compression context table of a blob: for each chunk, where it is stored and what it decodes to. It keeps the
- * decoded array and makes objects on demand. All entries are checked when it is parsed.
+ * decoded array, which images that share the blob have in common, and makes objects on demand. All entries are checked when it is
+ * parsed.
  */
 export class BlobMeta {
   /** Chunks in the blob. */
@@ -58,15 +60,15 @@ export class BlobMeta {
   readonly #source: string;
 
   private constructor(array: Buffer, blob: RafsBlob, contextCount: number) {
-    this.#array = array;
+    this.#array = oneCopy(`map of ${blob.id}`, array);
     this.#v2 = hasFeature(blob.features, BlobFeature.CHUNK_INFO_V2);
     this.#source = sourceOf(blob);
     this.chunkCount = blob.chunkCount;
     if (hasFeature(blob.features, BlobFeature.ZRAN)) {
       const offset = blob.chunkCount * CHUNK_INFO_V2_SIZE;
-      this.#zran = new ZranTable(array.subarray(offset), contextCount, this.#source);
+      this.#zran = new ZranTable(this.#array.subarray(offset), contextCount, this.#source);
     }
-    if (!this.#v2 || !areSoundChunks(array, blob)) checkChunks(this.#chunks(), blob, this.#source);
+    if (!this.#v2 || !areSoundChunks(this.#array, blob)) checkChunks(this.#chunks(), blob, this.#source);
   }
 
   /**
