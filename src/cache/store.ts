@@ -27,6 +27,8 @@ export interface CacheStoreOptions {
   onWarning?: (message: string, cause: unknown) => void;
   /** Bytes that the directory may have on the disk; without it, as many as the disk has. */
   limit?: number | undefined;
+  /** Called before the least recently used chunks go: to release what nobody needs. */
+  onFull?: () => Promise<void>;
 }
 
 interface OpenBlob {
@@ -62,7 +64,7 @@ export class CacheStore {
   private constructor(dir: string, lock: FileLock, options: CacheStoreOptions) {
     this.dir = dir;
     this.#lock = lock;
-    const { limit, onWarning = () => {} } = options;
+    const { limit, onWarning = () => {}, onFull } = options;
     this.#trouble = new WriteTrouble(dir, onWarning);
     this.#copier = new ChunkCopier({
       dir,
@@ -70,7 +72,7 @@ export class CacheStore {
       turn: (stem, work) => this.#turns.take(blobIdOf(stem), work),
     });
     if (limit !== undefined)
-      this.#quota = new Quota(this, { limit, onError: (error) => this.#trouble.note('', error) });
+      this.#quota = new Quota(this, { limit, onFull, onError: (error) => this.#trouble.note('', error) });
   }
 
   /** Opens `dir`, created if it is not there. Throws BUSY, with the process id, if another process uses it. */

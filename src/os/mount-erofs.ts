@@ -1,11 +1,11 @@
 import { closeSync, readSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { RafterError } from '../errors.js';
+import { attachMount } from './detached-mount.js';
 import { errnoName, systemError } from './errno.js';
 import { koffi, libc } from './libc.js';
 
 /** Numbers of the system calls, the same on every architecture (Linux 5.2). */
-const SYS_MOVE_MOUNT = 429;
 const SYS_FSOPEN = 430;
 const SYS_FSCONFIG = 431;
 const SYS_FSMOUNT = 432;
@@ -17,8 +17,6 @@ const FSCONFIG_SET_STRING = 1;
 const FSCONFIG_CMD_CREATE = 6;
 const FSMOUNT_CLOEXEC = 1;
 const MOUNT_ATTR_RDONLY = 1;
-const MOVE_MOUNT_F_EMPTY_PATH = 4;
-const AT_FDCWD = -100;
 
 /** File system type that /proc/mounts shows. */
 export const EROFS_TYPE = 'erofs';
@@ -75,8 +73,7 @@ export async function mountErofs({ bootstrap, devices, target }: ErofsMount): Pr
     const mount = Number(calls.fsmount(SYS_FSMOUNT, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY));
     if (mount < 0) throw failure(what, fs);
     try {
-      const moved = calls.move(SYS_MOVE_MOUNT, mount, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
-      if (Number(moved) < 0) throw failure(what);
+      attachMount(mount, target);
     } finally {
       closeSync(mount);
     }
@@ -136,7 +133,6 @@ interface Calls {
     aux: number,
   ): Promise<{ result: number; errno: number }>;
   fsmount(number: number, fs: number, flags: number, attributes: number): number;
-  move(number: number, from: number, path: string, to: number, target: string, flags: number): number;
 }
 
 let calls: Calls | undefined;
@@ -165,14 +161,6 @@ function bind(): Calls {
     fsconfig: config,
     create: createAsync as unknown as Calls['create'],
     fsmount: library.func('syscall', 'int64_t', ['int64_t', 'int', 'uint', 'uint']),
-    move: library.func('syscall', 'int64_t', [
-      'int64_t',
-      'int',
-      'const char *',
-      'int',
-      'const char *',
-      'uint',
-    ]),
   };
   return calls;
 }

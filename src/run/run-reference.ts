@@ -74,7 +74,7 @@ export async function runReference(request: RunReferenceRequest): Promise<number
     writeFileSync(mountpoint + NEW_SUFFIX, '', { mode: 0o600, flag: 'wx' });
     mkdirSync(mountpoint, { mode: 0o755 });
     if (trace !== undefined) await (await import('../mount/trace/trace-file.js')).checkTraceFile(trace);
-    const wanted = { ...image, mountpoint, ...(trace !== undefined && { trace: {} }) };
+    const wanted = { ...image, mountpoint, reuse: true, ...(trace !== undefined && { trace: {} }) };
     // Whether preparing fails is looked at when the image is mounted.
     const onAsked = () => void prepared().catch(() => {});
     const mounted = await mountImage(daemon, wanted, { clock, onAsked });

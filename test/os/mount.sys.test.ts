@@ -1,7 +1,8 @@
-import { mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { cloneMount } from '../../src/os/detached-mount.js';
 import { MS_RDONLY, mount, unmount } from '../../src/os/mount.js';
 import { findMount, isMountPoint } from '../../src/os/mountinfo.js';
 
@@ -65,4 +66,16 @@ it('refuses options that the kernel would cut', () => {
   expect(() => mount({ source: 'none', target: dir, type: 'tmpfs', data: 'x'.repeat(4096) })).toThrow(
     RangeError,
   );
+});
+
+it('keeps a file system that is mounted nowhere, for another place', async () => {
+  tmpfs();
+  await writeFile(join(dir, 'f'), 'kept');
+  const detached = cloneMount(dir);
+  unmount(dir);
+  expect(await readdir(dir)).toEqual([]);
+  detached.attach(dir);
+  await detached.close();
+  expect(await readFile(join(dir, 'f'), 'utf8')).toBe('kept');
+  expect(() => cloneMount(join(dir, 'none'))).toThrowError(expect.objectContaining({ code: 'NOT_FOUND' }));
 });

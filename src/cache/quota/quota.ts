@@ -8,6 +8,8 @@ const LOW_WATERMARK = 0.85;
 export interface QuotaOptions {
   /** Bytes that the cache may have on the disk. */
   limit: number;
+  /** Called before anything is given back. */
+  onFull?: (() => Promise<void>) | undefined;
   onError: (error: unknown) => void;
 }
 
@@ -18,14 +20,16 @@ export interface QuotaOptions {
 export class Quota {
   readonly limit: number;
   readonly #store: CacheStore;
+  readonly #onFull: () => Promise<void>;
   readonly #onError: (error: unknown) => void;
   #used = 0;
   #running: Promise<void> | undefined;
   #closed = false;
 
-  constructor(store: CacheStore, { limit, onError }: QuotaOptions) {
+  constructor(store: CacheStore, { limit, onFull = async () => {}, onError }: QuotaOptions) {
     this.#store = store;
     this.limit = limit;
+    this.#onFull = onFull;
     this.#onError = onError;
   }
 
@@ -82,6 +86,7 @@ export class Quota {
     // Counted anew: what was taken may not have been written, or twice.
     this.#used = await diskUse(this.#store);
     if (this.#used + more <= this.limit * HIGH_WATERMARK) return;
+    await this.#onFull();
     await evictChunks(this.#store, this.#used + more - Math.floor(this.limit * LOW_WATERMARK));
     this.#used = await diskUse(this.#store);
   }

@@ -175,7 +175,7 @@ Examples:
           ['came by', status.startReason],
           ['started', status.startedAt],
           ['data root', status.dataRoot],
-          ['mounts', String(status.mounts)],
+          ['mounts', `${status.mounts}${status.kept > 0 ? `, ${status.kept} kept for the next run` : ''}`],
           ['cache', describeCache(status.cache)],
           ['chunks', describeChunks(status.cache.stats)],
           ['memory', formatBytes(status.residentBytes)],

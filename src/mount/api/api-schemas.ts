@@ -96,6 +96,7 @@ const daemonStatusSchema = v.object({
   dataRoot: v.string(),
   drivers: v.array(driver),
   mounts: count,
+  kept: count,
   cache: v.object({
     dir: v.string(),
     stats: cacheStatsSchema,

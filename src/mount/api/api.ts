@@ -80,6 +80,12 @@ export const mountRequestSchema = v.strictObject({
       owner: v.optional(v.strictObject({ uid: id, gid: id })),
     }),
   ),
+  /**
+   * True: such a request will come again soon. The file system of the image, what the kernel has read of it, and its connections are kept
+   * for a while when it is unmounted, seen by nobody, and the next request like this one gets them, if the reference still means
+   * that image.
+   */
+  reuse: v.optional(v.boolean()),
   /** Chosen by the client: the same request, sent again because the daemon died, mounts once. */
   requestId: v.optional(text(64)),
   /** How to reach the registry. File names must be absolute. Never written anywhere. */
@@ -181,6 +187,8 @@ export interface DaemonStatus {
   drivers: ('erofs' | 'fuse')[];
   /** How many images are mounted. */
   mounts: number;
+  /** How many are not, but are kept for a while for the next run. */
+  kept: number;
   /** Directory of the cache, and what happened in it since the daemon started. */
   cache: {
     dir: string;

@@ -34,14 +34,17 @@ export interface CacheServiceOptions {
   dataRoot: string;
   /** Digests of the manifests that are mounted. */
   mounted: () => string[];
+  /** Gives up what is kept of images that are not mounted any more, so that it is not in use. */
+  giveUpKept?: () => Promise<void>;
 }
 
 export function createCacheService(options: CacheServiceOptions): CacheService {
-  const { cache, store, dataRoot, mounted } = options;
+  const { cache, store, dataRoot, mounted, giveUpKept = async () => {} } = options;
   const imageDir = join(dataRoot, 'images');
   const tempDir = join(dataRoot, 'tmp');
 
   async function list(): Promise<CacheListing> {
+    await giveUpKept();
     const [blobs, images] = await Promise.all([listCache(cache), listImages(imageDir)]);
     const users = (id: string) => images.filter((image) => image.blobs.includes(id));
     const named = blobs.map((blob) => ({
@@ -67,6 +70,7 @@ export function createCacheService(options: CacheServiceOptions): CacheService {
     list,
 
     async verify(signal) {
+      await giveUpKept();
       const sum: CacheVerification = { chunks: 0, bytes: 0, damaged: 0, unfinished: 0, damagedBlobs: [] };
       for (const { name } of await listCache(cache)) {
         const found = await scrubBlob(cache, name, signal);
@@ -80,6 +84,7 @@ export function createCacheService(options: CacheServiceOptions): CacheService {
     },
 
     async prune({ all, olderThan, maxBytes }) {
+      await giveUpKept();
       const inUse = new Set(mounted());
       const current = (await listImages(imageDir)).filter(
         ({ stale, manifest }) => !stale || inUse.has(manifest),

@@ -12,6 +12,7 @@ import { type DaemonLog, openDaemonLog } from '../daemon-log.js';
 import { createDrivers } from '../drivers/drivers.js';
 import { openImageStore } from '../image/image-store.js';
 import { OpenedImages } from '../image/opened-images.js';
+import { KeptImages } from '../kept-images.js';
 import type { LogLevel } from '../log-file.js';
 import { createMeters } from '../meters.js';
 import { cleanUpDeadMounts } from '../mount-state.js';
@@ -69,14 +70,16 @@ export async function runDaemon(options: DaemonOptions): Promise<'stop' | 'upgra
     const left = parseSavedState(supervisor.inheritance.state);
     await cleanUpDeadMounts(files.state, log, new Set(left.mounts.map(({ info }) => info.id)));
     preparePrivateDirectory(dataRoot, '--data-root');
+    const kept = new KeptImages(log);
     const cache = await patiently(() =>
       CacheStore.open(join(dataRoot, 'cache'), {
         limit: options.cacheSize,
+        onFull: () => kept.clear(),
         onWarning: (message, error) => log.warn(message, { error }),
       }),
     );
     try {
-      return await serve(options, { files, log, cache, supervisor, left });
+      return await serve(options, { files, log, cache, kept, supervisor, left });
     } finally {
       await cache.close();
     }
@@ -92,6 +95,7 @@ interface Surroundings {
   files: RunFiles;
   log: DaemonLog;
   cache: CacheStore;
+  kept: KeptImages;
   supervisor: SupervisorLink;
   /** What a predecessor was serving. */
   left: SavedState;
@@ -100,7 +104,7 @@ interface Surroundings {
 /** Listens, works until it is told to stop, and takes everything down again. */
 async function serve(
   { runDir, dataRoot, version, idleSeconds = 0, metrics: metricsAddress }: DaemonOptions,
-  { files, log, cache, supervisor, left }: Surroundings,
+  { files, log, cache, kept, supervisor, left }: Surroundings,
 ): Promise<'stop' | 'upgrade'> {
   const store = openImageStore(join(dataRoot, 'images'));
   const startedAt = new Date().toISOString();
@@ -124,6 +128,7 @@ async function serve(
     {
       store,
       opened: new OpenedImages({ onIdle: () => memory.isDue() }),
+      kept,
       cache,
       tempDir,
       log,
@@ -148,6 +153,7 @@ async function serve(
     dataRoot,
     drivers: process.geteuid?.() === 0 ? ['erofs', 'fuse'] : ['fuse'],
     mounts: table.list().length,
+    kept: kept.size,
     cache: {
       dir: cache.dir,
       stats: cache.stats,
@@ -160,7 +166,7 @@ async function serve(
   const mounted = () => table.list().map(({ digest }) => digest);
   const server = createApiServer({
     table,
-    cache: createCacheService({ cache, store, dataRoot, mounted }),
+    cache: createCacheService({ cache, store, dataRoot, mounted, giveUpKept: () => kept.clear() }),
     log,
     meters,
     metrics,
@@ -200,6 +206,7 @@ async function serve(
       await removeSocket();
       table.interrupt();
       await Promise.all([closeServer(server), closeServer(metricsServer)]);
+      await kept.clear();
       // First no more answers: what readers are told must be part of what the successor is told.
       await drivers.handOver();
       await table.handOver();

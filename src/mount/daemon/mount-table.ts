@@ -1,19 +1,18 @@
 import { closeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isRafterError, RafterError } from '../../errors.js';
 import { unmountFuse } from '../../fuse/unmount.js';
 import { findMount, readMounts } from '../../os/mountinfo.js';
 import type { Trace } from '../../trace/trace.js';
 import type { MountInfo, MountRequest, MountResult } from '../api/api.js';
 import { descriptorName } from '../drivers/fuse-driver.js';
+import { RELEASE_DEADLINE } from '../kept-images.js';
 import { canonicalMountPoint, checkMountPoint, notMounted } from '../mount-point.js';
 import { isDriverType, writeMountState } from '../mount-state.js';
 import { type MountedImage, type MountServices, mountImage, resumeImage } from '../mounted-image.js';
 import { removeOtherJournals } from '../trace/trace-journal.js';
 import { describeMount, resultOf, savedMounts } from './mount-views.js';
 import type { SavedMount, SavedState } from './saved-mounts.js';
-
-/** How long to wait for the last requests of a mount after it was unmounted, in milliseconds. */
-const RELEASE_DEADLINE = 2_000;
 
 /**
  * The mounts of one daemon. What is in the table is mounted; a mount that somebody else took away leaves it by itself.
@@ -158,14 +157,16 @@ export class MountTable {
   }
 
   /**
-   * Unmounts by id or mount point; with `force` also while it is in use. Throws NOT_FOUND, or BUSY while files are open.
+   * Unmounts by id or mount point; with `force` also while it is in use. An image that will be wanted again is kept for a while, unless
+   * `forGood`. Throws NOT_FOUND, or BUSY while files are open.
    */
   async unmount(
     which: { id: string } | { mountpoint: string },
-    { force = false }: { force?: boolean } = {},
+    { force = false, forGood = false }: { force?: boolean; forGood?: boolean } = {},
   ): Promise<MountInfo> {
     const mounted = await this.#find(which);
     const { info, active, trace } = mounted;
+    if (!forGood && (await this.#keep(mounted))) return info;
     try {
       await active.unmount({ detach: force });
     } catch (error) {
@@ -176,30 +177,50 @@ export class MountTable {
     // Not later, when the last open file is closed: whoever unmounts wants to see what there is.
     await trace?.finish();
     await this.#save();
-    await withDeadline(mounted.released, RELEASE_DEADLINE);
+    await Promise.race([mounted.released, sleep(RELEASE_DEADLINE, undefined, { ref: false })]);
     this.#services.log.info('unmounted', { id: info.id, mountpoint: info.mountpoint, ...info.stats });
     return info;
   }
 
-  /** Ends the mount requests under way, and all that come, with INTERRUPTED. */
+  /** Unmounts an image that is worth being kept, and keeps it. False, and nothing done, for any other. */
+  async #keep(mounted: MountedImage): Promise<boolean> {
+    const { id, mountpoint, stats } = mounted.info;
+    if (this.#interrupted.signal.aborted) return false;
+    // Meanwhile nobody else may unmount it, and a successor must know it.
+    this.#mounts.delete(id);
+    this.#leaving.add(mounted);
+    const kept = await mounted.keep();
+    this.#leaving.delete(mounted);
+    if (kept === undefined) {
+      this.#mounts.set(id, mounted);
+      return false;
+    }
+    this.#services.kept.add(kept);
+    await this.#save();
+    this.#services.log.info('unmounted, and kept for a while', { id, mountpoint, ...stats });
+    return true;
+  }
+
+  /** Ends the mount requests under way, and all that come, with INTERRUPTED. From here on nothing is kept. */
   interrupt(): void {
     this.#interrupted.abort();
   }
 
-  /** Unmounts everything, what is in use too. What could not be unmounted is in the log. */
+  /** Unmounts everything, what is in use too, and keeps nothing. What could not be unmounted is in the log. */
   async unmountAll(): Promise<void> {
     const unmountOne = async ({ id, mountpoint }: MountInfo) => {
       try {
-        await this.unmount({ id }, { force: false });
+        await this.unmount({ id }, { forGood: true });
       } catch (error) {
         if (!isRafterError(error, 'BUSY')) throw error;
         this.#services.log.warn('unmounting while in use', { id, mountpoint });
-        await this.unmount({ id }, { force: true });
+        await this.unmount({ id }, { force: true, forGood: true });
       }
     };
     const results = await Promise.allSettled(this.list().map(unmountOne));
     for (const result of results)
       if (result.status === 'rejected') this.#services.log.error('cannot unmount', { error: result.reason });
+    await this.#services.kept.clear();
   }
 
   /** Tells the supervisor for the last time what a successor must know. From here on nothing of it changes. */
@@ -275,13 +296,4 @@ export class MountTable {
 
 async function isMounted(mountpoint: string, device: string): Promise<boolean> {
   return (await readMounts()).some((entry) => entry.mountPoint === mountpoint && entry.device === device);
-}
-
-async function withDeadline(work: Promise<void>, milliseconds: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  await Promise.race([work, deadline]);
-  clearTimeout(timer);
 }

@@ -43,4 +43,17 @@ export interface ActiveMount {
    * Throws BUSY, DENIED, or FAILED if it is not mounted any more.
    */
   unmount(options?: { detach?: boolean }): Promise<void>;
+  /**
+   * Unmounts, but keeps the file system for another place; `ended` does not settle then. Undefined, and nothing done, if it is in use or
+   * cannot be kept. Missing if the driver keeps nothing.
+   */
+  keep?(): Promise<KeptMount | undefined>;
+}
+
+/** A file system that is mounted nowhere. It ends with this process, and nobody else can get at it. */
+export interface KeptMount {
+  /** Mounts it at `mountpoint`, an existing directory; once. Throws what `mount` of `os/mount.ts` throws. */
+  mountAt(mountpoint: string): ActiveMount;
+  /** Ends it, if it was not mounted again. Resolves when the kernel asks for nothing of it any more. */
+  release(): Promise<void>;
 }

@@ -14,6 +14,8 @@ import type { BlobReader } from './image-view.js';
 export interface BlobFile {
   readonly node: NodeId;
   readonly name: string;
+  /** True while somebody waits for bytes of it. */
+  readonly isBusy: boolean;
   /** Settles when the kernel has closed the file; at once if it never opened it. */
   closed(): Promise<void>;
   /** Fails what is being read, and all that is read from now on. */
@@ -43,6 +45,8 @@ interface Entry {
   /** How long a read may take, in seconds. */
   readTimeout: number;
   opens: number;
+  /** Reads that are not answered yet. */
+  reads: number;
   givenUp: AbortController;
   onClosed: (() => void)[];
 }
@@ -93,6 +97,7 @@ export class BlobDirectory implements FileSystem {
       size,
       readTimeout,
       opens: open === undefined ? 0 : 1,
+      reads: 0,
       givenUp: new AbortController(),
       onClosed: [],
     };
@@ -110,7 +115,16 @@ export class BlobDirectory implements FileSystem {
       this.#byNode.delete(node);
       this.#update({ kind: 'remove', node });
     };
-    return { node, name, closed, giveUp: () => entry.givenUp.abort(), remove };
+    return {
+      node,
+      name,
+      get isBusy() {
+        return entry.reads > 0;
+      },
+      closed,
+      giveUp: () => entry.givenUp.abort(),
+      remove,
+    };
   }
 
   /** For messages. */
@@ -155,11 +169,13 @@ export class BlobDirectory implements FileSystem {
   }
 
   async read(node: NodeId, offset: number, target: Buffer, signal?: AbortSignal): Promise<number> {
-    const { blob, reader, size, readTimeout, givenUp } = this.#entry(node);
+    const entry = this.#entry(node);
+    const { blob, reader, size, readTimeout, givenUp } = entry;
     const length = Math.max(Math.min(target.length, size - offset), 0);
     // The last block may be longer than the blob.
     const known = Math.max(Math.min(length, blob.layout.decodedSize - offset), 0);
     const late = AbortSignal.timeout(readTimeout * 1000);
+    entry.reads++;
     try {
       const gone = signal === undefined ? [givenUp.signal] : [givenUp.signal, signal];
       await reader.read(offset, target.subarray(0, known), AbortSignal.any([late, ...gone]));
@@ -167,6 +183,8 @@ export class BlobDirectory implements FileSystem {
       if (signal?.aborted || givenUp.signal.aborted) throw new FsError('EINTR', 'the reader gave up');
       const reason = late.aborted ? `no answer within ${readTimeout} s` : (cause as Error).message;
       throw new FsError('EIO', `blob ${blob.layout.id}, decoded offset ${offset}: ${reason}`, { cause });
+    } finally {
+      entry.reads--;
     }
     target.fill(0, known, length);
     return length;

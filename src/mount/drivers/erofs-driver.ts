@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlobCache } from '../../cache/blob-cache.js';
 import { isRafterError, messageOf, RafterError } from '../../errors.js';
+import { cloneMount, type DetachedMount } from '../../os/detached-mount.js';
 import { explainFull } from '../../os/disk-full.js';
 import { isKernelAtLeast } from '../../os/kernel.js';
 import { LOOP_BLOCK_SIZE } from '../../os/loop.js';
@@ -13,7 +14,7 @@ import { mountErofsOnLoops } from '../../os/mount-erofs-loop.js';
 import { findMount } from '../../os/mountinfo.js';
 import type { MountInfo, MountRequest } from '../api/api.js';
 import { type NydusImage, treeOf } from '../image/nydus-image.js';
-import type { ActiveMount, HandOver, Serving } from './active-mount.js';
+import type { ActiveMount, HandOver, KeptMount, Serving } from './active-mount.js';
 import type { BlobFile } from './blob-directory.js';
 import { type BlobServiceOptions, createBlobService } from './blob-service.js';
 import { checkForKernel } from './kernel-check.js';
@@ -92,10 +93,19 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
   }
 
   /** A mount that is there, until it has gone and the kernel has closed its blobs. */
-  function watched(target: string, device: string, files: OpenedFile[]): ActiveMount {
-    const ended = watcher.gone(target, device).then(async () => {
+  function watched(target: string, mounted: Mounted): ActiveMount {
+    const { device, files, canBeKept } = mounted;
+    let keeping: Promise<KeptMount | undefined> | undefined;
+    const closed = async () => {
       await Promise.all(files.map(({ file }) => file.closed()));
       for (const { file } of files) file.remove();
+    };
+    const ended = new Promise<void>((resolve) => {
+      void watcher.gone(target, device).then(async () => {
+        if ((await keeping) !== undefined) return;
+        await closed();
+        resolve();
+      });
     });
     const handOver: HandOver = {
       driver: 'erofs',
@@ -103,13 +113,54 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       ...(files.length > 0 && { negotiated: served.negotiated() }),
       files: files.map(({ index, file: { node, name } }) => ({ index, node, name })),
     };
+    const isThere = async () => (await findMount(target))?.device === device;
     return {
       ended,
       handOver,
       async unmount({ detach = false } = {}) {
-        const isThere = async () => (await findMount(target))?.device === device;
         await untilUnmounted(unmountAside(target, { detach }), { isThere, files });
         await watcher.look();
+      },
+      ...(canBeKept && {
+        keep: () => {
+          keeping = keep();
+          return keeping;
+        },
+      }),
+    };
+
+    async function keep(): Promise<KeptMount | undefined> {
+      // The end of a file system waits for what is being read: it would keep this process, should it be killed, from ending.
+      if (files.some(({ file }) => file.isBusy) || !(await isThere())) return undefined;
+      let detached: DetachedMount | undefined;
+      try {
+        detached = cloneMount(target);
+        await unmountAside(target);
+      } catch {
+        await detached?.close();
+        return undefined;
+      }
+      return keptMount(detached, { closed, mounted });
+    }
+  }
+
+  function keptMount(
+    detached: DetachedMount,
+    { closed, mounted }: { closed: () => Promise<void>; mounted: Mounted },
+  ): KeptMount {
+    let isKept = true;
+    return {
+      mountAt(target) {
+        detached.attach(target);
+        isKept = false;
+        void detached.close();
+        return watched(target, mounted);
+      },
+      async release() {
+        if (!isKept) return;
+        isKept = false;
+        await untilUnmounted(detached.close(), { isThere: async () => false, files: mounted.files });
+        await closed();
       },
     };
   }
@@ -135,7 +186,11 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       // The kernel has it open.
       await rm(bootstrap, { force: true });
     }
-    return watched(target, (await findMount(target))?.device ?? '', files);
+    return watched(target, {
+      device: (await findMount(target))?.device ?? '',
+      files,
+      canBeKept: backing === 'file',
+    });
   }
 
   return {
@@ -172,7 +227,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
       const fromUs = new Set(handOver.files.map(({ index }) => index));
       for (const [index, blob] of blobs.entries()) if (!fromUs.has(index)) blob.noteLent();
       if (handOver.negotiated !== undefined) served.adopt(handOver.negotiated);
-      return watched(target, handOver.device, files);
+      return watched(target, { device: handOver.device, files, canBeKept: false });
     },
 
     async resumed() {
@@ -211,6 +266,16 @@ async function removeLeftBootstraps(tempDir: string): Promise<void> {
   const names = await readdir(tempDir).catch(() => []);
   for (const name of names)
     if (name.startsWith(BOOTSTRAP_PREFIX)) await rm(join(tempDir, name), { force: true }).catch(() => {});
+}
+
+/** What is mounted, wherever that is. */
+interface Mounted {
+  /** `major:minor` of the file system. */
+  device: string;
+  /** The blobs of it that are served. */
+  files: OpenedFile[];
+  /** Loop devices go with their mount; of a mount of another daemon it is not known what it stands on. */
+  canBeKept: boolean;
 }
 
 interface OpenedFile {

@@ -1,11 +1,10 @@
 import { type BootstrapLayout, layoutOf } from '../../cache/layout.js';
-import { isRafterError, messageOf } from '../../errors.js';
+import { messageOf } from '../../errors.js';
 import { descriptorOfBlob, mapNameOf } from '../../image/chunk-map.js';
 import { type ImageConfig, parseImageConfig } from '../../image/config.js';
 import type { Descriptor } from '../../image/descriptor.js';
-import { isDigest } from '../../image/digest.js';
 import { findManifest } from '../../image/find-manifest.js';
-import { type Manifest, parseManifest } from '../../image/manifest.js';
+import type { Manifest } from '../../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../../image/nydus-manifest.js';
 import type { ImageSource } from '../../image/source.js';
 import { findStartupLayer, type StartupLayer } from '../../image/startup-layer.js';
@@ -14,12 +13,7 @@ import { StepClock } from '../steps.js';
 import { createImageFetcher, type ImageFetcher } from './image-fetcher.js';
 import type { ImageStore } from './image-store.js';
 import type { OpenedImage, OpenedImages } from './opened-images.js';
-
-/** How long a source may take to resolve a reference whose last meaning is known, in milliseconds. */
-const RESOLVE_PATIENCE = 5_000;
-
-/** Connections for what a mount asks for when it knows the manifest: configuration, bootstrap, and start-up pack or first data. */
-const SPARE_CONNECTIONS = 2;
+import { resolveReference } from './resolve-reference.js';
 
 export interface OpenOptions {
   source: ImageSource;
@@ -50,6 +44,8 @@ export interface ImageTree {
 
 /** Everything of an image that a mount needs before the first file is read. */
 export interface NydusImage {
+  /** What the reference means: the Nydus manifest, or an index that has it. */
+  top: Descriptor;
   /** The Nydus manifest. */
   manifest: Descriptor;
   config: ImageConfig;
@@ -78,8 +74,13 @@ export function openNydusImage(options: OpenOptions): Promise<NydusImage> {
 async function openImage(options: OpenOptions): Promise<NydusImage> {
   const { source, store, reference, steps = new StepClock() } = options;
   const fetcher = createImageFetcher(options);
-  const top =
-    options.known ?? (await steps.time('resolve the reference', () => resolveReference(options, fetcher)));
+  const resolve = async () => {
+    const onWarning = (text: string) => fetcher.warnings.push(text);
+    const { descriptor: meant, noted } = await resolveReference({ ...options, onWarning });
+    if (noted) fetcher.noted(noted);
+    return meant;
+  };
+  const top = options.known ?? (await steps.time('resolve the reference', resolve));
   const { descriptor, manifest } = await steps.time('manifest', () =>
     findManifest(top, {
       name: source.name,
@@ -108,6 +109,7 @@ async function openImage(options: OpenOptions): Promise<NydusImage> {
   await steps.time('note what is needed', () => fetcher.allNoted());
   return {
     ...image.parts,
+    top,
     manifest: descriptor,
     metadataBytes: fetcher.downloaded(),
     warnings: fetcher.warnings,
@@ -178,51 +180,4 @@ function findStartup(manifest: Manifest, name: string, warnings: string[]): Star
 function sizeOfAll(descriptors: Descriptor[]): number {
   const sizes = new Map(descriptors.map(({ digest, size }) => [digest, size]));
   return [...sizes.values()].reduce((sum, size) => sum + size, 0);
-}
-
-/**
- * Asks the source what the reference means. Where an earlier answer is known, the source gets RESOLVE_PATIENCE to say so
- * again: a mount of an image that is here should not wait for a registry that is gone.
- */
-async function resolveReference(options: OpenOptions, fetcher: ImageFetcher): Promise<Descriptor> {
-  const { source, store, reference, signal } = options;
-  const known = (await store.recallReference(reference)) ?? (await contentNamedBy(reference, store));
-  // The answer leads to several requests at once.
-  if (known === undefined) source.openSpares?.(SPARE_CONNECTIONS);
-  const patience = known && AbortSignal.timeout(RESOLVE_PATIENCE);
-  try {
-    const descriptor = await source.resolve(joinSignals(signal, patience));
-    fetcher.noted(store.rememberReference(reference, descriptor));
-    return descriptor;
-  } catch (error) {
-    if (known === undefined || signal?.aborted) throw error;
-    if (!patience?.aborted && !isRafterError(error, 'UNAVAILABLE')) throw error;
-    const reason = patience?.aborted
-      ? `${source.name}: no answer within ${RESOLVE_PATIENCE / 1000} s`
-      : messageOf(error);
-    fetcher.warnings.push(`${reason}; using ${known.digest}, which ${reference} meant last`);
-    return known;
-  }
-}
-
-/**
- * The manifest or index that a reference with a digest names, if the store has it, as from another reference: whatever is asked, a
- * digest means the same bytes.
- */
-async function contentNamedBy(reference: string, store: ImageStore): Promise<Descriptor | undefined> {
-  const digest = reference.slice(reference.lastIndexOf('@') + 1);
-  const bytes = isDigest(digest) ? await store.readNamed(digest) : undefined;
-  if (bytes === undefined) return undefined;
-  try {
-    return { digest, mediaType: parseManifest(bytes, reference).mediaType, size: bytes.length };
-  } catch (error) {
-    // The digest of a layer, say: it is for the source to answer.
-    if (!isRafterError(error)) throw error;
-    return undefined;
-  }
-}
-
-function joinSignals(...signals: (AbortSignal | undefined)[]): AbortSignal | undefined {
-  const given = signals.filter((signal) => signal !== undefined);
-  return given.length === 0 ? undefined : AbortSignal.any(given);
 }

@@ -5,6 +5,7 @@ import type { StartupLayer } from '../../image/startup-layer.js';
 import type { MountRequest, MountStats } from '../api/api.js';
 import type { NydusImage } from '../image/nydus-image.js';
 import type { MountServices } from '../mounted-image.js';
+import type { MountUndo } from '../open-mount.js';
 import { startPrefetch } from './prefetch.js';
 import { askForHint, type StartupHint } from './startup-hint.js';
 import { StartupPack } from './startup-pack.js';
@@ -47,9 +48,18 @@ export function openStartupHint(
   });
 }
 
+/** What makes the start of a mount faster. */
+export interface AttachedStartup {
+  pack: StartupPack | undefined;
+  /** True if there is a pack that has something to give. */
+  isAttached: boolean;
+  /** True while files are fetched ahead. */
+  isFetching(): boolean;
+}
+
 /**
  * Lets reads be answered from the start-up pack; an image without one has the files fetched ahead that its prefetch table
- * lists, and before them what `hint` says, unless that is not wanted. True if there is a pack that has something to give.
+ * lists, and before them what `hint` says, unless that is not wanted.
  */
 export async function attachStartup(
   {
@@ -63,13 +73,12 @@ export async function attachStartup(
     pack: StartupPack | undefined;
     hint: StartupHint | undefined;
   },
-  use: { request: MountRequest; mountpoint: string; services: MountServices; undo: (() => unknown)[] },
-): Promise<boolean> {
+  use: { request: MountRequest; mountpoint: string; services: MountServices; undo: MountUndo },
+): Promise<AttachedStartup> {
   const { request, mountpoint, services, undo } = use;
-  if (pack !== undefined) return pack.attach(blobs);
-  if (request.prefetch !== false) {
-    const prefetch = startPrefetch(image, blobs, { mountpoint, log: services.log, hint });
-    undo.push(() => prefetch?.stop());
-  }
-  return false;
+  if (pack !== undefined) return { pack, isAttached: await pack.attach(blobs), isFetching: () => false };
+  if (request.prefetch === false) return { pack, isAttached: false, isFetching: () => false };
+  const prefetch = startPrefetch(image, blobs, { mountpoint, log: services.log, hint });
+  undo.place.push(() => prefetch?.stop());
+  return { pack, isAttached: false, isFetching: () => prefetch?.isRunning ?? false };
 }

@@ -15,6 +15,8 @@ const RUNS_AT_A_TIME = 4;
 
 /** Fetches the start-up data of one mount. */
 export interface Prefetch {
+  /** False when there is no more to be fetched, or it could not be. */
+  readonly isRunning: boolean;
   /** Ends it and waits for that. */
   stop(): Promise<void>;
 }
@@ -91,11 +93,19 @@ export function startPrefetch(
     if (!(await blob.prefetch(indices, { class: 'startup', signal }))) abort.abort();
   }
 
-  const running = work().catch((error: unknown) => {
-    if (!isStopped) log.warn('the start-up data is not fetched ahead', { mountpoint, error });
-  });
   let isStopped = false;
+  let isRunning = true;
+  const running = work()
+    .catch((error: unknown) => {
+      if (!isStopped) log.warn('the start-up data is not fetched ahead', { mountpoint, error });
+    })
+    .finally(() => {
+      isRunning = false;
+    });
   return {
+    get isRunning() {
+      return isRunning;
+    },
     async stop() {
       isStopped = true;
       abort.abort();
