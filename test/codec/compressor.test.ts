@@ -69,7 +69,9 @@ it('the library that other threads use is here, and says what is wrong', async (
   const room = Buffer.alloc(text.length);
   expect(await library.decompressAside(room, compress('zstd', text))).toBe(text.length);
   expect(room.equals(text)).toBe(true);
-  await expect(library.decompressAside(room, Buffer.from('this is no frame of zstd'))).rejects.toThrow(/frame/);
+  await expect(library.decompressAside(room, Buffer.from('this is no frame of zstd'))).rejects.toThrow(
+    /frame/,
+  );
   await expect(library.decompressAside(room.subarray(1), compress('zstd', text))).rejects.toThrow(
     /too small/,
   );
