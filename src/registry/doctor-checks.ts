@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { RafterError } from '../errors.js';
 import { OCI_LAYER_GZIP } from '../image/media-types.js';
@@ -24,6 +25,18 @@ interface Check {
 const works = (detail: string) => ({ result: 'works' as const, detail });
 const other = (detail: string) => ({ result: 'other' as const, detail });
 
+/** Headers of the answer to a ping: some registries say only there what they are. None if they do not answer. */
+async function pingHeaders({ session, signal }: DoctorState, server: URL): Promise<IncomingHttpHeaders> {
+  try {
+    const url = new URL('/v2/', server);
+    const response = await session.send({ method: 'GET', url, access: 'pull', expect: [200], signal });
+    await discardBody(response);
+    return response.headers;
+  } catch {
+    return {};
+  }
+}
+
 /** All operations, in an order in which later ones build on earlier ones. */
 export const CHECKS: Check[] = [
   {
@@ -38,7 +51,10 @@ export const CHECKS: Check[] = [
         signal,
       });
       await discardBody(response);
-      state.profile = refineProfile(state.profile, response.headers);
+      state.profile = refineProfile(
+        refineProfile(state.profile, response.headers),
+        await pingHeaders(state, response.url),
+      );
       return works(`answered by ${response.url.origin}`);
     },
   },
@@ -93,9 +109,9 @@ export const CHECKS: Check[] = [
     needs: ({ blob }) => blob !== undefined,
     async run({ session, blob, repository, signal }) {
       const place = await beginUpload(session, { mount: { digest: blob!.digest, from: repository }, signal });
-      if (place === undefined) return works('takes over blobs of other repositories');
+      if (place === undefined) return works('takes over what it has, without its bytes');
       await cancelUpload(session, place);
-      return other('blobs of other repositories are sent again');
+      return other('what it has elsewhere is sent again');
     },
   },
   {

@@ -7,14 +7,17 @@ import { originApi } from './hosts/origin.js';
 import { familiarHost } from './hosts/server-name.js';
 import type { RegistryOptions } from './options.js';
 import { createPeers, PIECE_BYTES } from './peers.js';
-import { profileByHost, profileHint, refineProfile } from './profiles/index.js';
+import { isHintMissing, profileByHost, profileHint, refineProfile } from './profiles/index.js';
+import type { Profile } from './profiles/profile.js';
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.js';
 import { createServers, type ServerAnswer, type Servers } from './servers.js';
-import { createTransport, type HttpResponse, readBody, type Transport } from './transport.js';
+import { createTransport, discardBody, type HttpResponse, readBody, type Transport } from './transport.js';
 import { warningTeller } from './warnings.js';
 
 /** Most bytes of an error answer that are looked at. */
 const MAX_ERROR_BODY = 64 << 10;
+/** How long a registry may take to say what it is, in milliseconds. */
+const PING_MS = 3000;
 
 type SessionRequest = RepositoryRequest & {
   /** Statuses that are an answer; every other one is thrown as a RegistryError. */
@@ -102,19 +105,34 @@ export function openSession(reference: RegistryReference, options: RegistryOptio
   };
 }
 
-async function refusal(
-  what: string,
-  response: HttpResponse,
-  { endpoint, lookup }: EndpointClient,
-): Promise<RegistryError> {
+async function refusal(what: string, response: HttpResponse, client: EndpointClient): Promise<RegistryError> {
+  const { endpoint, lookup } = client;
   const body = await readBody(response, MAX_ERROR_BODY, what).catch(() => Buffer.alloc(0));
   const { status, headers } = response;
   const text = body.toString('utf8');
   const denial = status === 401 || status === 403 ? await denialHint(endpoint.api.host, lookup) : undefined;
-  const profile = refineProfile(profileByHost(endpoint.api.host), headers);
-  const known = profileHint(profile, { status, codes: parseErrors(text).map(({ code }) => code) });
+  const answer = { status, codes: parseErrors(text).map(({ code }) => code) };
+  let profile = refineProfile(profileByHost(endpoint.api.host), headers);
+  if (isHintMissing(profile, answer)) profile = await pingedProfile(client, profile);
+  const known = profileHint(profile, answer);
   const hint = [denial, known].filter((one) => one !== undefined).join('; ');
   return new RegistryError(what, { status, headers, body: text }, hint || undefined);
+}
+
+/** `profile`, or what the answer to a ping gives away: some registries say only there what they are. */
+async function pingedProfile(
+  client: Pick<EndpointClient, 'endpoint' | 'send'>,
+  profile: Profile,
+): Promise<Profile> {
+  try {
+    const signal = AbortSignal.timeout(PING_MS);
+    const url = new URL(`${client.endpoint.api}/`);
+    const response = await client.send({ method: 'GET', url, access: 'pull', signal });
+    await discardBody(response);
+    return refineProfile(profile, response.headers);
+  } catch {
+    return profile;
+  }
 }
 
 async function denialHint(host: string, lookup: CredentialLookup): Promise<string> {

@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
 import { LayoutTarget } from '../../src/image/layout/layout-target.js';
-import { OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST } from '../../src/image/media-types.js';
+import { DOCKER_MANIFEST, OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { parseReference, type RegistryReference } from '../../src/image/reference.js';
 import { headBlob, openBlob } from '../../src/registry/blobs.js';
 import { deleteImage } from '../../src/registry/delete-image.js';
@@ -27,13 +27,18 @@ const options = { dockerConfig: '/nonexistent' };
 const content = randomBytes(7_000_000);
 
 /** The one with an API for referrers is also the one that names manifests by SHA-512. */
-const servers: [name: string, program: string | undefined, referrers: 'works' | 'other'][] = [
-  ['docker-registry', missingPrograms('docker-registry') ? undefined : 'docker-registry', 'other'],
-  ['Distribution 3', peer('registry3'), 'other'],
-  ['zot', peer('zot'), 'works'],
+const servers: [name: string, program: string | undefined, referrers: 'works' | 'other', kind: string][] = [
+  [
+    'docker-registry',
+    missingPrograms('docker-registry') ? undefined : 'docker-registry',
+    'other',
+    'Distribution',
+  ],
+  ['Distribution 3', peer('registry3'), 'other', 'Distribution'],
+  ['zot', peer('zot'), 'works', 'zot'],
 ];
 
-describe.each(servers)('%s', (_, program, referrers) => {
+describe.each(servers)('%s', (_, program, referrers, kind) => {
   describe.skipIf(program === undefined)('as it is', () => {
     let registry: TestRegistry;
     beforeAll(async () => {
@@ -73,7 +78,20 @@ describe.each(servers)('%s', (_, program, referrers) => {
       expect(report.diagnoses.filter(({ result }) => result === 'fails' || result === 'skipped')).toEqual([]);
       const listed = report.diagnoses.find(({ operation }) => operation === 'referrers');
       expect(listed?.result).toBe(referrers);
+      expect(report.kind).toBe(kind);
       expect(report.left).toEqual([]);
+    });
+
+    it('takes manifests of Docker, or says what lets it', async () => {
+      const { manifest } = await pushImage('team/docker:1');
+      const config = { ...manifest.config, mediaType: 'application/vnd.docker.container.image.v1+json' };
+      const bytes = Buffer.from(JSON.stringify({ ...manifest, mediaType: DOCKER_MANIFEST, config }));
+      const target = new RegistryTarget(reference('team/docker:2'), options);
+      const stored = target.putManifest(bytes, DOCKER_MANIFEST, { tag: true });
+      if (kind === 'zot')
+        await expect(stored).rejects.toMatchObject({ hint: expect.stringContaining('docker2s2') });
+      else expect(await stored).toMatchObject({ mediaType: DOCKER_MANIFEST });
+      await target.abort();
     });
 
     it('takes a blob while it is made, and gives it back whole and in ranges', async () => {

@@ -31,6 +31,11 @@ export function refineProfile(profile: Profile, headers: IncomingHttpHeaders): P
   return found ?? unknown;
 }
 
+/** True if what to tell of an error depends on what kind of registry it is, and that is not known. */
+export function isHintMissing(profile: Profile, answer: { status: number; codes: string[] }): boolean {
+  return profile === unknown && PROFILES.some((one) => one.headers && profileHint(one, answer) !== undefined);
+}
+
 /** What to tell a user who got an error with `status` and `codes` from a registry. */
 export function profileHint(
   { hints = [] }: Profile,
