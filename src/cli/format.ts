@@ -13,6 +13,11 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 || value >= 99.95 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`;
 }
 
+/** A reference with the digest that it led to, which it may have named itself. */
+export function formatImage(reference: string, digest: string): string {
+  return reference.endsWith(`@${digest}`) ? reference : `${reference}@${digest}`;
+}
+
 /** A duration in milliseconds for people: `340 ms`, `2.31 s`, `3 min 05 s`. */
 export function formatDuration(ms: number): string {
   if (ms < 999.5) return `${ms.toFixed(0)} ms`;

@@ -4,7 +4,7 @@ import type { OptimizeSummary } from '../optimize/optimize.js';
 import { systemReason } from '../os/system-error.js';
 import type { Trace } from '../trace/trace.js';
 import type { CommandContext } from './context.js';
-import { formatBytes } from './format.js';
+import { formatBytes, formatImage } from './format.js';
 import { privateTemp } from './private-temp.js';
 import { createProgress } from './progress.js';
 import { sideOptions, type TwoSidedOptions } from './side-options.js';
@@ -115,7 +115,7 @@ export async function attachTo(
 
 function textOf({ digest, pack, chunkBytes }: OptimizeSummary, target: string): string {
   return (
-    `${target}@${digest}\n` +
+    `${formatImage(target, digest)}\n` +
     `start-up pack of ${formatBytes(pack.size)}, decoded ${formatBytes(pack.decodedSize)} in ${pack.pieces} pieces; ` +
     `the chunks that they are in have ${formatBytes(chunkBytes)}`
   );

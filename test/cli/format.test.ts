@@ -1,5 +1,11 @@
 import { expect, it } from 'vitest';
-import { formatBytes, formatDuration, formatSeconds, formatTable } from '../../src/cli/format.js';
+import {
+  formatBytes,
+  formatDuration,
+  formatImage,
+  formatSeconds,
+  formatTable,
+} from '../../src/cli/format.js';
 
 it.each([
   [0, '0 B'],
@@ -12,6 +18,10 @@ it.each([
   [5e13, '50.0 TB'],
 ])('%d bytes are %s', (bytes, text) => {
   expect(formatBytes(bytes)).toBe(text);
+});
+
+it.each(['h.io/app:1', 'oci:dir:tag', 'h.io/app@sha256:ab'])('%s has its digest once', (reference) => {
+  expect(formatImage(reference, 'sha256:ab')).toBe(`${reference.replace(/@.*/, '')}@sha256:ab`);
 });
 
 it.each([

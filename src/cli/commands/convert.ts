@@ -6,7 +6,7 @@ import { RafterError } from '../../errors.js';
 import { whyOthersCanWrite } from '../../os/private-directory.js';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
-import { formatBytes, formatDuration } from '../format.js';
+import { formatBytes, formatDuration, formatImage } from '../format.js';
 import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { repeatable } from '../repeatable.js';
@@ -141,7 +141,7 @@ async function convert(
     for (const warning of summary.warnings) output.warn(warning);
     const seconds = formatDuration(performance.now() - startedAt);
     const text = summaryText(summary, { seconds, hasDictionary: dictionaries.length > 0 });
-    output.result(summary, `${targetText}@${summary.target.digest}\n${text}`);
+    output.result(summary, `${formatImage(targetText, summary.target.digest)}\n${text}`);
     return EXIT.ok;
   } finally {
     progress.close();

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
-import { formatBytes, formatDuration } from '../format.js';
+import { formatBytes, formatDuration, formatImage } from '../format.js';
 import { IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { sideOptions, type TwoSidedOptions } from '../side-options.js';
@@ -69,7 +69,7 @@ async function copy(
     progress.close();
     output.result(
       summary,
-      `${targetText}@${summary.digest}\ncopied ${formatBytes(summary.copiedBytes)} in ` +
+      `${formatImage(targetText, summary.digest)}\ncopied ${formatBytes(summary.copiedBytes)} in ` +
         `${formatDuration(performance.now() - startedAt)}, ${summary.skippedBlobs} blobs were there already` +
         (summary.referrers > 0 ? `; with ${summary.referrers} that refer to it` : ''),
     );

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { addCommonOptions, addRegistryOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
-import { formatBytes, formatDuration } from '../format.js';
+import { formatBytes, formatDuration, formatImage } from '../format.js';
 import { IMAGE_FORMS, NYDUS_IMAGE_FORMS } from '../image-forms.js';
 import { createProgress } from '../progress.js';
 import { sideOptions, type TwoSidedOptions } from '../side-options.js';
@@ -63,7 +63,7 @@ async function run(
     for (const warning of summary.warnings) output.warn(warning);
     output.result(
       summary,
-      `${targetText}@${summary.target.digest}\n` +
+      `${formatImage(targetText, summary.target.digest)}\n` +
         `exported ${formatBytes(summary.layer.tarBytes)} in ${formatDuration(performance.now() - startedAt)} ` +
         `as a layer of ${formatBytes(summary.layer.bytes)}`,
     );

@@ -4,7 +4,7 @@ import type { PreheatTraffic } from '../../preheat/preheat.js';
 import type { Traffic } from '../../registry/options.js';
 import { accessOptions, type CommandContext, withContext } from '../context.js';
 import { EXIT } from '../exit-codes.js';
-import { formatBytes, formatDuration } from '../format.js';
+import { formatBytes, formatDuration, formatImage } from '../format.js';
 import { addImageOptions, type ImageCliOptions } from '../image-options.js';
 import { addPeerOption, type PeerCliOptions, peerFor } from '../peer-option.js';
 import { createProgress } from '../progress.js';
@@ -78,7 +78,7 @@ async function preheat(
     const time = formatDuration(performance.now() - startedAt);
     output.result(
       { ...preheated, peer: p2p, all, presentBytes: present, broughtBytes: brought },
-      `${image}@${digest}\n${blobs.length} blobs of ${formatBytes(bytes)} read through ${p2p} in ${time}: ` +
+      `${formatImage(image, digest)}\n${blobs.length} blobs of ${formatBytes(bytes)} read through ${p2p} in ${time}: ` +
         `${formatBytes(present)} were there, ${formatBytes(brought)} it fetched`,
     );
     return EXIT.ok;
