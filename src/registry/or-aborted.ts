@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { RafterError } from '../errors.js';
 
 /**
@@ -6,6 +7,8 @@ import { RafterError } from '../errors.js';
  */
 export function orAborted<T>(work: Promise<T>, what: string, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
+  // One signal ends all requests of a command, however many are under way.
+  setMaxListeners(0, signal);
   return new Promise((resolve, reject) => {
     const stop = () =>
       reject(new RafterError('INTERRUPTED', `${what} was interrupted`, { cause: signal.reason }));

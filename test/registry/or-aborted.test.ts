@@ -28,6 +28,24 @@ it('gives what the work gives, unless it is aborted before', async () => {
   await expect(waiting).rejects.toMatchObject({ code: 'INTERRUPTED' });
 });
 
+it('lets many wait for one signal, without a warning of them', async () => {
+  const warned = vi.fn();
+  process.on('warning', warned);
+  try {
+    const controller = new AbortController();
+    const waiting = Array.from({ length: 50 }, () =>
+      orAborted(new Promise(() => {}), 'it', controller.signal),
+    );
+    controller.abort();
+    await Promise.allSettled(waiting);
+    // Warnings come with the next tick.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(warned).not.toHaveBeenCalled();
+  } finally {
+    process.off('warning', warned);
+  }
+});
+
 it('lets others go on when the one leaves who asked a server first', async () => {
   let answer = (_: HttpResponse) => {};
   const first = new Promise<HttpResponse>((resolve) => {
