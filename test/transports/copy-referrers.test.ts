@@ -104,8 +104,11 @@ it('takes along all that refers to it and to that, if it is told to, also in an 
   expect(await referrersIn('oci-archive:all.tar:x', list.digest)).toMatchObject([
     { digest: signature.digest },
   ]);
-  expect((await open('oci-archive:all.tar:x').resolve()).digest).toBe(subject.digest);
-  expect((await open('oci-archive:all.tar').resolve()).digest).toBe(subject.digest);
+  for (const reference of ['oci-archive:all.tar:x', 'oci-archive:all.tar']) {
+    const source = open(reference);
+    expect((await source.resolve()).digest).toBe(subject.digest);
+    await source.close();
+  }
 });
 
 it('copies into a layout once what is there already', async () => {

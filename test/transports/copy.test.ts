@@ -28,8 +28,14 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const at = (name: string) => join(directory, name);
 const open = (name: string, tag: string) => openSource(parseReference(`oci:${at(name)}:${tag}`));
-const copy = (from: ImageSource, name: string, options?: CopyOptions) =>
-  copyImage(from, openTarget(parseReference(`oci:${at(name)}:copy`)), options);
+const copy = async (from: ImageSource, name: string, options?: CopyOptions) => {
+  try {
+    return await copyImage(from, openTarget(parseReference(`oci:${at(name)}:copy`)), options);
+  } finally {
+    // An archive's file stays open until then.
+    await from.close();
+  }
+};
 
 const json = (value: unknown) => Buffer.from(JSON.stringify(value));
 
