@@ -12,6 +12,11 @@ export function wordsOf(bytes: Buffer): Uint32Array | undefined {
   return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
 }
 
+/** What `wordsOf` would be, as a copy, wherever they lie. */
+export function copyWords(bytes: Buffer): Uint32Array {
+  return Uint32Array.from({ length: bytes.length >>> 2 }, (_, i) => bytes.readUInt32LE(4 * i));
+}
+
 /** Unsigned 64-bit little-endian number. Above 2^53 the nearest double is returned; no valid field gets there. */
 export function readU64(bytes: Buffer, offset: number): number {
   return bytes.readUInt32LE(offset + 4) * 2 ** 32 + bytes.readUInt32LE(offset);

@@ -21,6 +21,13 @@ const FILE_OFFSET = 64;
 const INDEX = 72;
 const CRC = 76;
 
+/** Of an entry as little-endian numbers of 32 bits: how many, and which of them name the chunk. */
+export const CHUNK_TABLE_WORDS = {
+  entry: CHUNK_TABLE_ENTRY_SIZE / 4,
+  blobIndex: BLOB_INDEX / 4,
+  index: INDEX / 4,
+} as const;
+
 /** One chunk of one blob, as the chunk table lists it. */
 export interface ChunkTableEntry {
   /** Digest of the raw bytes, 32 bytes. */
