@@ -1,9 +1,13 @@
 import { RafterError } from '../errors.js';
 
+interface Room {
+  take(size: number): Buffer;
+}
+
 /** Takes exactly as many bytes of a stream as are asked for. */
 export interface ByteTaker {
-  /** The next `length` bytes. TRUNCATED if the stream ends before; else what the stream throws. */
-  take(length: number): Promise<Buffer>;
+  /** The next `length` bytes, in what `room` gives if they came in parts. TRUNCATED if the stream ends before; else what the stream throws. */
+  take(length: number, room?: Room): Promise<Buffer>;
   /** Reads to the end of the stream, where it may say that it was damaged. MALFORMED if there are bytes that nobody took. */
   finish(): Promise<void>;
   /** Ends the stream. */
@@ -17,7 +21,7 @@ export function byteTaker(stream: AsyncIterable<Buffer>, name: string): ByteTake
   let taken = 0;
 
   return {
-    async take(length) {
+    async take(length, room) {
       const parts: Buffer[] = [];
       let missing = length;
       while (missing > 0) {
@@ -33,7 +37,7 @@ export function byteTaker(stream: AsyncIterable<Buffer>, name: string): ByteTake
         parts.push(part);
       }
       taken += length;
-      return parts.length === 1 ? parts[0]! : Buffer.concat(parts, length);
+      return parts.length === 1 ? parts[0]! : joined(parts, room?.take(length) ?? Buffer.allocUnsafe(length));
     },
 
     async finish() {
@@ -48,4 +52,10 @@ export function byteTaker(stream: AsyncIterable<Buffer>, name: string): ByteTake
       await iterator.return?.();
     },
   };
+}
+
+function joined(parts: readonly Buffer[], target: Buffer): Buffer {
+  let done = 0;
+  for (const part of parts) done += part.copy(target, done);
+  return target;
 }

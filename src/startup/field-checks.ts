@@ -1,5 +1,6 @@
-import { decompress } from '../codec/compressor.js';
+import { decompress, decompressAside } from '../codec/compressor.js';
 import { messageOf, RafterError } from '../errors.js';
+import type { Borrowed } from '../os/spare-memory.js';
 
 /** Checks of the fields of a start-up pack called `name`, each with the offset that its message gives. */
 export function fieldChecks(name: string) {
@@ -30,6 +31,19 @@ export function fieldChecks(name: string) {
     decoded(field: string, at: number, { stored, size }: { stored: Buffer; size: number }): Buffer {
       try {
         return decompress('zstd', stored, size);
+      } catch (error) {
+        throw fault(field, at, messageOf(error));
+      }
+    },
+
+    /** As `decoded`, on another thread where that can be, into what `room` gives; nobody may change `stored` until then. */
+    async decodedAside(
+      field: string,
+      at: number,
+      unit: { stored: Buffer; size: number; room: Pick<Borrowed, 'take'> },
+    ): Promise<Buffer> {
+      try {
+        return await decompressAside('zstd', unit.stored, unit.size, unit.room);
       } catch (error) {
         throw fault(field, at, messageOf(error));
       }

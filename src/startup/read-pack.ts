@@ -1,6 +1,7 @@
 import { chunkDigest, ociDigest } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
 import type { StartupLayer } from '../image/startup-layer.js';
+import { Borrowed } from '../os/spare-memory.js';
 import { byteTaker } from './byte-taker.js';
 import { fieldChecks } from './field-checks.js';
 import { HEADER_SIZE, MAX_STORED_TABLE_SIZE, type PackTable, parseTable } from './table.js';
@@ -27,7 +28,10 @@ export function packReferenceOf(layer: StartupLayer, imageName: string): PackRef
 /** A pack that is being read. */
 export interface OpenPack {
   table: PackTable;
-  /** The decoded bytes of each unit, in order, as they arrive. Ends early with DIGEST_MISMATCH, TRUNCATED or MALFORMED. */
+  /**
+   * The decoded bytes of each unit, in order, as they arrive, each good until the next one is asked for. Ends early with DIGEST_MISMATCH,
+   * TRUNCATED or MALFORMED.
+   */
   units: AsyncGenerator<Buffer, void, undefined>;
   /** Ends the stream for one who does not read `units`: a generator that was never begun ends nothing. */
   end(): Promise<void>;
@@ -81,13 +85,16 @@ async function* readUnits(
   const checks = fieldChecks(name);
   try {
     for (const [index, { storedSize, storedOffset, decodedSize, digest }] of table.units.entries()) {
-      const stored = await taker.take(storedSize);
+      const memory = new Borrowed();
+      const stored = await taker.take(storedSize, memory);
       if (!chunkDigest('blake3', stored).equals(digest))
         throw new RafterError(
           'DIGEST_MISMATCH',
           `${name}: unit ${index} at offset ${storedOffset} is damaged`,
         );
-      yield checks.decoded(`unit ${index}`, storedOffset, { stored, size: decodedSize });
+      const unit = { stored, size: decodedSize, room: memory };
+      yield await checks.decodedAside(`unit ${index}`, storedOffset, unit);
+      memory.giveBack();
     }
     await taker.finish();
   } finally {

@@ -79,7 +79,7 @@ async function readPieces(tag: string) {
   const stream = await source.openBlob(layer.descriptor);
   const { table, units } = await openPack(stream, { ...layer, name: tag, size: layer.descriptor.size });
   const decoded: Buffer[] = [];
-  for await (const unit of units) decoded.push(unit);
+  for await (const unit of units) decoded.push(Buffer.from(unit));
   const all = Buffer.concat(decoded);
   return table.pieces.map(({ blob, offset, length, position }) => ({
     id: table.blobs[blob]!,

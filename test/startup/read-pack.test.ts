@@ -15,7 +15,7 @@ const sample = packOf(pieces, { readAhead: 8 });
 
 async function readAll({ table, units }: OpenPack): Promise<[string, number, Buffer][]> {
   const decoded: Buffer[] = [];
-  for await (const unit of units) decoded.push(unit);
+  for await (const unit of units) decoded.push(Buffer.from(unit));
   const all = Buffer.concat(decoded);
   return table.pieces.map(({ blob, offset, length, position }) => [
     table.blobs[blob]!,
