@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { formatSeconds } from './format.js';
 
 /** How long nothing is said, and then between two looks at the clock, in milliseconds. */
@@ -12,8 +13,9 @@ export interface WaitingOptions {
  * Says on a terminal what is waited for, and how long already, once that takes longer than a second. Whoever calls the result takes it
  * away again, before anything else is written.
  */
-export function sayWaiting(what: string, { quiet, stream = process.stderr }: WaitingOptions): () => void {
-  if (quiet || !stream.isTTY) return () => {};
+export function sayWaiting(what: string, { quiet, stream: given }: WaitingOptions): () => void {
+  const stream = quiet ? undefined : (given ?? deviceAtStderr());
+  if (!stream?.isTTY) return () => {};
   const startedAt = performance.now();
   let isShown = false;
   const timer = setInterval(() => {
@@ -28,4 +30,14 @@ export function sayWaiting(what: string, { quiet, stream = process.stderr }: Wai
     if (isShown) stream.write('\r\x1b[K');
     isShown = false;
   };
+}
+
+/** Standard error, if it may be a terminal: Node.js takes 3 ms to make the stream. */
+function deviceAtStderr(): NodeJS.WriteStream | undefined {
+  try {
+    return fstatSync(2).isCharacterDevice() ? process.stderr : undefined;
+  } catch {
+    // It is closed.
+    return undefined;
+  }
 }

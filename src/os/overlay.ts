@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { errnoOf, isRafterError, RafterError } from '../errors.js';
 import { readXattrs, setTime, setXattr } from './inode.js';
 import { isKernelAtLeast } from './kernel.js';
-import { mount, mountAside, unmount } from './mount.js';
+import { mount, mountAside, unmountAside } from './mount.js';
 import { isMountPoint, type MountEntry } from './mountinfo.js';
 
 /** How long to wait for the last process of a container to let go of its root file system. */
@@ -87,13 +87,13 @@ export function lowerOf({ type, superOptions }: MountEntry): string | undefined 
 const LOWER = 'lowerdir=';
 
 /**
- * Unmounts what `mountOverlay` mounted; does nothing if nothing is mounted there. Processes that end take a moment, so
- * it tries for two seconds before it takes the mount away from under whoever still uses it.
+ * Unmounts what `mountOverlay` mounted, on another thread; does nothing if nothing is mounted there. Processes that end take a moment,
+ * so it tries for two seconds before it takes the mount away from under whoever still uses it.
  */
 export async function unmountOverlay(target: string): Promise<void> {
   for (let tries = UNMOUNT_TRIES; await isMountPoint(target); tries--) {
     try {
-      unmount(target, { detach: tries <= 0 });
+      await unmountAside(target, { detach: tries <= 0 });
     } catch (error) {
       if (!isRafterError(error, 'BUSY') || tries <= 0) throw error;
       await sleep(UNMOUNT_PAUSE_MS);

@@ -28,8 +28,8 @@ export interface ContainerDirectory {
   path: string;
   /** Where the root file system is mounted. */
   rootfs: string;
-  /** Ends the container if it lives, unmounts and removes everything. `onUnmounted` is called when the tree below is free. */
-  remove(onUnmounted?: () => void): Promise<void>;
+  /** Ends the container if it lives, unmounts and removes everything. `onEnded` is called when nothing reads the tree below any more. */
+  remove(onEnded?: () => void): Promise<void>;
 }
 
 export interface ContainerDirectoryRequest {
@@ -65,7 +65,7 @@ export function createContainerDirectory({
     id,
     path,
     rootfs: join(path, 'rootfs'),
-    remove: (onUnmounted) => removeDirectory(path, { id, runc, runcRoot, lock, onUnmounted }),
+    remove: (onEnded) => removeDirectory(path, { id, runc, runcRoot, lock, onEnded }),
   };
 }
 
@@ -126,17 +126,14 @@ interface Removal {
   runc: string;
   runcRoot: string;
   lock: FileLock;
-  onUnmounted?: (() => void) | undefined;
+  onEnded?: (() => void) | undefined;
 }
 
-async function removeDirectory(
-  path: string,
-  { id, runc, runcRoot, lock, onUnmounted }: Removal,
-): Promise<void> {
+async function removeDirectory(path: string, { id, runc, runcRoot, lock, onEnded }: Removal): Promise<void> {
   try {
     await deleteContainer(runc, runcRoot, id);
+    onEnded?.();
     await unmountOverlay(join(path, 'rootfs'));
-    onUnmounted?.();
     // The lock last: without it nobody would take up what an interruption leaves.
     for (const name of readdirSync(path)) if (name !== LOCK_NAME) removeTree(join(path, name));
     removeTree(path);

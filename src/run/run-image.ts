@@ -41,8 +41,8 @@ export interface RunRequest {
   signal?: AbortSignal | undefined;
   /** Hears what the container writes to standard output. Not for one with a terminal. */
   onOutput?: ((bytes: Buffer) => void) | undefined;
-  /** Called when nothing uses `lower` any more that was mounted over it. */
-  onUnmounted?: (() => void) | undefined;
+  /** Called when the container has ended: `lower` may be taken away. What was mounted over it has a mount of its own. */
+  onEnded?: (() => void) | undefined;
   /** Hears how long it takes to prepare the container. */
   clock?: StepClock | undefined;
 }
@@ -102,7 +102,7 @@ export async function runImage(request: RunRequest): Promise<number> {
         onStart: () => clock?.note('prepare the container', from),
       });
     } finally {
-      await directory.remove(request.onUnmounted);
+      await directory.remove(request.onEnded);
     }
   } finally {
     signals.stop();

@@ -91,7 +91,7 @@ export async function runReference(request: RunReferenceRequest): Promise<number
       signal: request.signal,
       onOutput: request.onOutput,
       // The daemon unmounts while the container's directory is removed. A trace must be had before.
-      onUnmounted: trace === undefined ? () => void remove().catch(() => {}) : undefined,
+      onEnded: trace === undefined ? () => void remove().catch(() => {}) : undefined,
       clock,
     });
     if (trace !== undefined) {
