@@ -5,6 +5,8 @@ import type { ImageSource } from './source.js';
 export interface BlobWriter {
   /** Appends `bytes`. Await it: that is the back pressure. The buffer may be reused afterwards. */
   write(bytes: Buffer): Promise<void>;
+  /** As `write` with each of `pieces`, where several at once are cheaper. */
+  writeAll?(pieces: Buffer[]): Promise<void>;
   /**
    * Ends the blob and stores it under its SHA-256. With `expected`, DIGEST_MISMATCH if that is not its digest; if the blob was begun
    * with `digestGiven`, it is stored under `expected`, which may be a SHA-512. Size is in bytes.

@@ -11,8 +11,10 @@ import type { Pace } from './pace.js';
 const ASIDE_FROM = 2 << 20;
 /** Bytes from which on a piece is hashed and written as it is; smaller ones are gathered. */
 const LARGE_PIECE = ROOM_SIZE / 4;
-/** Pieces of one blob that are hashed and written, or wait for that. */
-const MAX_UNDER_WAY = 4;
+/** Pieces that are written together: to hand one to another thread takes as long as to write it. */
+const GROUP = 4;
+/** Groups of one blob that are hashed and written, or wait for that. */
+const MAX_UNDER_WAY = 2;
 
 export interface CopyBlobOptions {
   signal: AbortSignal;
@@ -80,17 +82,27 @@ async function writeHashed(
   const paced = pace.join(blob.size);
   stream.once('close', paced.leave);
   const hash = createAsideHash(algorithmOf(blob.digest));
-  /** What is written and hashed, the first piece first. Who waits for one of them or for all hears of errors. */
+  /** What is written and hashed, the first group first. Who waits for one of them or for all hears of errors. */
   const underWay: Promise<void>[] = [];
   let writing: Promise<void> = Promise.resolve();
+  let group: Buffer[] = [];
+  let hashing: Promise<void>[] = [];
   const pass = (piece: Buffer) => {
-    writing = writing.then(() => writer.write(piece)).then(() => onBytes(piece.length));
-    const both = Promise.all([writing, hash.update(piece)]).then(() => {
-      paced.done(piece.length);
-      giveBack(piece);
-    });
+    const hashed = hash.update(piece).then(() => paced.done(piece.length));
+    hashed.catch(() => {});
+    hashing.push(hashed);
+    group.push(piece);
+    onBytes(piece.length);
+    if (group.length === GROUP) passGroup();
+  };
+  const passGroup = () => {
+    const pieces = group;
+    writing = writing.then(() => writePieces(writer, pieces));
+    const both = Promise.all([writing, ...hashing]).then(() => pieces.forEach(giveBack));
     both.catch(() => {});
     underWay.push(both);
+    group = [];
+    hashing = [];
   };
   const isFull = () => (underWay.length >= MAX_UNDER_WAY ? underWay.shift() : undefined);
   /** Where small pieces become a large one. */
@@ -117,6 +129,7 @@ async function writeHashed(
       return turn === undefined ? place : Promise.all([turn, place]).then(() => {});
     });
     passGathered();
+    passGroup();
     await Promise.all(underWay);
     checkHex(await hash.digest(), blob.digest, `${name}@${blob.digest}`);
   } finally {
@@ -125,4 +138,9 @@ async function writeHashed(
     // Nothing may be written after the writer was given up.
     await writing.catch(() => {});
   }
+}
+
+async function writePieces(writer: BlobWriter, pieces: Buffer[]): Promise<void> {
+  if (writer.writeAll !== undefined) return writer.writeAll(pieces);
+  for (const piece of pieces) await writer.write(piece);
 }

@@ -7,7 +7,7 @@ const BACKLOG = 1 << 20;
 interface PacedBlob {
   /** Tells of bytes that came; a promise if no more should be taken before it settles. */
   came(count: number): Promise<void> | undefined;
-  /** Tells of bytes that are hashed and written. */
+  /** Tells of bytes that are hashed. */
   done(count: number): void;
   /** The blob has ended, in whatever way; nobody waits for it or because of it any more. */
   leave(): void;

@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, RafterError } from '../../errors.js';
+import { appendAll } from '../../os/append-all.js';
 import { explainFull } from '../../os/disk-full.js';
 import { createWriteBehind, type WriteBehind } from '../../os/write-behind.js';
 import type { BlobDigest } from '../blob-digest.js';
@@ -30,13 +31,16 @@ export class StagedBlob implements BlobWriter {
     this.#behind = createWriteBehind(options.handle);
   }
 
-  async write(bytes: Buffer): Promise<void> {
+  write(bytes: Buffer): Promise<void> {
+    return this.writeAll([bytes]);
+  }
+
+  async writeAll(pieces: Buffer[]): Promise<void> {
     const { handle, stage, signal, digest } = this.#options;
     if (signal?.aborted) throw new RafterError('INTERRUPTED', 'writing a blob was interrupted');
-    digest.update(bytes);
+    for (const piece of pieces) digest.update(piece);
     try {
-      await handle.writeFile(bytes);
-      this.#size += bytes.length;
+      this.#size += await appendAll(handle, pieces);
       this.#behind.grown(this.#size);
     } catch (error) {
       this.#failed = true;
