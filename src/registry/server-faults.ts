@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { isRafterError, RafterError } from '../errors.js';
+import type { ImageSource } from '../image/source.js';
 
 /** Calls `failed` when a body breaks. Its errors belong to whoever reads it; here they are only noticed. */
 export function watchBody(body: Readable, failed: () => void): void {
@@ -16,4 +17,10 @@ export function asTemporary(error: unknown, what: string): RafterError {
     return new RafterError(error.code, error.message, { cause: error, temporary: true });
   }
   return new RafterError('UNAVAILABLE', `${what}: the mirror's answer was wrong`, { cause: error });
+}
+
+/** `error` of reading `stream`, which `source` opened: a temporary one if it read wrong bytes and the next attempt asks another server. */
+export function errorOfRead(error: unknown, source: ImageSource, stream: Readable): unknown {
+  const isWrong = isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED');
+  return isWrong && source.distrust?.(stream) === true ? asTemporary(error, source.name) : error;
 }

@@ -1,6 +1,7 @@
 import type { Descriptor } from '../image/descriptor.js';
 import { Relay } from '../image/relay.js';
 import type { ImageSource } from '../image/source.js';
+import { errorOfRead } from './server-faults.js';
 import type { RequestBody } from './transport.js';
 
 /** Bytes asked of a source at once where it is not read from its beginning. */
@@ -58,5 +59,10 @@ export async function blameSource(
   blob: Descriptor,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  for await (const _ of await source.openBlob(blob, signal));
+  const stream = await source.openBlob(blob, signal);
+  try {
+    for await (const _ of stream);
+  } catch (error) {
+    throw errorOfRead(error, source, stream);
+  }
 }

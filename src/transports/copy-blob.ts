@@ -5,6 +5,7 @@ import { takeAll } from '../image/relay.js';
 import type { ImageSource } from '../image/source.js';
 import type { BlobWriter, ImageTarget } from '../image/target.js';
 import { giveBack, pieceOf, ROOM_SIZE, takeRoom } from '../os/piece-memory.js';
+import { errorOfRead } from '../registry/server-faults.js';
 import type { Pace } from './pace.js';
 
 /** Bytes from which on a blob is hashed by other threads. */
@@ -50,6 +51,8 @@ export async function copyBlob(
     else await writeAll(stream, writer, options);
     await writer.commit(blob.digest);
     return true;
+  } catch (error) {
+    throw opened.status === 'fulfilled' ? errorOfRead(error, source, opened.value) : error;
   } finally {
     if (opened.status === 'fulfilled') opened.value.destroy();
     if (created.status === 'fulfilled') await created.value.abort();

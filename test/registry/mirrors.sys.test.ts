@@ -2,8 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ociDigest } from '../../src/codec/digest.js';
+import { OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST } from '../../src/image/media-types.js';
 import { parseReference } from '../../src/image/reference.js';
 import { mountImage } from '../../src/mount/client/client.js';
 import { headBlob, openBlob, readBlobRange } from '../../src/registry/blobs.js';
@@ -255,6 +256,43 @@ x-key = "of the first"
   expect(seen(first)).toEqual(new Set(['undefined of the first', `${basic('mirror')} of the first`]));
   expect(seen(second)).toEqual(new Set(['undefined undefined']));
   expect(seen(origin)).toEqual(new Set(['undefined undefined', `${basic('given')} undefined`]));
+});
+
+it.each([
+  ['a layout', 3 << 20],
+  ['a layout', 1000],
+  ['a registry', 3 << 20],
+])('copies to %s from the registry what both mirrors have wrong, %i bytes', async (kind, size) => {
+  twoMirrors();
+  vi.stubEnv('RAFTER_HOSTS_DIR', join(directory, 'hosts'));
+  const right = Buffer.alloc(size, 'right');
+  const layer = { ...origin.addBlob(right), mediaType: OCI_LAYER_GZIP };
+  const config = { ...origin.addBlob(Buffer.from('{}')), mediaType: OCI_CONFIG };
+  const image = Buffer.from(
+    JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers: [layer] }),
+  );
+  origin.manifests.set('image', { mediaType: OCI_MANIFEST, bytes: image });
+  for (const mirror of [first, second]) {
+    mirror.manifests.set('image', { mediaType: OCI_MANIFEST, bytes: image });
+    mirror.blobs.set(config.digest, Buffer.from('{}')).set(layer.digest, Buffer.alloc(size, 'wrong'));
+  }
+  const other = await startFakeRegistry();
+  const source = openSource(origin.reference('team/app:image'));
+  try {
+    const path = join(directory, 'copied');
+    const isLayout = kind === 'a layout';
+    const target = isLayout ? parseReference(`oci:${path}:x`) : other.reference('team/app:image');
+    const progress: number[] = [];
+    await copyImage(source, openTarget(target), { onProgress: ({ done }) => progress.push(done) });
+    const copied = isLayout
+      ? await readFile(join(path, 'blobs/sha256', layer.digest.slice(7)))
+      : other.blobs.get(layer.digest);
+    expect(copied?.equals(right)).toBe(true);
+    expect([Math.max(...progress), progress.at(-1)]).toEqual([size + 2, size + 2]);
+  } finally {
+    vi.unstubAllEnvs();
+    await Promise.all([source.close(), other.stop()]);
+  }
 });
 
 it('finds another name of the repository by registries.conf', async () => {
