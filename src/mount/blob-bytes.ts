@@ -20,7 +20,7 @@ export interface BlobBytesOptions {
 
 /**
  * Stored bytes of one blob, from one image's registry; counts in `stats` and `meters` what is fetched. Goes on asking while
- * readers wait, then throws what the registry said last.
+ * readers wait, also with a log-in that is not good any more, then throws what the registry said last.
  */
 export function blobBytesOf(
   source: ImageSource,
@@ -36,6 +36,7 @@ export function blobBytesOf(
     },
     async read(offset, length, signal, urgency) {
       const end = performance.now() + readTimeout * 1000;
+      let refusals = 0;
       for (;;) {
         stats.requests++;
         try {
@@ -45,9 +46,11 @@ export function blobBytesOf(
           stats.fetchedBytes += bytes.length;
           return bytes;
         } catch (error) {
-          if (signal?.aborted || !isRafterError(error) || !error.temporary) throw error;
+          const isRefused = isLoginRefused(error);
+          if (signal?.aborted || !isRafterError(error) || !(error.temporary || isRefused)) throw error;
           const asked = error instanceof RegistryError ? (error.retryAfterMs ?? 0) : 0;
-          const pause = Math.max(PAUSE_MS, asked);
+          // Who sends a wrong password too often may be locked out.
+          const pause = Math.max(PAUSE_MS * (isRefused ? 2 ** refusals++ : 1), asked);
           // So that readers are told this reason before they are told that it took too long.
           if (performance.now() + pause >= end) throw error;
           await sleep(pause, undefined, { signal }).catch(() => {});
@@ -60,4 +63,9 @@ export function blobBytesOf(
       stats.copiedBytes += bytes;
     },
   };
+}
+
+/** The log-in was good when the image was mounted: where it is changed, the new one reaches this machine some time after the registry. */
+function isLoginRefused(error: unknown): boolean {
+  return error instanceof RegistryError && error.status === 401;
 }

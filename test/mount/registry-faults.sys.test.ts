@@ -45,7 +45,15 @@ let place: TestPlace;
 let mounted: MountResult;
 
 /** What the registry believes just now. */
-const now = { token: 1, password: 'first', signature: 1, redirects: false, gone: false, refused: 0 };
+const now = {
+  token: 1,
+  password: 'first',
+  signature: 1,
+  redirects: false,
+  gone: false,
+  refused: 0,
+  denied: 0,
+};
 
 /** Each reader gets a file that nobody has read, none behind the other: 6 times 6 is FILES and 1, so the next file was read before. */
 const unread = Array.from({ length: FILES }, (_, i) => (i * 6) % FILES);
@@ -80,8 +88,10 @@ const authenticate: Handler = (request, response, next) => {
   const { authorization } = request.headers;
   if (request.url.startsWith('/token')) {
     const wanted = `Basic ${Buffer.from(`reader:${now.password}`).toString('base64')}`;
-    if (authorization !== wanted) failWith(401, 'UNAUTHORIZED')(request, response, next);
-    else response.end(JSON.stringify({ token: `token-${now.token}`, expires_in: 300 }));
+    if (authorization !== wanted) {
+      now.denied++;
+      failWith(401, 'UNAUTHORIZED')(request, response, next);
+    } else response.end(JSON.stringify({ token: `token-${now.token}`, expires_in: 300 }));
   } else if (authorization === `Bearer token-${now.token}`) next();
   else {
     const challenge = `Bearer realm="http://${registry.host}/token",service="x"`;
@@ -229,6 +239,16 @@ describe('a reader waits, and gets the right bytes, where the registry', () => {
     now.password = 'second';
     writeCredentials('second');
     await expectRightBytes();
+  });
+
+  it('has other credentials by now, which the docker configuration gets later', async () => {
+    now.token++;
+    now.password = 'third';
+    now.denied = 0;
+    const reading = expectRightBytes();
+    await vi.waitFor(() => expect(now.denied).toBeGreaterThan(0), WAIT);
+    writeCredentials('third');
+    await reading;
   });
 
   it('redirects to a URL whose signature ends', async () => {
