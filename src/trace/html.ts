@@ -90,7 +90,9 @@ function bytesByClass({ classes, unreadBytes, pack }: TraceSummary): string {
       ? [{ name: 'packUnread' as const, bytes: pack.unreadBytes, touches: undefined, waitedMs: undefined }]
       : []),
   ];
-  const bar = rows.map(({ name, bytes }) => `<i class="k-${name}" style="flex:${bytes} 0 0"></i>`);
+  const bar = rows
+    .filter(({ bytes }) => bytes > 0)
+    .map(({ name, bytes }) => `<i class="k-${name}" style="flex:${bytes} 0 0"></i>`);
   const cells = rows.map(
     ({ name, bytes, touches, waitedMs }) =>
       `<tr><td class="f k-${name}"><span class="dot"></span>${LABELS[name]}</td><td class="n">${bytesText(bytes)}</td>` +
