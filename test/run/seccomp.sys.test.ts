@@ -7,7 +7,7 @@ import { RunHarness, THROWN } from './run-harness.js';
 import { addProgram } from './small-rootfs.js';
 
 /** errno(3) */
-const [EPERM, EINVAL, ENOSYS] = [1, 22, 38];
+const [EPERM, ESRCH, EINVAL, ENOSYS] = [1, 3, 22, 38];
 const OK = 0;
 const NEW_USER = 0x10000000;
 const SIGCHLD = 17;
@@ -54,7 +54,8 @@ const CALLS: [string, string, number][] = [
   ['personality', `${0x40000}`, EPERM],
   ['personality', `${0xffffffff}`, OK],
   ['chroot', '"/"', OK],
-  ['ptrace', '0, 0, 0, 0', OK],
+  // PTRACE_PEEKDATA of no process. One that is traced itself would be stopped for good by whatever signal came.
+  ['ptrace', `2, ${2 ** 22}, 0, 0`, ESRCH],
   ['clone', `${NEW_USER | SIGCHLD}, 0, 0, 0, 0`, EPERM],
 ];
 
