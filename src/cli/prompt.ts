@@ -52,6 +52,9 @@ export async function readPasswordFromStdin(): Promise<string> {
   const password = Buffer.concat(pieces)
     .toString('utf8')
     .replace(/\r?\n$/, '');
-  if (password === '') throw new RafterError('USAGE', 'standard input holds no password');
+  if (password === '')
+    throw new RafterError('USAGE', 'standard input holds no password', {
+      hint: 'let a program or a file give it: rafter login --username NAME --password-stdin REGISTRY <FILE',
+    });
   return password;
 }
