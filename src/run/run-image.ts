@@ -56,7 +56,7 @@ export interface RunRequest {
  */
 export async function runImage(request: RunRequest): Promise<number> {
   const { config, options, signal, clock } = request;
-  const from = performance.now();
+  const from = clock && performance.now();
   const signals = relaySignals({ abort: signal });
   try {
     const lower = realpathSync(request.lower);
@@ -99,7 +99,7 @@ export async function runImage(request: RunRequest): Promise<number> {
         stdin,
         signals,
         onOutput: request.onOutput,
-        onStart: () => clock?.note('prepare the container', from),
+        onStart: from === undefined ? undefined : () => clock?.note('prepare the container', from),
       });
     } finally {
       await directory.remove(request.onEnded);

@@ -7,7 +7,7 @@ import { randomHex } from '../../os/random.js';
 import type { Trace } from '../../trace/trace.js';
 import type { DaemonStatus, MountInfo, MountRequest, MountResult } from '../api/api.js';
 import { callDaemon, DaemonGoneError } from '../api/api-client.js';
-import { StepClock } from '../steps.js';
+import type { StepClock } from '../steps.js';
 import { hasSupervisor, prepareRunDir, runFiles } from './run-dir.js';
 import type { DaemonPlace, OnNotice } from './start-daemon.js';
 
@@ -23,7 +23,7 @@ const RESTART_PATIENCE = 15_000;
 
 /** What is told while an image is mounted. */
 export interface MountProgress {
-  /** Hears of the steps. */
+  /** Hears of the steps. Without one no clock is looked at: Node.js takes a millisecond to load its own. */
   clock?: StepClock | undefined;
   /** Called when a daemon has the request and works on it: time for other things. Again if another daemon has to be asked. */
   onAsked?: (() => void) | undefined;
@@ -44,7 +44,7 @@ interface SocketPlace {
 export async function mountImage(
   place: DaemonPlace,
   request: MountRequest,
-  { clock = new StepClock(), onAsked }: MountProgress = {},
+  { clock, onAsked }: MountProgress = {},
 ): Promise<MountResult> {
   // One that died may have mounted it and not said so; its successor knows that by the id.
   const body = { ...absolutePaths(request), requestId: randomHex(16) };
@@ -55,16 +55,17 @@ export async function mountImage(
     // Most often one runs, and to ask it first whether it does would cost as much as all else that a mount of local data asks.
     if (starts > 0) {
       const { ensureDaemon } = await import('./start-daemon.js');
-      await clock.time('start the daemon', () => ensureDaemon(place));
+      const start = () => ensureDaemon(place);
+      await (clock ? clock.time('start the daemon', start) : start());
     }
-    const sentAt = performance.now();
+    const sentAt = clock && performance.now();
     try {
       const mounted = await callDaemon<MountResult>(socket, route, {
         body,
         signal: place.signal,
         onSent: onAsked,
       });
-      clock.include(mounted.steps, sentAt);
+      if (sentAt !== undefined) clock?.include(mounted.steps, sentAt);
       return mounted;
     } catch (error) {
       if (!(error instanceof DaemonGoneError)) throw error;
