@@ -1,4 +1,5 @@
 import { koffi } from './libc.js';
+import { optionalLibrary } from './optional-library.js';
 
 /** The decoder of the system's libzstd, which other threads can work with. */
 export interface LibZstd {
@@ -9,19 +10,8 @@ export interface LibZstd {
   decompressAside(target: Buffer, stored: Buffer): Promise<number>;
 }
 
-let bound: LibZstd | null | undefined;
-
 /** libzstd as distributions have it, since package managers need it; undefined where there is none. */
-export function libzstd(): LibZstd | undefined {
-  if (bound === undefined) {
-    try {
-      bound = bind();
-    } catch {
-      bound = null;
-    }
-  }
-  return bound ?? undefined;
-}
+export const libzstd = optionalLibrary(bind);
 
 function bind(): LibZstd {
   const library = koffi().load('libzstd.so.1');

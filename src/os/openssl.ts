@@ -1,4 +1,5 @@
 import { koffi } from './libc.js';
+import { optionalLibrary } from './optional-library.js';
 
 /** A digest that OpenSSL is working on (EVP_MD_CTX). */
 type Context = unknown;
@@ -13,22 +14,11 @@ export interface Openssl {
   free(context: Context): void;
 }
 
-let bound: Openssl | null | undefined;
-
 /**
  * The OpenSSL of this process, whose functions Node.js exports for addons (Node.js documentation, "C++ addons"), or has from the
  * system's library; undefined where it does neither.
  */
-export function openssl(): Openssl | undefined {
-  if (bound === undefined) {
-    try {
-      bound = bind();
-    } catch {
-      bound = null;
-    }
-  }
-  return bound ?? undefined;
-}
+export const openssl = optionalLibrary(bind);
 
 function bind(): Openssl {
   const process = koffi().load(null);
