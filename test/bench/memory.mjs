@@ -13,7 +13,7 @@ import { withWorkspace } from './workspace.mjs';
 
 const USAGE = `usage: npm run bench:memory -- [OPTIONS] [LAYOUT:TAG]
 
-Mounts many images in one daemon, each with a manifest, a configuration and a bootstrap of its own in memory, and measures the resident
+Mounts many images in one daemon, each with a manifest, a configuration and a tree of its own and all of the same blobs, and measures the resident
 memory of daemon and supervisor at rest: all of it, and what belongs to no file. Needs root. The image is converted first; without
 LAYOUT:TAG, it is the one that quickstart builds.
 
