@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { isRafterError } from '../../src/errors.js';
 import { MAX_CONFIG_SIZE, parseImageConfig } from '../../src/image/config.js';
+import type { Descriptor } from '../../src/image/descriptor.js';
 import { MAX_JSON_DEPTH } from '../../src/image/json.js';
 import {
   MAX_INDEX_ENTRIES,
@@ -11,6 +12,8 @@ import {
   parseManifest,
 } from '../../src/image/manifest.js';
 import { DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../../src/image/media-types.js';
+import { findManifestOf, readManifest } from '../../src/image/read-manifest.js';
+import type { ImageSource } from '../../src/image/source.js';
 import { golden } from './golden.js';
 
 // Many thousand cases: well under a second alone, not on a machine that builds and tests other things as well.
@@ -20,6 +23,14 @@ const descriptor = { mediaType: 'a/b', digest: `sha256:${'0'.repeat(64)}`, size:
 const manifest = { schemaVersion: 2, config: descriptor, layers: [descriptor] };
 const index = { schemaVersion: 2, manifests: [descriptor] };
 const bytes = (value: unknown) => Buffer.from(JSON.stringify(value));
+
+it('takes what stands in a manifest where a registry does not name its type', async () => {
+  const content = bytes(manifest);
+  const source = { name: 'x', readManifest: async () => content } as unknown as ImageSource;
+  const unnamed: Descriptor = { ...(descriptor as Descriptor), mediaType: '' };
+  expect(await readManifest(source, unnamed)).toMatchObject({ kind: 'manifest', mediaType: OCI_MANIFEST });
+  expect(await findManifestOf(source, unnamed)).toMatchObject({ descriptor: unnamed });
+});
 
 it('reads what nydusify wrote', () => {
   const parsed = parseImageManifest(golden('nydus-manifest.raw'), 'golden');
