@@ -33,7 +33,10 @@ export const OPERATIONS: readonly Operation[] = [
     method: 'post',
     path: '/v1/mounts',
     summary: 'Mount an image; a client that goes away before the answer undoes it',
-    parameters: { dataRoot: 'Absolute path: 409 unless the daemon uses this data root. Default: any' },
+    parameters: {
+      dataRoot: 'Absolute path: 409 unless the daemon uses this data root. Default: any',
+      reuse: 'true: as `reuse` in the request; a daemon of an earlier version takes no notice',
+    },
     request: 'MountRequest',
     response: 'MountResult',
   },

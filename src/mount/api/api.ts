@@ -9,7 +9,7 @@ import type { Step } from '../steps.js';
  *
  *     GET    /v1/status                        DaemonStatus
  *     GET    /v1/mounts                        MountInfo[]
- *     POST   /v1/mounts[?dataRoot=<path>]  MountRequest  MountResult; BUSY unless that is the daemon's data root
+ *     POST   /v1/mounts[?dataRoot=<path>][&reuse=true]  MountRequest  MountResult; BUSY unless that is the daemon's data root
  *     DELETE /v1/mounts/<id>[?force=true]      MountInfo of what was unmounted
  *     DELETE /v1/mounts?mountpoint=<path>[&force=true]
  *     GET    /v1/mounts/<id>/trace             Trace of a mount that records one, until now

@@ -47,9 +47,12 @@ export async function mountImage(
   { clock, onAsked }: MountProgress = {},
 ): Promise<MountResult> {
   // One that died may have mounted it and not said so; its successor knows that by the id.
-  const body = { ...absolutePaths(request), requestId: randomHex(16) };
+  const { reuse, ...wanted } = absolutePaths(request);
+  const body = { ...wanted, requestId: randomHex(16) };
   const { socket } = prepareRunDir(place.runDir);
-  const route = `POST /v1/mounts?${new URLSearchParams({ dataRoot: place.dataRoot })}` as const;
+  // A daemon of an earlier version takes no member that it does not know.
+  const query = new URLSearchParams({ dataRoot: place.dataRoot, ...(reuse && { reuse: 'true' }) });
+  const route = `POST /v1/mounts?${query}` as const;
   const end = Date.now() + RESTART_PATIENCE;
   for (let starts = 0; ; starts++) {
     // Most often one runs, and to ask it first whether it does would cost as much as all else that a mount of local data asks.

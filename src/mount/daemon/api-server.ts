@@ -101,7 +101,9 @@ async function answer(
     const body = await readBody(request);
     const dataRoot = searchParams.get('dataRoot');
     if (dataRoot !== null) checkDataRoot(actions.status(), dataRoot);
-    return table.mount(parseRequest('mount', mountRequestSchema, body), abortedWith(response));
+    const wanted = parseRequest('mount', mountRequestSchema, body);
+    const reuse = searchParams.get('reuse') === 'true';
+    return table.mount({ ...wanted, ...(reuse && { reuse }) }, abortedWith(response));
   }
   if (route === 'POST /v1/upgrade') {
     actions.upgrade(parseRequest('upgrade', upgradeRequestSchema, await readBody(request)).command);
