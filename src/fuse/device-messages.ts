@@ -4,6 +4,8 @@ export type ToReader =
   | { kind: 'add'; connection: number; fd: number; spec?: unknown }
   /** Something new about the file system of a connection. */
   | { kind: 'update'; connection: number; update: unknown }
+  /** Work that has nothing to do with a connection, for when there are no requests. */
+  | { kind: 'work'; id: number; work: unknown }
   /** Stop serving all of them and end the thread. */
   | { kind: 'stop' };
 
@@ -11,6 +13,8 @@ export type ToReader =
 export type FromReader =
   /** This request has to wait for something, or is of a kind that only the main thread answers. The bytes are its own. */
   | { kind: 'request'; connection: number; bytes: Uint8Array }
+  /** What came of a work; undefined if it failed. */
+  | { kind: 'worked'; id: number; result: unknown }
   /** The kernel has let go of the mount. */
   | { kind: 'ended'; connection: number }
   | { kind: 'error'; connection: number; operation: string; node: number; message: string };

@@ -22,6 +22,14 @@ export interface ReaderFileSystem {
   close?(): void;
 }
 
+/** What the thread can do. */
+export interface ReaderAbilities {
+  /** Makes the file system of a connection from what the main thread described. */
+  setUp(spec: unknown): ReaderFileSystem;
+  /** Begins a work: each call of what this returns does a few milliseconds of it, and returns the result when it is done. */
+  begin?(work: unknown): () => unknown;
+}
+
 interface Served {
   connection: number;
   fd: number;
@@ -31,19 +39,21 @@ interface Served {
 
 /**
  * Reads and answers the requests of all FUSE connections of this process, in a worker thread that does nothing else: it
- * sleeps in the kernel until there is a request, and no event loop runs. `setUp` makes the file system of a connection from
- * what the main thread described. Returns when it is told to stop.
+ * sleeps in the kernel until there is a request, and no event loop runs. Works that it is given are done between requests. Returns
+ * when it is told to stop.
  */
 export function readDevices(
   port: MessagePort,
   { wakeFd }: ReaderData,
-  setUp: (spec: unknown) => ReaderFileSystem,
+  { setUp, begin }: ReaderAbilities,
 ): void {
   const epoll = new Epoll();
   const served = new Map<number, Served>();
   const request = Buffer.alloc(REQUEST_BUFFER_SIZE);
   const reply = Buffer.alloc(REPLY_BUFFER_SIZE);
   const tell = (message: FromReader) => port.postMessage(message);
+  /** Works that are not done, by id. */
+  const works = new Map<number, () => unknown>();
 
   function add({ connection, fd, spec }: Extract<ToReader, { kind: 'add' }>): void {
     const onError = (operation: string, node: number, error: unknown) =>
@@ -65,11 +75,33 @@ export function readDevices(
       const message = item.message as ToReader;
       if (message.kind === 'stop') return false;
       if (message.kind === 'add') add(message);
+      else if (message.kind === 'work')
+        works.set(
+          message.id,
+          lazily(() => begin?.(message.work)),
+        );
       else
         for (const { connection, made } of served.values())
           if (connection === message.connection) made?.update?.(message.update);
     }
     return true;
+  }
+
+  /** Some milliseconds of the oldest work. */
+  function goOn(): void {
+    for (const [id, step] of works) {
+      let result: unknown;
+      let isOver = false;
+      try {
+        result = step();
+      } catch {
+        isOver = true;
+      }
+      if (!isOver && result === undefined) return;
+      works.delete(id);
+      tell({ kind: 'worked', id, result });
+      return;
+    }
   }
 
   function serveOne(one: Served): void {
@@ -110,7 +142,7 @@ export function readDevices(
 
   epoll.add(wakeFd);
   for (;;) {
-    for (const fd of epoll.wait()) {
+    for (const fd of epoll.wait({ block: works.size === 0 })) {
       if (fd === wakeFd) {
         if (!takeMessages()) return;
       } else {
@@ -118,5 +150,16 @@ export function readDevices(
         if (one !== undefined) serveOne(one);
       }
     }
+    goOn();
   }
+}
+
+/** `make`, whose errors are those of the first step, too. */
+function lazily(make: () => (() => unknown) | undefined): () => unknown {
+  let step: (() => unknown) | undefined;
+  return () => {
+    step ??= make();
+    if (step === undefined) throw new Error('this thread does no such work');
+    return step();
+  };
 }

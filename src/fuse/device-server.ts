@@ -77,7 +77,10 @@ export class DeviceServer {
   readonly #served = new Map<number, Served>();
   readonly #reply = Buffer.alloc(REPLY_BUFFER_SIZE);
   readonly #exited: Promise<void>;
+  /** Who waits for works, by id. */
+  readonly #works = new Map<number, (result: unknown) => void>();
   #last = 0;
+  #isGone = false;
   #closed: Promise<void> | undefined;
 
   /**
@@ -91,7 +94,12 @@ export class DeviceServer {
     this.#worker = new Worker(workerFile, { workerData, name: 'fuse reader', execArgv: [], resourceLimits });
     this.#worker.on('message', (message: FromReader) => this.#take(message));
     this.#exited = new Promise((resolve) => {
-      this.#worker.once('exit', () => resolve());
+      this.#worker.once('exit', () => {
+        this.#isGone = true;
+        for (const done of this.#works.values()) done(undefined);
+        this.#works.clear();
+        resolve();
+      });
     });
     this.#worker.once('error', onFailed);
   }
@@ -114,6 +122,19 @@ export class DeviceServer {
     return { ended, update };
   }
 
+  /**
+   * Has the reading thread do a work that its module knows (`ReaderAbilities.begin`), between requests. Undefined if it could not, or ended
+   * before.
+   */
+  work(work: unknown): Promise<unknown> {
+    if (this.#isGone || this.#closed !== undefined) return Promise.resolve(undefined);
+    const id = ++this.#last;
+    return new Promise((resolve) => {
+      this.#works.set(id, resolve);
+      this.#tell({ kind: 'work', id, work });
+    });
+  }
+
   /** Ends the reading thread. Connections that still live are not answered any more; their descriptors stay open. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -134,6 +155,11 @@ export class DeviceServer {
   }
 
   #take(message: FromReader): void {
+    if (message.kind === 'worked') {
+      this.#works.get(message.id)?.(message.result);
+      this.#works.delete(message.id);
+      return;
+    }
     const served = this.#served.get(message.connection);
     if (served === undefined) return;
     if (message.kind === 'ended') this.#end(message.connection, served);

@@ -110,6 +110,7 @@ function mountAnew(
     // While the registry is asked.
     setImmediate(() => services.drivers.prepare());
     const { source, name, image, startup } = await opening;
+    services.drivers.lookAhead(image, request);
     const info = describe(image, { reference: name, mountpoint, stats });
     const { traceDir, log } = services;
     const trace = request.trace && new MountTrace({ image, request, traceDir, log }, startedAt);

@@ -40,9 +40,9 @@ export class Epoll {
     libc().epoll_ctl(this.#fd, EPOLL_CTL_DEL, fd, null);
   }
 
-  /** Blocks until at least one descriptor has something to read, is hung up or failed; those descriptors. */
-  wait(): number[] {
-    const count = libc().epoll_wait(this.#fd, this.#events, MAX_EVENTS, -1);
+  /** Those descriptors that have something to read, are hung up or failed; blocks until there is one, or, told not to, not at all. */
+  wait({ block = true } = {}): number[] {
+    const count = libc().epoll_wait(this.#fd, this.#events, MAX_EVENTS, block ? -1 : 0);
     // EINTR: a debugger or profiler passed by.
     if (count < 0) return [];
     return Array.from({ length: count }, (_, i) => this.#events.readUInt32LE(i * EVENT_SIZE + DATA_AT));

@@ -6,7 +6,7 @@ import { ChunkDigests } from './chunk-digests.js';
 import { CHUNK_ENTRY_SIZE, decodeChunkIndexEntry, HOLE_BLOCK } from './chunk-index.js';
 import { type DirectoryEntry, findInDirectory, readDirectory } from './directory.js';
 import { type DiskInode, type InodeArea, readInode } from './disk-inode.js';
-import { isSoundTree } from './sound-tree.js';
+import { isSoundTree, lookAtTree } from './sound-tree.js';
 import type { Xattr } from './tree.js';
 import { decodeXattrs } from './xattr.js';
 
@@ -75,6 +75,10 @@ export class BootstrapV6 implements Bootstrap {
 
   isSound(): boolean {
     return isSoundTree({ area: this.#area, rootNid: this.rootNid, blobs: this.blobs });
+  }
+
+  beginLook(): (until: number) => boolean | undefined {
+    return lookAtTree({ area: this.#area, rootNid: this.rootNid, blobs: this.blobs });
   }
 
   inode(nid: number): DiskInode {

@@ -56,6 +56,8 @@ export interface Bootstrap {
    * all piece by piece would tell. Absent: there is no quick look.
    */
   isSound?(): boolean;
+  /** The same in parts, see `lookAtTree`. */
+  beginLook?(): (until: number) => boolean | undefined;
   /** Inode number `nid`. MALFORMED if there is no good inode. */
   inode(nid: number): DiskInode;
   /** nid of `name` in the directory `dir`, "." and ".." included; undefined if there is no such name. */

@@ -35,9 +35,16 @@ export interface SoundTreeInput {
  * name and inode take a fraction of the time.
  */
 export function isSoundTree(input: SoundTreeInput): boolean {
+  return lookAtTree(input)(Number.POSITIVE_INFINITY) === true;
+}
+
+/** As `isSoundTree`, in parts: each call looks at a directory, and at more until that time (of `performance.now`); undefined: there are more. */
+export function lookAtTree(input: SoundTreeInput): (until: number) => boolean | undefined {
   const { bytes, metaOffset } = input.area;
   const words = wordsOf(bytes);
-  return words !== undefined && metaOffset % 4 === 0 && new SoundTree(input, words).isSound();
+  if (words === undefined || metaOffset % 4 !== 0) return () => false;
+  const tree = new SoundTree(input, words);
+  return (until) => tree.look(until);
 }
 
 class SoundTree {
@@ -73,14 +80,17 @@ class SoundTree {
     this.#namesLeft = Math.floor(bytes.length / DIRENT_SIZE);
   }
 
-  isSound(): boolean {
-    if (!this.#look(this.#rootNid) || this.#type !== DIRECTORY || !this.#takeBody()) return false;
-    this.#seen[this.#rootNid] = DIRECTORY;
-    this.#pending.push(this.#rootNid, 0);
+  look(until: number): boolean | undefined {
+    if (this.#seen[this.#rootNid] !== DIRECTORY) {
+      if (!this.#look(this.#rootNid) || this.#type !== DIRECTORY || !this.#takeBody()) return false;
+      this.#seen[this.#rootNid] = DIRECTORY;
+      this.#pending.push(this.#rootNid, 0);
+    }
     while (this.#pending.length > 0) {
       const pathSize = this.#pending.pop()!;
       this.#look(this.#pending.pop()!);
       if (!this.#readNames(pathSize)) return false;
+      if (this.#pending.length > 0 && performance.now() >= until) return undefined;
     }
     return true;
   }

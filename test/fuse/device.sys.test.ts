@@ -143,3 +143,20 @@ it('lists a directory of thirty thousand, in linear time', async () => {
   expect((await readdir(dir)).sort()).toEqual(names.sort());
   expect(listed).toBeLessThan(2 * names.length);
 });
+
+it('has its reading thread do works between requests; what fails, or has not ended with the thread, comes to nothing', async () => {
+  const server = startServer();
+  fs.addFile(1, 'file', Buffer.from('abc'));
+  mount = mountOverDevice(dir, server, { fs });
+  const long = server.work({ parts: Number.POSITIVE_INFINITY });
+  const fails = server.work({ parts: 1, fails: true });
+  expect(await readFile(join(dir, 'file'), 'utf8')).toBe('abc');
+  await server.close();
+  expect(await Promise.all([long, fails])).toEqual([undefined, undefined]);
+  expect(await server.work({ parts: 1 })).toBe(undefined);
+  const other = startServer();
+  expect(await Promise.all([other.work({ parts: 3 }), other.work({ parts: 1, fails: true })])).toEqual([
+    'done in 3',
+    undefined,
+  ]);
+});

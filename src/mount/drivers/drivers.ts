@@ -3,13 +3,14 @@ import { isRafterError, messageOf } from '../../errors.js';
 import { DeviceServer } from '../../fuse/device-server.js';
 import type { MountInfo, MountRequest } from '../api/api.js';
 import type { DaemonLog } from '../daemon-log.js';
-import type { NydusImage } from '../image/nydus-image.js';
+import { type NydusImage, treeOf } from '../image/nydus-image.js';
 import type { Meters } from '../meters.js';
 import type { SupervisorLink } from '../supervisor/supervisor-link.js';
 import type { ActiveMount, HandOver, Serving } from './active-mount.js';
 import { createErofsDriver } from './erofs-driver.js';
 import { defaultTransport, mountWithFuse, resumeWithFuse } from './fuse-driver.js';
 import { createMountWatcher } from './mount-watcher.js';
+import { createTreeLooks } from './tree-look.js';
 
 /** Which driver serves a mount, and how. */
 type DriverChoice = Pick<MountInfo, 'driver' | 'transport' | 'backing' | 'driverReason'>;
@@ -18,6 +19,8 @@ type DriverChoice = Pick<MountInfo, 'driver' | 'transport' | 'backing' | 'driver
 export interface Drivers {
   /** Starts what mounts need and need not wait for: the thread that reads the FUSE device. */
   prepare(): void;
+  /** Begins with what can be done for the mount of an image before all else is ready for it: to look whether the kernel may have its tree. */
+  lookAhead(image: NydusImage, request: Pick<MountRequest, 'driver' | 'transport'>): void;
   /**
    * Mounts `image`, whose blobs are read through `blobs`, with the driver that `request` names or, by default, the best that
    * works: `driverReason` says then why it is not a better one. Throws what the driver throws; nothing is mounted then.
@@ -62,7 +65,8 @@ export function createDrivers(options: DriverOptions): Drivers {
     started ??= new DeviceServer(new URL('./fuse-reader.js', import.meta.url), onFailed);
     return started;
   };
-  const erofs = createErofsDriver({ ...options, server, watcher: createMountWatcher() });
+  const looks = createTreeLooks(server);
+  const erofs = createErofsDriver({ ...options, server, looks, watcher: createMountWatcher() });
   const services = { server, log, supervisor, meters };
 
   const withFuse: Drivers['mount'] = async (image, blobs, request) => {
@@ -77,6 +81,15 @@ export function createDrivers(options: DriverOptions): Drivers {
         if (defaultTransport() === 'device') server();
       } catch {
         // The next mount says what is wrong.
+      }
+    },
+
+    lookAhead(image, { driver = 'auto', transport }) {
+      if (driver === 'fuse' || transport !== undefined) return;
+      try {
+        if (defaultTransport() === 'device') looks.begin(treeOf(image));
+      } catch {
+        // The mount says what is wrong.
       }
     },
 

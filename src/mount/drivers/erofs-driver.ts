@@ -19,6 +19,7 @@ import type { BlobFile } from './blob-directory.js';
 import { type BlobServiceOptions, createBlobService } from './blob-service.js';
 import { checkForKernel } from './kernel-check.js';
 import type { MountWatcher } from './mount-watcher.js';
+import type { TreeLooks } from './tree-look.js';
 
 /**
  * The erofs driver: the kernel serves the tree, from the bootstrap itself. It reads blobs in decoded address space: one that
@@ -52,6 +53,7 @@ export interface ErofsDriverOptions extends BlobServiceOptions {
   /** Directory for a bootstrap until the kernel has it open. */
   tempDir: string;
   watcher: MountWatcher;
+  looks: Pick<TreeLooks, 'of'>;
 }
 
 export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
@@ -196,7 +198,8 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
   return {
     async mount(image, blobs, where) {
       if (process.geteuid?.() !== 0) throw new RafterError('UNSUPPORTED', 'the driver erofs needs root');
-      checkForKernel(treeOf(image).bootstrap);
+      const { bootstrap } = treeOf(image);
+      checkForKernel(bootstrap, await options.looks.of(bootstrap));
       const { backing: wanted = 'auto' } = where;
       const on = async (backing: Backing, driverReason?: string) => ({
         active: await mountOn(backing, image, blobs, where),

@@ -6,18 +6,24 @@ import { type WalkEntry, walk } from '../../rafs/walk.js';
 /** Bootstraps that have passed; their bytes do not change. */
 const passed = new WeakSet<Bootstrap>();
 
+/** True if `checkForKernel` has not passed it, and may. */
+export function isUnchecked(bootstrap: Bootstrap): boolean {
+  return bootstrap.version === 6 && !passed.has(bootstrap);
+}
+
 /**
  * Reads everything of a bootstrap that the kernel's EROFS would read: every directory, inode, link, xattr and chunk address.
  * The kernel is given no metadata that has not passed this: its own checks are meant for damage, ours for malice.
+ * `isSound` is what the quick look said, if somebody has looked.
  * Throws MALFORMED or LIMIT_EXCEEDED, naming path or offset, and UNSUPPORTED for what only a FUSE driver can serve.
  */
-export function checkForKernel(bootstrap: Bootstrap): void {
+export function checkForKernel(bootstrap: Bootstrap, isSound?: boolean): void {
   if (passed.has(bootstrap)) return;
   if (bootstrap.version !== 6)
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: RAFS v${bootstrap.version} is not EROFS`);
   if (bootstrap.blockSize !== 4096)
     throw new RafterError('UNSUPPORTED', `${bootstrap.name}: blocks of ${bootstrap.blockSize} bytes`);
-  if (!bootstrap.isSound?.()) readAll(bootstrap);
+  if (!(isSound ?? bootstrap.isSound?.())) readAll(bootstrap);
   passed.add(bootstrap);
 }
 

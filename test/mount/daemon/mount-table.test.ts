@@ -67,7 +67,8 @@ function tableWith(onMount: () => void): Table {
     };
     return { ended, unmount, keep };
   };
-  const drivers: Pick<Drivers, 'mount' | 'prepare'> = {
+  const drivers: Pick<Drivers, 'mount' | 'prepare' | 'lookAhead'> = {
+    lookAhead() {},
     prepare: () => undefined,
     async mount(_image, _blobs, { mountpoint }) {
       calls.push('mount');
