@@ -6,7 +6,6 @@ import type { ImageSource } from '../image/source.js';
 import type { BlobWriter, ImageTarget } from '../image/target.js';
 import { giveBack, pieceOf, ROOM_SIZE, takeRoom } from '../os/piece-memory.js';
 import { errorOfRead } from '../registry/server-faults.js';
-import type { Pace } from './pace.js';
 
 /** Bytes from which on a blob is hashed by other threads. */
 const ASIDE_FROM = 2 << 20;
@@ -19,8 +18,6 @@ const MAX_UNDER_WAY = 2;
 
 export interface CopyBlobOptions {
   signal: AbortSignal;
-  /** Of the blobs that are copied together with this one. */
-  pace: Pace;
   /** Hears of bytes on their way, each once. */
   onBytes(count: number): void;
 }
@@ -47,7 +44,7 @@ export async function copyBlob(
     if (opened.status === 'rejected') throw opened.reason;
     if (created.status === 'rejected') throw created.reason;
     const [stream, writer] = [opened.value, created.value];
-    if (isLarge) await writeHashed(stream, { writer, blob, name: source.name, options });
+    if (isLarge) await writeHashed(stream, { writer, blob, name: source.name, onBytes });
     else await writeAll(stream, writer, options);
     await writer.commit(blob.digest);
     return true;
@@ -74,16 +71,11 @@ interface Hashed {
   writer: BlobWriter;
   blob: Descriptor;
   name: string;
-  options: CopyBlobOptions;
+  onBytes(count: number): void;
 }
 
 /** Writes and hashes large pieces, by other threads, while the next ones come. DIGEST_MISMATCH if it is another blob. */
-async function writeHashed(
-  stream: Readable,
-  { writer, blob, name, options: { pace, onBytes } }: Hashed,
-): Promise<void> {
-  const paced = pace.join(blob.size);
-  stream.once('close', paced.leave);
+async function writeHashed(stream: Readable, { writer, blob, name, onBytes }: Hashed): Promise<void> {
   const hash = createAsideHash(algorithmOf(blob.digest));
   /** What is written and hashed, the first group first. Who waits for one of them or for all hears of errors. */
   const underWay: Promise<void>[] = [];
@@ -91,9 +83,7 @@ async function writeHashed(
   let group: Buffer[] = [];
   let hashing: Promise<void>[] = [];
   const pass = (piece: Buffer) => {
-    const hashed = hash.update(piece).then(() => paced.done(piece.length));
-    hashed.catch(() => {});
-    hashing.push(hashed);
+    hashing.push(hash.update(piece));
     group.push(piece);
     onBytes(piece.length);
     if (group.length === GROUP) passGroup();
@@ -107,7 +97,7 @@ async function writeHashed(
     group = [];
     hashing = [];
   };
-  const isFull = () => (underWay.length >= MAX_UNDER_WAY ? underWay.shift() : undefined);
+  const isBusy = () => (underWay.length >= MAX_UNDER_WAY ? underWay.shift() : undefined);
   /** Where small pieces become a large one. */
   let room: Buffer | undefined;
   let used = 0;
@@ -119,7 +109,6 @@ async function writeHashed(
   };
   try {
     await takeAll(stream, (piece) => {
-      const turn = paced.came(piece.length);
       if (used + piece.length > ROOM_SIZE) passGathered();
       if (room === undefined && piece.length >= LARGE_PIECE) {
         pass(piece);
@@ -128,8 +117,7 @@ async function writeHashed(
         used += piece.copy(room, used);
         giveBack(piece);
       }
-      const place = isFull();
-      return turn === undefined ? place : Promise.all([turn, place]).then(() => {});
+      return isBusy();
     });
     passGathered();
     passGroup();
@@ -137,7 +125,6 @@ async function writeHashed(
     checkHex(await hash.digest(), blob.digest, `${name}@${blob.digest}`);
   } finally {
     hash.close();
-    paced.leave();
     // Nothing may be written after the writer was given up.
     await writing.catch(() => {});
   }

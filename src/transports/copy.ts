@@ -7,7 +7,6 @@ import type { ImageTarget } from '../image/target.js';
 import { collector, type Document } from './collect.js';
 import { copyBlob } from './copy-blob.js';
 import { collectReferrers, type ReferrersWanted } from './copy-referrers.js';
-import { createPace } from './pace.js';
 
 const DEFAULT_JOBS = 4;
 /** How often a blob is copied that one server after the other gives wrong. */
@@ -187,7 +186,6 @@ async function copyBlobs(
     onProgress?.({ done, total });
   };
   const limit = pLimit(jobs);
-  const pace = createPace(() => limit.pendingCount > 0);
   const copyOne = async (blob: Descriptor) => {
     if (await target.hasBlob(blob, signal)) {
       summary.skippedBlobs++;
@@ -202,7 +200,7 @@ async function copyBlobs(
     };
     const copy = async (tries: number): Promise<boolean> => {
       try {
-        return await copyBlob(source, target, blob, { signal, pace, onBytes });
+        return await copyBlob(source, target, blob, { signal, onBytes });
       } catch (error) {
         const isWrong = isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED') && error.temporary;
         if (!isWrong || tries === MAX_TRIES) throw error;
