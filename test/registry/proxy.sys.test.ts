@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
-import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
@@ -132,6 +132,34 @@ it('names the proxy that cannot be reached', async () => {
   });
 });
 
+it('may have TLS of its own, and its certificate is checked by what the machine trusts', async () => {
+  const server = makeCertificate(directory, 'proxy', ca);
+  const secure = createServer({ cert: readFileSync(server.cert), key: readFileSync(server.key) });
+  const asked: (string | undefined)[] = [];
+  secure.on('connect', ({ url }, socket: Socket) => {
+    asked.push(url);
+    const onward = connect(tlsPort(), () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
+    onward
+      .on('error', () => {})
+      .pipe(socket.on('error', () => {}))
+      .pipe(onward);
+  });
+  secure.listen(0, '127.0.0.1');
+  await once(secure, 'listening');
+  const env = { HTTPS_PROXY: `https://localhost:${(secure.address() as AddressInfo).port}` };
+  try {
+    expect(await read('registry.test', { ...env, SSL_CERT_FILE: ca.cert })).toEqual(manifest);
+    await expect(read('registry.test', env, { caFile: ca.cert })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('not trusted'),
+    });
+    expect(asked).toEqual(['registry.test:443']);
+  } finally {
+    secure.close();
+    secure.closeAllConnections();
+  }
+});
+
 it('may be SOCKS5, which looks the name up, for HTTP and HTTPS', async () => {
   const login = 'me:p@ss w0rd';
   const [plain, closed] = await Promise.all([
@@ -177,6 +205,8 @@ it('that is mute or hangs up is not waited for longer than for a connection', as
     await expect(read('registry.test', env, options)).rejects.toMatchObject(message('does not answer'));
     mute.on('connection', (socket) => socket.end());
     await expect(read('registry.test', env, { plainHttp: true })).rejects.toMatchObject(message('hung up'));
+    const http = { HTTPS_PROXY: env.ALL_PROXY.replace('socks5', 'http') };
+    await expect(read('registry.test', http)).rejects.toMatchObject(message('the proxy hung up'));
   } finally {
     mute.close();
   }
