@@ -9,6 +9,8 @@ import type { OpenImage } from './open-image.js';
 /** Most decoded units of blobs that are held at once: pieces come in the order of first use, which goes back and forth. */
 const MAX_HELD_UNITS = 64;
 
+type Piece = PackTable['pieces'][number];
+
 /**
  * Checks a start-up pack in one pass over its bytes: table, every unit, and that every piece is what the chunks that it is copied from
  * hold. Returns the bytes that were read of it.
@@ -24,12 +26,13 @@ export async function checkStartupPack(
     const stream = await source.openBlob(descriptor, signal);
     const { table, units } = await openPack(stream, packReferenceOf(layer, name));
     const compare = createComparison(image, faults, signal);
+    const piecesOf: Piece[][] = table.units.map(() => []);
+    for (const piece of table.pieces) piecesOf[piece.unit]?.push(piece);
     let index = 0;
     for await (const bytes of units) {
       signal?.throwIfAborted();
       const { position } = table.units[index]!;
-      for (const piece of table.pieces) {
-        if (piece.unit !== index) continue;
+      for (const piece of piecesOf[index]!) {
         const start = piece.position - position;
         await compare(table.blobs[piece.blob]!, piece, bytes.subarray(start, start + piece.length));
       }
@@ -43,6 +46,7 @@ export async function checkStartupPack(
 function createComparison(image: OpenImage, faults: FaultList, signal: AbortSignal | undefined) {
   const { bootstrap, source } = image;
   const held = new Map<string, Map<number, Buffer>>();
+  const indexes = new Map(bootstrap.blobs.map(({ id }, index) => [id, index]));
 
   async function decoded(blobIndex: number, index: number): Promise<Buffer | undefined> {
     const layout = await image.layout(blobIndex);
@@ -59,8 +63,8 @@ function createComparison(image: OpenImage, faults: FaultList, signal: AbortSign
     return good.get(index);
   }
 
-  return async (id: string, piece: PackTable['pieces'][number], bytes: Buffer): Promise<void> => {
-    const blobIndex = bootstrap.blobs.findIndex((blob) => blob.id === id);
+  return async (id: string, piece: Piece, bytes: Buffer): Promise<void> => {
+    const blobIndex = indexes.get(id);
     const fault = (what: string, chunk?: number) =>
       faults.add(
         'blob',
@@ -70,7 +74,7 @@ function createComparison(image: OpenImage, faults: FaultList, signal: AbortSign
           ...(chunk !== undefined && { chunk }),
         },
       );
-    if (blobIndex < 0) return fault('is of a blob that the image has not');
+    if (blobIndex === undefined) return fault('is of a blob that the image has not');
     const layout = await image.layout(blobIndex);
     if (piece.offset + piece.length > layout.decodedSize) return fault('reaches behind the end of the blob');
     const expected = Buffer.alloc(piece.length);
