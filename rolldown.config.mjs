@@ -9,10 +9,10 @@ const installed = /^(@koromix|@napi-rs|@node-rs)\/|^(fuse-native|koffi|lz4-napi|
 
 /** What even `--version` needs, and what commands share with programs and threads that have no use for these. */
 const base =
-  /src\/(errors|cli\/(colour|exit-codes|output|stdout|version)|image\/printable|os\/package-file|mount\/supervisor\/supervisor-protocol)\.ts$/;
+  /src\/(errors|cli\/(colour|exit-codes|interrupt|output|stdout|version)|image\/printable|os\/(package-file|system-error)|mount\/supervisor\/supervisor-protocol)\.ts$/;
 /** What parses command lines, and what a container is started with. */
 const commandLine =
-  /src\/cli\/(commands\/run|context|daemon-place|image-forms|peer-option|program|repeatable|serving-options|size|trace-options|until)\.ts$|src\/run\/exit-codes\.ts$|src\/os\/system-error\.ts$|src\/mount\/read-timeout\.ts$|node_modules\/commander\//;
+  /src\/cli\/(commands\/run|context|daemon-place|image-forms|peer-option|program|repeatable|serving-options|size|trace-options|until)\.ts$|src\/run\/exit-codes\.ts$|src\/mount\/read-timeout\.ts$|node_modules\/commander\//;
 /** The definitions of all commands, which the help shows together; what they work with they load when they are run. */
 const commands = /src\/cli\/commands\/[a-z]+\.ts$/;
 

@@ -1,5 +1,4 @@
-import { mkdirSync, statSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdirSync, promises, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf } from '../errors.js';
 
@@ -9,14 +8,19 @@ import { errnoOf } from '../errors.js';
  */
 export async function makeDirectories(path: string, mode?: number): Promise<void> {
   try {
-    await mkdir(path, { mode });
+    await promises.mkdir(path, { mode });
   } catch (error) {
-    if (errnoOf(error) === 'EEXIST' && (await stat(path).catch(() => undefined))?.isDirectory()) return;
+    if (errnoOf(error) === 'EEXIST' && (await promises.stat(path).catch(() => undefined))?.isDirectory())
+      return;
     const parent = dirname(path);
-    if (errnoOf(error) !== 'ENOENT' || parent === path || (await stat(parent).catch(() => undefined)))
+    if (
+      errnoOf(error) !== 'ENOENT' ||
+      parent === path ||
+      (await promises.stat(parent).catch(() => undefined))
+    )
       throw error;
     await makeDirectories(parent, mode);
-    await mkdir(path, { mode }).catch(ignoreExisting);
+    await promises.mkdir(path, { mode }).catch(ignoreExisting);
   }
 }
 
