@@ -31,9 +31,11 @@ export function refineProfile(profile: Profile, headers: IncomingHttpHeaders): P
   return found ?? unknown;
 }
 
-/** True if what to tell of an error depends on what kind of registry it is, and that is not known. */
+/** True if a ping may tell more of an error: the registry is not known, and one that is seen by its ping has a hint for that. */
 export function isHintMissing(profile: Profile, answer: { status: number; codes: string[] }): boolean {
-  return profile === unknown && PROFILES.some((one) => one.headers && profileHint(one, answer) !== undefined);
+  return (
+    profile === unknown && PROFILES.some((one) => one.isSeenByPing && profileHint(one, answer) !== undefined)
+  );
 }
 
 /** What to tell a user who got an error with `status` and `codes` from a registry. */

@@ -6,6 +6,8 @@ export interface Profile {
   hosts?: RegExp[];
   /** Headers of its answers by which it is known at any host: name in lower case, and what the value is like. */
   headers?: Record<string, RegExp>;
+  /** Only the answer to a ping (GET of the API's root) has those headers. Default false: any answer may. */
+  isSeenByPing?: boolean;
   upload?: UploadProfile;
   mount?: MountProfile;
   /** False: it is known to have no API for referrers and may answer with anything; the tag schema is used. Default true: it is asked. */

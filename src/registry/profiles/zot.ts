@@ -6,6 +6,7 @@ import type { Profile } from './profile.js';
 export const zot: Profile = {
   name: 'zot',
   headers: { 'access-control-allow-headers': /x-zot-api-client/i },
+  isSeenByPing: true,
   hints: [
     [
       'MANIFEST_INVALID',
