@@ -213,10 +213,11 @@ describe.skipIf(missingPrograms('docker-registry'))('a conversion that is ended 
       interval: 2,
     });
     child.kill('SIGINT');
-    const [code] = await closed;
+    const [code, signal] = await closed;
     // It may have been done already.
     if (code !== 0) {
-      expect(code).toBe(130);
+      // By the signal if threads take long to end; shells show both as 130.
+      expect(code ?? signal).toBeOneOf([130, 'SIGINT']);
       expect(stderr).toMatch(/interrupted[\s\S]*the same command goes on from there/);
       expect(existsSync(path)).toBe(false);
       expect(namesIn(rafter.dir).filter(isStage)).toEqual([]);
