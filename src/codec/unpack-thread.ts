@@ -24,6 +24,8 @@ export interface UnpackedLayer {
   received: Promise<void>;
   /** The digest of the whole tar, in hex, once `pieces` has ended. */
   digest(): string;
+  /** Reads the rest of the source and decodes none of it; what reading it threw, undefined if nothing. `pieces` is of no use then. */
+  verdict(): Promise<unknown>;
   /** Ends everything, the source too. */
   close(): void;
 }
@@ -107,6 +109,11 @@ export class UnpackThread {
       digest() {
         if (hex === undefined) throw new Error('the tar was not read to its end');
         return hex;
+      },
+      async verdict() {
+        layer.over = true;
+        layer.credits.put(true);
+        return (await received)?.error;
       },
       close,
     };

@@ -1,5 +1,6 @@
 import type { DigestAlgorithm } from '../codec/digest.js';
 import { RafterError } from '../errors.js';
+import { useBlob } from '../image/asking-others.js';
 import { type BootstrapLayer, unpackBootstrapLayer } from '../image/bootstrap-layer.js';
 import { parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
 import { type Descriptor, type Digest, hexOf } from '../image/descriptor.js';
@@ -10,7 +11,7 @@ import type { ImageSource } from '../image/source.js';
 import type { ChunkInput } from '../rafs/blob-builder.js';
 import type { BlobEntry } from '../rafs/blob-entry.js';
 import { BlobFeature } from '../rafs/blob-features.js';
-import { BlobMeta } from '../rafs/blob-meta.js';
+import type { BlobMeta } from '../rafs/blob-meta.js';
 import { BlobRef } from '../rafs/blob-ref.js';
 import { readBootstrapTables } from '../rafs/bootstrap-tables.js';
 import { CHUNK_TABLE_ENTRY_SIZE, ChunkFlag, decodeChunkTableEntry } from '../rafs/chunk-table.js';
@@ -103,8 +104,10 @@ export class ChunkDictionary {
           each.mediaType || undefined,
         ),
     });
-    const content = await source.openBlob(findBootstrapLayer(manifest, name), signal);
-    const layer = await unpackBootstrapLayer(content, `${name}: bootstrap layer`);
+    const layer = await useBlob(source, findBootstrapLayer(manifest, name), {
+      signal,
+      use: (content) => unpackBootstrapLayer(content, `${name}: bootstrap layer`),
+    });
     const { blobs, extended } = readBootstrapTables(layer.bootstrap, `${name}: bootstrap`);
     if (extended.chunkSize !== chunkSize) {
       throw new RafterError(
@@ -134,8 +137,7 @@ export class ChunkDictionary {
     const descriptor = layers.find(({ digest }) => hexOf(digest) === blob.id)!;
     const file = layer.blobMetas.get(blob.id);
     const supplied = file && parseSuppliedMap(file, blob);
-    const map =
-      supplied ?? BlobMeta.parseStored(await readStoredMap(source, { descriptor, blob, signal }), blob);
+    const map = supplied ?? (await readStoredMap(source, { descriptor, blob, signal })).map;
     const known = this.blobs.find(({ ref }) => ref.id === blob.id);
     if (known) return { ref: known.ref, map };
     const { index: _, ...fields } = blob;

@@ -1,4 +1,6 @@
 import type { PackPool } from '../codec/pack-pool.js';
+import { messageOf } from '../errors.js';
+import { askingOthers } from '../image/asking-others.js';
 import { writeBootstrapLayer } from '../image/bootstrap-layer.js';
 import { type Descriptor, hexOf } from '../image/descriptor.js';
 import { buildNydusManifest } from '../image/nydus-manifest.js';
@@ -70,20 +72,29 @@ export interface ImagePlace {
 
 /**
  * Converts one image: a blob per layer, one bootstrap over all of them, config and manifest. Everything is at the
- * target afterwards, nothing is committed. Throws what source, target, layers (`convertLayer`) and the format throw.
+ * target afterwards, nothing is committed. Where a server gave wrong bytes of a layer, which are in the tree then, the image is begun
+ * anew with those of the next: layers below come from the cache, if there is one. Throws what source, target, layers
+ * (`convertLayer`) and the format throw.
  */
 export async function convertOne(
   context: ConversionContext,
   image: SourceImage,
   place: ImagePlace,
 ): Promise<{ manifest: Descriptor; summary: ImageSummary }> {
-  const storing = new BackgroundWork();
-  try {
-    return await convertAndStore(context, image, place, storing);
-  } finally {
-    // Nobody may still be writing to a target that is given up.
-    await storing.settle();
-  }
+  const wrong: string[] = [];
+  const work = async () => {
+    const storing = new BackgroundWork();
+    try {
+      return await convertAndStore(context, image, place, storing);
+    } finally {
+      // Nobody may still be writing to a target that is given up.
+      await storing.settle();
+    }
+  };
+  const { manifest, summary } = await askingOthers(work, (error) => {
+    wrong.push(`read again from another server: ${messageOf(error)}`);
+  });
+  return { manifest, summary: { ...summary, warnings: [...wrong, ...summary.warnings] } };
 }
 
 async function convertAndStore(

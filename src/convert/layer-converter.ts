@@ -1,5 +1,6 @@
 import type { PackPool } from '../codec/pack-pool.js';
 import { isRafterError } from '../errors.js';
+import { mayBeDamage } from '../image/asking-others.js';
 import type { Digest } from '../image/descriptor.js';
 import type { ImageSource } from '../image/source.js';
 import type { BlobWriter, ImageTarget } from '../image/target.js';
@@ -97,7 +98,7 @@ export async function convertLayer(image: ImageUnderConstruction, layer: LayerIn
     return { blob, entries, tarBytes: tar.size(), stats: packer.stats };
   } catch (error) {
     await output.abort();
-    throw await findDamage(image, layer, error);
+    throw await findDamage(tar, error);
   } finally {
     tar.close();
   }
@@ -111,22 +112,13 @@ async function* reported(tar: LayerTar, { onBytes }: LayerInput): AsyncGenerator
 }
 
 /**
- * Damaged bytes show in the decompressor or the tar before the whole layer was hashed. Reading it once more tells whether it is
- * the layer's author or the way here that is to blame; the result is the error to throw.
+ * Damaged bytes show in the decompressor or the tar before the whole layer was hashed. Its rest tells whether it is the layer's author
+ * or the way here that is to blame; the result is the error to throw.
  */
-async function findDamage(
-  { source, options }: ImageUnderConstruction,
-  { descriptor }: LayerInput,
-  error: unknown,
-): Promise<unknown> {
-  if (!isRafterError(error, 'MALFORMED', 'TRUNCATED')) return error;
-  try {
-    const bytes = await source.openBlob(descriptor, options.signal);
-    for await (const _ of bytes);
-    return error;
-  } catch (damage) {
-    return isRafterError(damage, 'DIGEST_MISMATCH', 'TRUNCATED') ? damage : error;
-  }
+async function findDamage(tar: LayerTar, error: unknown): Promise<unknown> {
+  if (!mayBeDamage(error)) return error;
+  const verdict = await tar.verdict();
+  return isRafterError(verdict, 'DIGEST_MISMATCH', 'TRUNCATED') ? verdict : error;
 }
 
 /** Writes the end of the blob and leaves it to `storing`. */

@@ -31,6 +31,8 @@ export interface LayerTar {
   verify(): void;
   /** Resolves when the source gives no more bytes. */
   received: Promise<void>;
+  /** As `UnpackedLayer`. */
+  verdict(): Promise<unknown>;
   close(): void;
 }
 
@@ -79,6 +81,7 @@ export async function openLayerTar(
       );
     },
     received: unpacked.received,
+    verdict: unpacked.verdict,
     close: unpacked.close,
   };
 }

@@ -2,6 +2,7 @@ import { isRafterError, RafterError } from '../errors.js';
 import { BlobFeature, hasFeature } from '../rafs/blob-features.js';
 import { BlobMeta } from '../rafs/blob-meta.js';
 import type { RafsBlob } from '../rafs/bootstrap.js';
+import { useRange } from './asking-others.js';
 import { type Descriptor, hexOf } from './descriptor.js';
 import { NYDUS_BLOB_LAYER, OCI_LAYER_GZIP } from './media-types.js';
 import type { ImageSource } from './source.js';
@@ -52,15 +53,30 @@ export function parseSuppliedMap(file: Buffer, blob: RafsBlob): BlobMeta | undef
 }
 
 /**
- * The bytes of the chunk map as it is stored in or beside the blob that `descriptor` names, for `BlobMeta.parseStored`.
- * LIMIT_EXCEEDED above MAX_MAP_SIZE.
+ * The chunk map as it is stored in or beside the blob that `descriptor` names, and its bytes; one that is wrong is read again
+ * (`useRange`). `onBytes` is told of what was read. LIMIT_EXCEEDED above MAX_MAP_SIZE, and what `BlobMeta.parseStored` throws.
  */
-export function readStoredMap(
+export async function readStoredMap(
   source: ImageSource,
-  { descriptor, blob, signal }: { descriptor: Descriptor; blob: RafsBlob; signal?: AbortSignal | undefined },
-): Promise<Buffer> {
+  {
+    descriptor,
+    blob,
+    signal,
+    onBytes,
+  }: {
+    descriptor: Descriptor;
+    blob: RafsBlob;
+    signal?: AbortSignal | undefined;
+    onBytes?: (count: number) => void;
+  },
+): Promise<{ bytes: Buffer; map: BlobMeta }> {
   const size = blob.ci.compressedSize + MAP_HEADER_SIZE;
   if (size > MAX_MAP_SIZE)
     throw new RafterError('LIMIT_EXCEEDED', `blob ${blob.id}: a chunk map of ${size} bytes`);
-  return source.readBlobRange(descriptorOfMap(blob, descriptor), blob.ci.offset, size, signal);
+  const holder = descriptorOfMap(blob, descriptor);
+  const read = () => source.readBlobRange(holder, blob.ci.offset, size, signal);
+  return useRange(source, read, (bytes) => {
+    onBytes?.(bytes.length);
+    return { bytes, map: BlobMeta.parseStored(bytes, blob) };
+  });
 }

@@ -1,3 +1,4 @@
+import { useBlob } from './asking-others.js';
 import type { Descriptor } from './descriptor.js';
 import type { Manifest } from './manifest.js';
 import { NYDUS_REF } from './media-types.js';
@@ -21,10 +22,10 @@ export async function referredLayers(
     [import('../rafs/bootstrap.js'), import('./bootstrap-layer.js'), import('./chunk-map.js')],
   );
   const name = `${source.name}: bootstrap layer`;
-  const { bootstrap } = await unpackBootstrapLayer(
-    await source.openBlob(manifest.layers.at(-1)!, signal),
-    name,
-  );
+  const { bootstrap } = await useBlob(source, manifest.layers.at(-1)!, {
+    signal,
+    use: (content) => unpackBootstrapLayer(content, name),
+  });
   const { blobs } = parseBootstrap(bootstrap, name);
   return blobs.filter(isReference).map((blob) => descriptorOfBlob([], blob));
 }

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { RafterError } from '../errors.js';
+import { useBlob } from './asking-others.js';
 import type { Descriptor, Digest } from './descriptor.js';
 
 /** Who compares the digest of a blob that is read. */
@@ -34,7 +35,8 @@ export interface ImageSource {
   readManifest(descriptor: Descriptor, signal?: AbortSignal): Promise<Buffer>;
   /**
    * A whole blob as a stream that is verified while it is read: with wrong bytes it ends with DIGEST_MISMATCH or
-   * TRUNCATED instead of a clean end. Destroy it if it is not read to its end.
+   * TRUNCATED instead of a clean end, a temporary error if the next read asks another server (see `askingOthers`). Destroy it if it
+   * is not read to its end.
    */
   openBlob(
     descriptor: Descriptor,
@@ -99,5 +101,5 @@ export async function readSmallBlob(
       `${what}: ${descriptor.size} bytes, more than the limit of ${limit}`,
     );
   }
-  return buffer(await source.openBlob(descriptor, signal));
+  return useBlob(source, descriptor, { signal, use: buffer });
 }

@@ -8,22 +8,25 @@ import type { OpenBlobOptions } from './source.js';
  * Passes the bytes of `source` on and ends cleanly only if they are what `expected` names: otherwise TRUNCATED (too
  * few) or DIGEST_MISMATCH (too many, or other bytes). Errors of `source` pass through; destroying the result destroys
  * `source`. Aborting `signal` ends it with INTERRUPTED. With
- * `isDigestCheckedLater` only the size is looked at.
+ * `isDigestCheckedLater` only the size is looked at. It ends with what `blame` makes of the error of wrong bytes.
  */
 export function verifiedStream(
   source: Readable,
   expected: Pick<Descriptor, 'digest' | 'size'>,
   name: string,
-  { signal, isDigestCheckedLater = false }: OpenBlobOptions = {},
+  {
+    signal,
+    isDigestCheckedLater = false,
+    blame = (error) => error,
+  }: OpenBlobOptions & { blame?: (error: unknown) => unknown } = {},
 ): Readable {
   const hash = isDigestCheckedLater ? undefined : hasherFor(expected.digest);
   let seen = 0;
   const look = (bytes: Buffer) => {
     seen += bytes.length;
     if (seen > expected.size) {
-      throw new RafterError(
-        'DIGEST_MISMATCH',
-        `${name}: more than the ${expected.size} bytes it should have`,
+      throw blame(
+        new RafterError('DIGEST_MISMATCH', `${name}: more than the ${expected.size} bytes it should have`),
       );
     }
     hash?.update(bytes);
@@ -31,9 +34,14 @@ export function verifiedStream(
   const check = new Relay(async (relay) => {
     await relay.passOn(source, look);
     if (seen < expected.size) {
-      throw new RafterError('TRUNCATED', `${name}: ends after ${seen} of ${expected.size} bytes`);
+      throw blame(new RafterError('TRUNCATED', `${name}: ends after ${seen} of ${expected.size} bytes`));
     }
-    if (hash !== undefined) checkHex(hash.digest('hex'), expected.digest, name);
+    if (hash === undefined) return;
+    try {
+      checkHex(hash.digest('hex'), expected.digest, name);
+    } catch (error) {
+      throw blame(error);
+    }
   });
   const stop = () => check.destroy(interrupted(name));
   source.once('error', (error) => check.destroy(error));

@@ -15,7 +15,7 @@ import { ChunkFlag } from '../rafs/chunk-table.js';
 import type { TocEntry } from '../rafs/toc-entry.js';
 import type { ChunkTable } from './check-chunk-table.js';
 import { checkToc } from './check-toc.js';
-import type { FaultList } from './faults.js';
+import { checkAskingOthers, type FaultList } from './faults.js';
 import { createStoredReader } from './stored-reader.js';
 
 /** Bytes of the header that ends a chunk map: all that nydusify 2.4 brings along for an LZ4 blob. */
@@ -46,7 +46,27 @@ export interface BlobResult {
  * Checks one blob in one pass over its bytes: size and SHA-256, table of contents, chunk map, and every chunk that the image
  * uses, decoded, against digest and CRC. Holds one unit of chunks at a time. UNSUPPORTED for forms that cannot be read.
  */
-export async function checkBlob(check: BlobCheck, faults: FaultList): Promise<BlobResult> {
+export function checkBlob(check: BlobCheck, faults: FaultList): Promise<BlobResult> {
+  const { onBytes, takeBack } = countedBytes(check.onBytes);
+  return checkAskingOthers(faults, (tried) => checkOnce({ ...check, onBytes }, tried), takeBack);
+}
+
+/** Passes on how many bytes are read, and takes all of them back when the reading begins anew. */
+function countedBytes(onBytes: (bytes: number) => void = () => {}) {
+  let seen = 0;
+  return {
+    onBytes(bytes: number) {
+      seen += bytes;
+      onBytes(bytes);
+    },
+    takeBack() {
+      onBytes(-seen);
+      seen = 0;
+    },
+  };
+}
+
+async function checkOnce(check: BlobCheck, faults: FaultList): Promise<BlobResult> {
   const { source, descriptor, bootstrap, blobIndex, signal } = check;
   const blob = bootstrap.blobs[blobIndex]!;
   const place = { blob: blob.id };
@@ -79,14 +99,18 @@ export async function checkUnusedBlob(
     onBytes,
   }: { faults: FaultList; signal?: AbortSignal | undefined; onBytes?: (bytes: number) => void },
 ): Promise<number> {
-  let bytes = 0;
-  await faults.guard('blob', async () => {
-    for await (const piece of (await source.openBlob(descriptor, signal)) as AsyncIterable<Buffer>) {
-      bytes += piece.length;
-      onBytes?.(piece.length);
-    }
-  });
-  return bytes;
+  const counted = countedBytes(onBytes);
+  const read = async (tried: FaultList) => {
+    let bytes = 0;
+    await tried.guard('blob', async () => {
+      for await (const piece of (await source.openBlob(descriptor, signal)) as AsyncIterable<Buffer>) {
+        bytes += piece.length;
+        counted.onBytes(piece.length);
+      }
+    });
+    return bytes;
+  };
+  return checkAskingOthers(faults, read, counted.takeBack);
 }
 
 /** The bootstrap's or the blob's own chunk map, the latter compared with the one that the bootstrap layer brings along. */
@@ -96,7 +120,7 @@ async function readMap(check: BlobCheck, blob: RafsBlob, faults: FaultList): Pro
   if (bootstrap.version === 5) return faults.guard('bootstrap', () => bootstrap.chunkMap(blobIndex), place);
   const map = await faults.guard(
     'blob',
-    async () => BlobMeta.parseStored(await readStoredMap(source, { descriptor, blob, signal }), blob),
+    async () => (await readStoredMap(source, { descriptor, blob, signal })).map,
     place,
   );
   if (!supplied) return map;

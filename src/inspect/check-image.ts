@@ -1,4 +1,6 @@
+import type { Readable } from 'node:stream';
 import { sha256Stream } from '../codec/digest.js';
+import { useBlob } from '../image/asking-others.js';
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
 import { descriptorOfBlob, descriptorOfMap, isReference, mapNameOf } from '../image/chunk-map.js';
 import { MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
@@ -99,15 +101,16 @@ async function checkFound(
       `${name}: configuration`,
     ),
   );
-  const tar = sha256Stream();
-  const layer = await faults.guard('bootstrap', async () =>
-    unpackBootstrapLayer(
-      await source.openBlob(bootstrapLayer, signal),
-      `${name}: bootstrap layer`,
-      tar.update,
-    ),
+  const use = async (content: Readable) => {
+    const tar = sha256Stream();
+    const unpacked = await unpackBootstrapLayer(content, `${name}: bootstrap layer`, tar.update);
+    return { ...unpacked, diffId: `sha256:${tar.hex()}` as Digest };
+  };
+  const { readAgain: onWrong } = faults;
+  const layer = await faults.guard('bootstrap', () =>
+    useBlob(source, bootstrapLayer, { signal, use, onWrong }),
   );
-  const bootstrapDiffId: Digest | undefined = layer && `sha256:${tar.hex()}`;
+  const bootstrapDiffId = layer?.diffId;
   if (config) checkDiffIds({ manifest, config, bootstrapDiffId }, faults);
   const bootstrap =
     layer && faults.guard('bootstrap', () => parseBootstrap(layer.bootstrap, `${name}: bootstrap`));

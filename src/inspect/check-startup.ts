@@ -1,9 +1,11 @@
+import type { Readable } from 'node:stream';
 import { decodeUnit, unitOf } from '../cache/unit.js';
+import { useBlob } from '../image/asking-others.js';
 import type { StartupLayer } from '../image/startup-layer.js';
 import { chunksOver } from '../rafs/chunks-over.js';
 import { openPack, packReferenceOf } from '../startup/read-pack.js';
 import type { PackTable } from '../startup/table.js';
-import type { FaultList } from './faults.js';
+import { addFaults, createFaultList, type FaultList } from './faults.js';
 import type { OpenImage } from './open-image.js';
 
 /** Most decoded units of blobs that are held at once: pieces come in the order of first use, which goes back and forth. */
@@ -22,10 +24,11 @@ export async function checkStartupPack(
 ): Promise<number> {
   const { source, name } = image;
   const { descriptor } = layer;
-  await faults.guard('blob', async () => {
-    const stream = await source.openBlob(descriptor, signal);
+  let tried = createFaultList();
+  const use = async (stream: Readable) => {
+    tried = createFaultList();
     const { table, units } = await openPack(stream, packReferenceOf(layer, name));
-    const compare = createComparison(image, faults, signal);
+    const compare = createComparison(image, tried, signal);
     const piecesOf: Piece[][] = table.units.map(() => []);
     for (const piece of table.pieces) piecesOf[piece.unit]?.push(piece);
     let index = 0;
@@ -37,6 +40,13 @@ export async function checkStartupPack(
         await compare(table.blobs[piece.blob]!, piece, bytes.subarray(start, start + piece.length));
       }
       index++;
+    }
+  };
+  await faults.guard('blob', async () => {
+    try {
+      await useBlob(source, descriptor, { signal, use, onWrong: faults.readAgain });
+    } finally {
+      addFaults(tried, faults);
     }
   });
   return descriptor.size;

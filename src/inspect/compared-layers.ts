@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { decompressLayer } from '../codec/decompress-stream.js';
 import { checkLayerType } from '../convert/layer-types.js';
 import { collectLosses } from '../convert/losses.js';
 import { emptyTree, LayerOverlay } from '../convert/overlay.js';
 import { readTar } from '../convert/tar-reader.js';
 import { RafterError } from '../errors.js';
+import { askingOthers, useBlobOnce } from '../image/asking-others.js';
 import { type ImageConfig, MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
 import { algorithmOf, type Descriptor, type Digest } from '../image/descriptor.js';
 import type { Manifest } from '../image/manifest.js';
@@ -17,7 +19,16 @@ import { ContentDigests, digestsOf, NO_CONTENT } from './content-digests.js';
  * All names of an ordinary image, from its layers as convert understands them. All layers are read and verified. Throws UNSUPPORTED
  * for layers that are no file systems, and what source, decompression and tar throw.
  */
-export async function compareLayers(
+export function compareLayers(
+  source: ImageSource,
+  manifest: Manifest,
+  options: { form: ChunkForm; signal?: AbortSignal | undefined },
+): Promise<ComparedTree> {
+  // Wrong bytes of a layer are in the tree by the time they show.
+  return askingOthers(() => readLayers(source, manifest, options));
+}
+
+async function readLayers(
   source: ImageSource,
   manifest: Manifest,
   { form, signal }: { form: ChunkForm; signal?: AbortSignal | undefined },
@@ -60,24 +71,25 @@ async function applyLayer(
 ): Promise<void> {
   const { source, descriptor, name, diffId, signal } = layer;
   const overlay = new LayerOverlay(root, { layer: name, losses: collectLosses(true) });
-  const compressed = await source.openBlob(descriptor, signal);
-  const { tar } = await decompressLayer(compressed, name);
   const hash = createHash(algorithmOf(diffId));
-  async function* hashed(): AsyncGenerator<Buffer> {
-    for await (const piece of tar as AsyncIterable<Buffer>) {
-      hash.update(piece);
-      yield piece;
+  const use = async (compressed: Readable) => {
+    const { tar } = await decompressLayer(compressed, name);
+    async function* hashed(): AsyncGenerator<Buffer> {
+      for await (const piece of tar as AsyncIterable<Buffer>) {
+        hash.update(piece);
+        yield piece;
+      }
     }
-  }
-  try {
-    for await (const entry of readTar(hashed(), name)) {
-      const file = overlay.apply(entry);
-      if (file) await onFile(file, entry.body);
+    try {
+      for await (const entry of readTar(hashed(), name)) {
+        const file = overlay.apply(entry);
+        if (file) await onFile(file, entry.body);
+      }
+    } finally {
+      tar.destroy();
     }
-  } finally {
-    tar.destroy();
-    compressed.destroy();
-  }
+  };
+  await useBlobOnce(source, descriptor, { signal, use });
   overlay.finish();
   const actual = `${algorithmOf(diffId)}:${hash.digest('hex')}`;
   if (actual !== diffId)

@@ -2,6 +2,7 @@ import type { BlobBytes } from '../cache/blob-bytes.js';
 import type { BlobLayout, ChunkInfo } from '../cache/layout.js';
 import { type DecodedUnit, decodeUnit, unitOf, unitPlaceOf } from '../cache/unit.js';
 import { RafterError } from '../errors.js';
+import { useRange } from '../image/asking-others.js';
 import type { DiskInode } from '../rafs/bootstrap.js';
 import type { OpenImage } from './open-image.js';
 import { readAhead } from './read-ahead.js';
@@ -80,6 +81,17 @@ export function createContentReader(image: OpenImage, options: ContentOptions = 
     return run;
   }
 
+  /** A unit that was damaged, read again alone. Throws what is wrong with the chunk if nobody has it right. */
+  function readAgain({ blobIndex, layout, chunk, start, end }: PlacedChunk): Promise<DecodedUnit> {
+    const descriptor = image.descriptorOf(bootstrap.blobs[blobIndex]!);
+    const read = () => image.source.readBlobRange(descriptor, start, end - start, signal);
+    return useRange(image.source, read, (stored) => {
+      const decoded = decodeUnit(layout, unitOf(layout, chunk), stored);
+      if (decoded.good.has(chunk.index)) return decoded;
+      throw decoded.bad.get(chunk.index) ?? missingChunk(layout, chunk);
+    });
+  }
+
   return {
     async *read(inode) {
       for (let k = 0; k < inode.chunkCount; ) {
@@ -94,12 +106,13 @@ export function createContentReader(image: OpenImage, options: ContentOptions = 
           last.decoded.good.has(run[0]!.chunk.index);
         const size = run.at(-1)!.end - start;
         const stored = isKept ? undefined : await sources[blobIndex]!.read(start, size, signal);
-        for (const { layout, chunk, start: from, end } of run) {
-          const decoded = isKept
+        for (const placed of run) {
+          const { layout, chunk, start: from, end } = placed;
+          let decoded = isKept
             ? last!.decoded
             : decodeUnit(layout, unitOf(layout, chunk), stored?.subarray(from - start, end - start));
-          const bytes = decoded.good.get(chunk.index);
-          if (bytes === undefined) throw decoded.bad.get(chunk.index) ?? missingChunk(layout, chunk);
+          if (!decoded.good.has(chunk.index)) decoded = await readAgain(placed);
+          const bytes = decoded.good.get(chunk.index)!;
           last = { blobIndex, storedOffset: from, decoded };
           yield bytes;
         }

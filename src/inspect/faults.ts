@@ -1,4 +1,5 @@
-import { isRafterError, messageOf } from '../errors.js';
+import { isRafterError, messageOf, type RafterError } from '../errors.js';
+import { askingOthers, isGivenWrong } from '../image/asking-others.js';
 
 /** Most faults that are kept word for word; an image of nothing but faults must not fill the memory. */
 const MAX_FAULTS = 1000;
@@ -29,6 +30,8 @@ export interface FaultList {
   /** What is odd but harms no reader. */
   readonly warnings: string[];
   add(part: Fault['part'], message: string, place?: FaultPlace): void;
+  /** Warns of a server that gave wrong bytes, where others may have the right ones. */
+  readAgain(error: RafterError): void;
   /** What `read` gives; if the image's bytes are wrong or missing a fault and undefined. Other errors come through. */
   guard<T>(part: Fault['part'], read: () => T, place?: FaultPlace): Awaited<T> | undefined;
   guard<T>(part: Fault['part'], read: () => Promise<T>, place?: FaultPlace): Promise<T | undefined>;
@@ -57,6 +60,9 @@ export function createFaultList(): FaultList {
     },
     warnings,
     add,
+    readAgain(error) {
+      warnings.push(`read again from another server: ${messageOf(error)}`);
+    },
     guard: (part: Fault['part'], read: () => unknown, place?: FaultPlace): never => {
       try {
         const value = read();
@@ -69,7 +75,35 @@ export function createFaultList(): FaultList {
   };
 }
 
-/** True for errors that mean wrong or missing bytes, not a bad network or a wrong call. */
+/**
+ * What `check` gives, done anew where a server gave wrong bytes and others may have the right ones. `faults` gets what the last try
+ * found, and a warning for each such server.
+ */
+export async function checkAskingOthers<T>(
+  faults: FaultList,
+  check: (tried: FaultList) => Promise<T>,
+  onAgain: () => void = () => {},
+): Promise<T> {
+  const work = async () => {
+    const tried = createFaultList();
+    return { tried, result: await check(tried) };
+  };
+  const { tried, result } = await askingOthers(work, (error) => {
+    faults.readAgain(error);
+    onAgain();
+  });
+  addFaults(tried, faults);
+  return result;
+}
+
+/** Passes what `found` has on to `faults`. */
+export function addFaults(found: FaultList, faults: FaultList): void {
+  for (const { part, message, ...place } of found.faults) faults.add(part, message, place);
+  faults.warnings.push(...found.warnings);
+}
+
+/** True for errors that mean wrong or missing bytes of the image, not of one server, a bad network or a wrong call. */
 function isDamage(error: unknown): boolean {
+  if (isGivenWrong(error)) return false;
   return isRafterError(error, 'MALFORMED', 'DIGEST_MISMATCH', 'TRUNCATED', 'LIMIT_EXCEEDED', 'NOT_FOUND');
 }

@@ -1,4 +1,5 @@
 import { type BlobLayout, layoutOf } from '../cache/layout.js';
+import { useBlob } from '../image/asking-others.js';
 import { unpackBootstrapLayer } from '../image/bootstrap-layer.js';
 import { descriptorOfBlob, mapNameOf, parseSuppliedMap, readStoredMap } from '../image/chunk-map.js';
 import { type ImageConfig, MAX_CONFIG_SIZE, parseImageConfig } from '../image/config.js';
@@ -8,7 +9,6 @@ import type { Manifest } from '../image/manifest.js';
 import { blobLayers, findBootstrapLayer } from '../image/nydus-manifest.js';
 import { findManifestOf } from '../image/read-manifest.js';
 import { type ImageSource, readSmallBlob } from '../image/source.js';
-import { BlobMeta } from '../rafs/blob-meta.js';
 import { type Bootstrap, type ChunkMap, parseBootstrap, type RafsBlob } from '../rafs/bootstrap.js';
 
 /** A Nydus image that is read without a mount and without a cache. */
@@ -54,9 +54,10 @@ export async function openManifest(
   const bootstrapLayer = findBootstrapLayer(manifest, name);
   const [configBytes, layer] = await Promise.all([
     readSmallBlob(source, manifest.config, { limit: MAX_CONFIG_SIZE, signal }),
-    source
-      .openBlob(bootstrapLayer, signal)
-      .then((content) => unpackBootstrapLayer(content, `${name}: bootstrap layer`)),
+    useBlob(source, bootstrapLayer, {
+      signal,
+      use: (content) => unpackBootstrapLayer(content, `${name}: bootstrap layer`),
+    }),
   ]);
   const bootstrap = parseBootstrap(layer.bootstrap, `${name}: bootstrap`);
   const descriptorOf = (blob: RafsBlob) => descriptorOfBlob(blobLayers(manifest), blob);
@@ -67,8 +68,7 @@ export async function openManifest(
     const file = layer.blobMetas.get(mapNameOf(blob));
     const supplied = file && parseSuppliedMap(file, blob);
     if (supplied) return supplied;
-    const bytes = await readStoredMap(source, { descriptor: descriptorOf(blob), blob, signal });
-    return BlobMeta.parseStored(bytes, blob);
+    return (await readStoredMap(source, { descriptor: descriptorOf(blob), blob, signal })).map;
   };
   const layouts = new Map<number, Promise<BlobLayout>>();
   return {

@@ -1,3 +1,4 @@
+import { useRange } from '../image/asking-others.js';
 import { findStartupLayer } from '../image/startup-layer.js';
 import { checkTableSize, packReferenceOf, parsePackHead } from '../startup/read-pack.js';
 import type { OpenImage } from './open-image.js';
@@ -14,8 +15,8 @@ export async function readStartupRanges(
   if (layer === undefined) return undefined;
   const reference = packReferenceOf(layer, name);
   checkTableSize(reference);
-  const head = await source.readBlobRange(layer.descriptor, 0, layer.tableSize, signal);
-  const { blobs, pieces } = parsePackHead(head, reference);
+  const read = () => source.readBlobRange(layer.descriptor, 0, layer.tableSize, signal);
+  const { blobs, pieces } = await useRange(source, read, (head) => parsePackHead(head, reference));
   const byId = new Map(bootstrap.blobs.map(({ id }) => [id, [] as { start: number; end: number }[]]));
   for (const { blob, offset, length } of pieces)
     byId.get(blobs[blob]!)?.push({ start: offset, end: offset + length });

@@ -111,6 +111,7 @@ function counted(source: ImageSource, blob: Descriptor, fetched: { bytes: number
       fetched.bytes += bytes.length;
       return bytes;
     },
+    distrust: (bytes) => source.distrust?.(bytes) ?? false,
   };
 }
 

@@ -88,16 +88,13 @@ export async function openBlob(
   );
   // A relay that nobody reads does not know it.
   bytes.once('close', () => first.body.destroy());
-  const verified = verifiedStream(bytes, blob, name, options);
   // What has been passed on cannot be taken back; whoever asks again is to get it from another server.
-  const blame = (error: RafterError) => {
+  const blame = (error: unknown) => {
     forgetRedirect(session, blob.digest);
-    return asksAnother(latest.fault, error);
+    return latest.fault(error);
   };
-  verified.once('error', (error) => {
-    if (isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED')) blame(error);
-  });
-  onDistrust.set(verified, () => blame(wrongBytes(name)));
+  const verified = verifiedStream(bytes, blob, name, { ...options, blame });
+  onDistrust.set(verified, () => asksAnother(blame, wrongBytes(name)));
   return verified;
 }
 

@@ -144,7 +144,7 @@ export function createPeers(text: string, options: RegistryOptions): Peers {
       fault(error) {
         if (isRafterError(error, 'INTERRUPTED')) return error;
         tell(isRafterError(error, 'DIGEST_MISMATCH') ? 'wrong bytes' : 'broken');
-        return asTemporary(error, what);
+        return asTemporary(error, what, `the Dragonfly peer ${place.host}`);
       },
       arrived(count) {
         floor.note(count);

@@ -10,11 +10,15 @@ export function watchBody(body: Readable, failed: () => void): void {
   });
 }
 
-/** `error` of an answer that is no better from the same server: the next attempt may ask another one. */
-export function asTemporary(error: unknown, what: string): RafterError {
+/**
+ * `error` of an answer that is no better from the same server: the next attempt may ask another one. A message that names only
+ * the registry is followed by `server`, who gave it.
+ */
+export function asTemporary(error: unknown, what: string, server?: string): RafterError {
   if (isRafterError(error)) {
     if (error.temporary) return error;
-    return new RafterError(error.code, error.message, { cause: error, temporary: true });
+    const message = server === undefined ? error.message : `${error.message} (from ${server})`;
+    return new RafterError(error.code, message, { cause: error, temporary: true });
   }
   return new RafterError('UNAVAILABLE', `${what}: the mirror's answer was wrong`, { cause: error });
 }

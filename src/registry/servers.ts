@@ -19,7 +19,8 @@ export interface ServerAnswer {
   request: string;
   /**
    * What to throw because the answer turned out wrong with `error`. A mirror is set aside then, and the error is a temporary one:
-   * the next attempt asks another server. For an answer of the registry itself it is `error`.
+   * the next attempt asks another server, unless wrong bytes came from one that was asked because nobody else answered. For an answer of
+   * the registry itself it is `error`.
    */
   fault(error: unknown): unknown;
   /** To be told of the bytes of a blob's body as they come. */
@@ -75,7 +76,11 @@ export function createServers({ endpoints, transport, options, refusal, peers }:
     return orAborted(server.client, `asking ${server.endpoint.api.host}`, signal);
   }
 
-  async function askOne(server: Server, request: RepositoryRequest, expect: number[]): Promise<ServerAnswer> {
+  async function askOne(
+    server: Server,
+    request: RepositoryRequest,
+    { expect, isLastResort }: { expect: number[]; isLastResort: boolean },
+  ): Promise<ServerAnswer> {
     const client = await clientOf(server, request.signal);
     const what = describeRequest(request.method, client.url(request));
     const response = await client.send(request);
@@ -89,7 +94,10 @@ export function createServers({ endpoints, transport, options, refusal, peers }:
     const fault = (error: unknown) => {
       if (!isMirror || isRafterError(error, 'INTERRUPTED')) return error;
       setAside(server);
-      return asTemporary(error, what);
+      const judged = asTemporary(error, what, `the mirror ${server.endpoint.api.host}`);
+      // Everybody else was asked before, and it would be this one again.
+      const isFinal = isLastResort && isRafterError(error, 'DIGEST_MISMATCH');
+      return isFinal ? new RafterError(judged.code, judged.message, { cause: error }) : judged;
     };
     return { response, request: what, fault, arrived };
   }
@@ -99,14 +107,16 @@ export function createServers({ endpoints, transport, options, refusal, peers }:
       const carried = await peers?.ask(request, expect, () => clientOf(registry, request.signal));
       if (carried !== undefined) return carried;
       const failures: unknown[] = [];
+      let isLastResort = false;
       for (const server of serversFor(request, servers)) {
         try {
-          return await askOne(server, request, expect);
+          return await askOne(server, request, { expect, isLastResort });
         } catch (error) {
           if (server === registry) {
             // What the registry itself says is final; if it cannot be reached, mirrors that failed before are better than nothing.
             if (!isRafterError(error, 'UNAVAILABLE')) throw error;
             failures.unshift(error);
+            isLastResort = true;
             continue;
           }
           if (isRafterError(error, 'INTERRUPTED')) throw error;

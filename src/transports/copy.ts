@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { isRafterError } from '../errors.js';
+import { askingOthers } from '../image/asking-others.js';
 import type { Descriptor, Digest } from '../image/descriptor.js';
 import { findManifestOf } from '../image/read-manifest.js';
 import type { ImageSource } from '../image/source.js';
@@ -9,8 +9,6 @@ import { copyBlob } from './copy-blob.js';
 import { collectReferrers, type ReferrersWanted } from './copy-referrers.js';
 
 const DEFAULT_JOBS = 4;
-/** How often a blob is copied that one server after the other gives wrong. */
-const MAX_TRIES = 8;
 
 /** How far a copy is, in bytes of blobs; what the target has counts as done. */
 interface CopyProgress {
@@ -198,19 +196,11 @@ async function copyBlobs(
       sent += count;
       advance(count);
     };
-    const copy = async (tries: number): Promise<boolean> => {
-      try {
-        return await copyBlob(source, target, blob, { signal, onBytes });
-      } catch (error) {
-        const isWrong = isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED') && error.temporary;
-        if (!isWrong || tries === MAX_TRIES) throw error;
-        // The server that gave wrong bytes is not the one that is asked next.
-        advance(-sent);
-        sent = 0;
-        return copy(tries + 1);
-      }
+    const takeBack = () => {
+      advance(-sent);
+      sent = 0;
     };
-    if (await copy(1)) {
+    if (await askingOthers(() => copyBlob(source, target, blob, { signal, onBytes }), takeBack)) {
       summary.copiedBlobs++;
       summary.copiedBytes += blob.size;
     } else {

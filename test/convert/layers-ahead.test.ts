@@ -14,7 +14,16 @@ function fakeLayers(count: number, jobs: number) {
     });
     const close = () => void log.push(`close ${layer}`);
     async function* pieces(): AsyncGenerator<Buffer> {}
-    return { pieces: pieces(), size: () => layer, taken: () => 0, verify: () => {}, received, close };
+    const verdict = async () => undefined;
+    return {
+      pieces: pieces(),
+      size: () => layer,
+      taken: () => 0,
+      verify: () => {},
+      received,
+      verdict,
+      close,
+    };
   };
   return { log, finish, ahead: new LayersAhead(begin, { count, jobs }) };
 }

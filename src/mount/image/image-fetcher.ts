@@ -78,26 +78,12 @@ export function createImageFetcher({ source, store, signal }: FetcherOptions) {
         await store.removeMap(name);
       }
     }
-    const { bytes, map } = await fetchMap(blob, descriptor);
+    const onBytes = (count: number) => {
+      downloaded += count;
+    };
+    const { bytes, map } = await readStoredMap(source, { descriptor, blob, signal, onBytes });
     await store.writeMap(name, bytes);
     return map;
-  }
-
-  /** One that is wrong is fetched again, once: from another server, if there is one. */
-  async function fetchMap(
-    blob: RafsBlob,
-    descriptor: Descriptor,
-    { isAgain = false } = {},
-  ): Promise<{ bytes: Buffer; map: BlobMeta }> {
-    const bytes = await readStoredMap(source, { descriptor, blob, signal });
-    downloaded += bytes.length;
-    try {
-      return { bytes, map: BlobMeta.parseStored(bytes, blob) };
-    } catch (error) {
-      if (isAgain || source.distrust === undefined || !isRafterError(error)) throw error;
-      source.distrust(bytes);
-      return fetchMap(blob, descriptor, { isAgain: true });
-    }
   }
 
   return {
