@@ -9,6 +9,8 @@ import { checkImage } from '../../src/inspect/check-image.js';
 import { createContentReader } from '../../src/inspect/content.js';
 import { findPath } from '../../src/inspect/find-path.js';
 import { openImage } from '../../src/inspect/open-image.js';
+import { openImageStore } from '../../src/mount/image/image-store.js';
+import { openNydusImage } from '../../src/mount/image/nydus-image.js';
 import { copyImage } from '../../src/transports/copy.js';
 import { openSource, openTarget } from '../../src/transports/open.js';
 import { convertLayout, makeLayout } from '../convert/layouts.js';
@@ -166,6 +168,12 @@ it.each([
       return Buffer.concat(pieces);
     };
     expect((await contents(await mirrored(layout, damage))).equals(await contents(local))).toBe(true);
+
+    const store = openImageStore(join(scratch(), 'images'));
+    const source = await mirrored(layout, damage);
+    const opened = await openNydusImage({ source, store, reference: 'team/app:1', ...options });
+    expect(opened.blobs).toHaveLength(2);
+    expect(opened.warnings).toEqual([]);
 
     const exported = async (source: ImageSource) => {
       const target = new LayoutTarget({ transport: 'oci', path: join(scratch(), 'exported'), tag: 'x' });

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { isRafterError, messageOf } from '../../errors.js';
+import { useBlob } from '../../image/asking-others.js';
 import { type BootstrapLayer, unpackBootstrapLayer } from '../../image/bootstrap-layer.js';
 import { mapNameOf, parseSuppliedMap, readStoredMap } from '../../image/chunk-map.js';
 import type { Descriptor } from '../../image/descriptor.js';
@@ -41,28 +42,31 @@ export function createImageFetcher({ source, store, signal }: FetcherOptions) {
     return bytes;
   }
 
-  async function openBlob(descriptor: Descriptor): Promise<Readable> {
-    contents.add(descriptor.digest);
-    const kept = await store.openBlob(descriptor);
-    if (kept !== undefined) return kept;
-    const bytes = await source.openBlob(descriptor, signal);
-    downloaded += descriptor.size;
-    return Readable.from(keepingCopy(bytes, { descriptor, store, onError: warn }), { objectMode: false });
+  /** From the source, and kept when it was right. */
+  function fetched<T>(descriptor: Descriptor, use: (content: Readable) => Promise<T>): Promise<T> {
+    const useAndKeep = (bytes: Readable) => {
+      downloaded += descriptor.size;
+      const copied = keepingCopy(bytes, { descriptor, store, onError: warn });
+      return use(Readable.from(copied, { objectMode: false }));
+    };
+    return useBlob(source, descriptor, { signal, use: useAndKeep });
   }
 
   async function keep(descriptor: Descriptor, bytes: Buffer): Promise<void> {
     await store.writeBlob(descriptor, Readable.from([bytes], { objectMode: false }));
   }
 
-  /** Reads a kept blob; if that turns out to be damaged, fetches it again, once. */
+  /** Reads a kept blob, or fetches it; if it turns out to be damaged, fetches it again, once. */
   async function reading<T>(descriptor: Descriptor, use: (content: Readable) => Promise<T>): Promise<T> {
+    contents.add(descriptor.digest);
+    const kept = await store.openBlob(descriptor);
     try {
-      return await use(await openBlob(descriptor));
+      return kept === undefined ? await fetched(descriptor, use) : await use(kept);
     } catch (error) {
       // Damage may show in what it decompresses to before its digest is known.
       if (!isRafterError(error, 'DIGEST_MISMATCH', 'TRUNCATED', 'MALFORMED')) throw error;
       await store.removeBlob(descriptor);
-      return await use(await openBlob(descriptor));
+      return fetched(descriptor, use);
     }
   }
 
