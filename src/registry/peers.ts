@@ -16,8 +16,9 @@ import {
 } from './transport.js';
 
 /**
- * Stored bytes that a range costs at the registry when it is read through Dragonfly: its smallest and usual piece. Pieces of large blobs
- * are this, doubled some times, so that a window of this size never leaves one.
+ * Stored bytes that a range costs at the registry when it is read through Dragonfly: the smallest piece that it can have. It is told to make
+ * them of that size (`X-Dragonfly-Piece-Length`), as those of large blobs would be larger. If somebody else has brought a blob into the
+ * cluster, its pieces may be this, doubled some times, so that a window of this size never leaves one.
  */
 export const PIECE_BYTES = 4 << 20;
 
@@ -219,6 +220,7 @@ function carriedBy(place: URL, message: HttpRequest, urgency: PeerUrgency): Http
       'x-dragonfly-priority': PRIORITIES[urgency],
       // All of it is wanted, in time, and peers give a blob to each other only whole.
       ...(urgency === 'completion' && { 'x-dragonfly-prefetch': 'true' }),
+      'x-dragonfly-piece-length': `${PIECE_BYTES >> 20}mib`,
       'x-dragonfly-tag': 'rafter',
       'x-dragonfly-application': 'rafter',
       'x-dragonfly-enable-task-id-based-blob-digest': 'true',

@@ -84,6 +84,7 @@ it('reads ranges and whole blobs of the peer, with what it has to know, and cost
       range: 'bytes=100-149',
       'x-dragonfly-registry': `http://${registry.host}`,
       'x-dragonfly-use-p2p': 'true',
+      'x-dragonfly-piece-length': '4mib',
       'x-dragonfly-tag': 'rafter',
       'x-dragonfly-application': 'rafter',
       'x-dragonfly-filtered-query-params': expect.stringMatching(/X-Amz-Signature,.*X-Goog-Signature,.*sig/),
