@@ -6,6 +6,8 @@ export type ToReader =
   | { kind: 'update'; connection: number; update: unknown }
   /** Work that has nothing to do with a connection, for when there are no requests. */
   | { kind: 'work'; id: number; work: unknown }
+  /** Give back memory that is not needed any more. */
+  | { kind: 'collect' }
   /** Stop serving all of them and end the thread. */
   | { kind: 'stop' };
 

@@ -1,5 +1,6 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { messageOf } from '../errors.js';
+import { collectGarbage } from '../os/collect-garbage.js';
 import { Epoll } from '../os/epoll.js';
 import { libc } from '../os/libc.js';
 import { type Answer, type Answerer, createAnswerer, REPLY_BUFFER_SIZE } from './answer.js';
@@ -80,6 +81,7 @@ export function readDevices(
           message.id,
           lazily(() => begin?.(message.work)),
         );
+      else if (message.kind === 'collect') collectGarbage();
       else
         for (const { connection, made } of served.values())
           if (connection === message.connection) made?.update?.(message.update);

@@ -23,7 +23,7 @@ import { createApiServer } from './api-server.js';
 import { createCacheService } from './cache-service.js';
 import { patiently, takeLock } from './daemon-lock.js';
 import { createIdleTimer } from './idle-timer.js';
-import { releaseMemoryAtRest } from './memory-release.js';
+import { releaseMemory, releaseMemoryAtRest } from './memory-release.js';
 import { collectMetrics } from './metrics.js';
 import { type ListenAddress, serveMetrics } from './metrics-server.js';
 import { MountTable } from './mount-table.js';
@@ -123,7 +123,12 @@ async function serve(
     },
   });
   const writable = createWritableTrees({ runDir, dataRoot, log });
-  const memory = releaseMemoryAtRest();
+  const memory = releaseMemoryAtRest({
+    release(deeply) {
+      drivers.rest();
+      releaseMemory(deeply);
+    },
+  });
   const table = new MountTable(
     {
       store,

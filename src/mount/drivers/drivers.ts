@@ -41,6 +41,8 @@ export interface Drivers {
   ): ActiveMount;
   /** All mounts of the other daemon that can be are back: lets their readers go on. */
   resumed(): Promise<void>;
+  /** The daemon rests: gives back memory that work has left. */
+  rest(): void;
   /** Answers nothing any more: what readers are waiting for, the next daemon gives them. */
   handOver(): Promise<void>;
   /** Gives back what mounts share. Every image must be unmounted. */
@@ -114,6 +116,8 @@ export function createDrivers(options: DriverOptions): Drivers {
     },
 
     resumed: () => erofs.resumed(),
+
+    rest: () => started?.collectGarbage(),
 
     async handOver() {
       await started?.close();
