@@ -29,6 +29,12 @@ it('no shell is started: programs get lists of arguments', () => {
 });
 
 it('no program but this one is made of text: no eval, no Function', () => {
-  for (const file of files)
-    expect(readFileSync(join(source, file), 'utf8'), file).not.toMatch(/\beval\(|new Function\(|node:vm'/);
+  for (const file of files) {
+    const text = readFileSync(join(source, file), 'utf8');
+    expect(text, file).not.toMatch(/\beval\(|new Function\(/);
+    if (!text.includes("node:vm'")) continue;
+    // V8 shows its collector only to contexts that are new.
+    expect(file).toBe('os/collect-garbage.ts');
+    expect(text.match(/\brun\w*\([^)]*\)|new Script/g)).toEqual(["runInNewContext('gc')"]);
+  }
 });
