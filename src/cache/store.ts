@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { RafterError } from '../errors.js';
 import type { FileLock } from '../os/file-lock.js';
 import { systemReason } from '../os/system-error.js';
@@ -19,8 +18,6 @@ import { type MapIdentity, sameIdentity } from './storage/chunk-map.js';
 import { lockDirectory } from './storage/directory-lock.js';
 import type { SharedFiles } from './storage/shared-files.js';
 import { WriteTrouble } from './storage/write-trouble.js';
-
-const DIRECTORY_MODE = 0o700;
 
 export interface CacheStoreOptions {
   /** Told when the directory does not take what is written, at most once a minute. `stats.writeErrors` counts all. */
@@ -78,7 +75,6 @@ export class CacheStore {
   /** Opens `dir`, created if it is not there. Throws BUSY, with the process id, if another process uses it. */
   static async open(dir: string, options: CacheStoreOptions = {}): Promise<CacheStore> {
     try {
-      await mkdir(dir, { recursive: true, mode: DIRECTORY_MODE });
       const store = new CacheStore(dir, lockDirectory(dir), options);
       await store.#quota?.start();
       store.#copier.start();

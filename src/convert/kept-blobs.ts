@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { copyFile, link, mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { copyFile, link, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, isRafterError, RafterError } from '../errors.js';
 import { type Descriptor, type Digest, hexOf } from '../image/descriptor.js';
 import type { ImageTarget } from '../image/target.js';
+import { makeDirectories } from '../os/make-directories.js';
 
 /** Most bytes of all kept blobs; the oldest go first. */
 const DEFAULT_MAX_SIZE = 32 * 2 ** 30;
@@ -38,7 +39,7 @@ export class KeptBlobs {
     const file = await target.stagedFile?.(digest);
     if (file === undefined || size > this.#maxSize) return;
     try {
-      await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+      await makeDirectories(this.#dir, 0o700);
       this.#own.set(digest, { linked: await this.#store(file, this.#path(digest)) });
       await this.#shrink();
     } catch {

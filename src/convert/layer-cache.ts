@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { DIGEST_SIZE, sha256 } from '../codec/digest.js';
+import { makeDirectories } from '../os/make-directories.js';
 import { KeptBlobs } from './kept-blobs.js';
 
 /** Most bytes of all records together; the ones that were used longest ago go first. */
@@ -68,7 +69,7 @@ export class LayerCache {
     try {
       const packed = await promisify(gzip)(record, { level: 1 });
       if (DIGEST_SIZE + packed.length > this.#maxSize) return;
-      await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+      await makeDirectories(this.#dir, 0o700);
       const file = await open(temporary, 'wx', 0o600);
       try {
         await file.writev([sha256(packed), packed]);

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, realpath, rm, rmdir, writeFile } from 'node:fs/promises';
+import { readdir, readFile, realpath, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, isRafterError, messageOf, RafterError } from '../errors.js';
 import { lockFile } from '../os/file-lock.js';
@@ -109,7 +109,7 @@ export function createWritableTrees(options: {
       const release = await reserve(directory, digest);
       const at = await lowerOf(id);
       try {
-        await mkdir(at, { recursive: true, mode: 0o700 });
+        await makeDirectories(at, 0o700);
         const lower = await mountLower(at);
         try {
           await mountOverlay({ lower: at, directory, target: mountpoint, kept, isServedHere: true });

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlobBytes } from '../cache/blob-bytes.js';
 import type { BlobCache } from '../cache/blob-cache.js';
@@ -12,6 +12,7 @@ import { readManifest } from '../image/read-manifest.js';
 import type { ImageSource } from '../image/source.js';
 import { openImageStore } from '../mount/image/image-store.js';
 import { openNydusImage } from '../mount/image/nydus-image.js';
+import { makeDirectories } from '../os/make-directories.js';
 import { mergeTraces } from '../trace/merge.js';
 import type { Trace } from '../trace/trace.js';
 
@@ -55,7 +56,7 @@ export async function withTracedImage<T>(
   const { source, tempDir, signal } = request;
   const trace = mergeTraces(request.traces);
   if (trace.touches.length === 0) throw new RafterError('USAGE', 'nothing was read in what was traced');
-  await mkdir(tempDir, { recursive: true, mode: 0o700 });
+  await makeDirectories(tempDir, 0o700);
   const dir = await mkdtemp(join(tempDir, `${doing}-`));
   try {
     const cache = await CacheStore.open(join(dir, 'cache'));

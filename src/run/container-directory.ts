@@ -10,6 +10,7 @@ import {
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { type FileLock, lockExistingDirectory, lockExistingFile, lockFile } from '../os/file-lock.js';
+import { makeDirectoriesSync } from '../os/make-directories.js';
 import { unmountOverlay } from '../os/overlay.js';
 import { randomHex } from '../os/random.js';
 import { removeTree } from '../os/remove-tree.js';
@@ -47,7 +48,7 @@ export function createContainerDirectory({
 }: ContainerDirectoryRequest): ContainerDirectory {
   const id = `rafter-${randomHex(6)}`;
   const path = join(parent, id);
-  mkdirSync(parent, { recursive: true, mode: 0o711 });
+  makeDirectoriesSync(parent, 0o711);
   const { draft, held } = makeDraft(join(parent, NEW_PREFIX + id));
   let lock: FileLock;
   try {

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, isRafterError, messageOf, RafterError } from '../errors.js';
+import { makeDirectoriesSync } from '../os/make-directories.js';
 import { deleteContainer, killContainer, lacksSeccomp, startFailure } from './runc.js';
 import type { RuntimeSpec } from './runtime-spec.js';
 import { exitCodeOfSignal, type SignalRelay } from './signal-relay.js';
@@ -39,7 +40,7 @@ export interface ContainerRequest {
 export async function runContainer(request: ContainerRequest): Promise<number> {
   const { id, bundle, spec, runc, runcRoot, stdin, signals, onOutput } = request;
   const log = join(bundle, 'runc.log');
-  mkdirSync(runcRoot, { recursive: true, mode: 0o700 });
+  makeDirectoriesSync(runcRoot, 0o700);
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   if (signals.pending) return exitCodeOfSignal(signals.pending);
 

@@ -1,4 +1,4 @@
-import { mkdirSync, realpathSync, statSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import { hostname as machineName } from 'node:os';
 import { join, normalize } from 'node:path';
 import { RafterError } from '../errors.js';
@@ -132,7 +132,7 @@ function makeSource(source: string): void {
 
 /** Paths of mounts must not depend on symbolic links, or they are not found again in the mount table. */
 function makeDirectory(path: string): string {
-  mkdirSync(path, { recursive: true, mode: 0o711 });
+  makeDirectoriesSync(path, 0o711);
   return realpathSync(path);
 }
 

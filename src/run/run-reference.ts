@@ -8,6 +8,7 @@ import { prepareRunDir } from '../mount/client/run-dir.js';
 import type { DaemonPlace } from '../mount/client/start-daemon.js';
 import type { StepClock } from '../mount/steps.js';
 import { type FileLock, lockExistingFile, lockFile } from '../os/file-lock.js';
+import { makeDirectoriesSync } from '../os/make-directories.js';
 import { randomHex } from '../os/random.js';
 import type { RunOptions } from './options.js';
 
@@ -51,7 +52,7 @@ export async function runReference(request: RunReferenceRequest): Promise<number
   const place = { runDir: daemon.runDir };
   prepareRunDir(daemon.runDir);
   const parent = join(daemon.runDir, 'images');
-  mkdirSync(parent, { recursive: true, mode: 0o700 });
+  makeDirectoriesSync(parent, 0o700);
   const mountpoint = join(parent, randomHex(6));
   let lock: FileLock | undefined;
   // What mounting does not need is done while the daemon works at it.

@@ -1,6 +1,15 @@
-import { existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { makeDirectories, makeDirectoriesSync } from '../../src/os/make-directories.js';
 
@@ -39,4 +48,11 @@ describe.each(Object.entries(ways))('%s', (_, make) => {
   it('ends, with an error, below directories that take no names', async () => {
     await expect(make('/proc/no-such/directory')).rejects.toMatchObject({ code: 'ENOENT' });
   });
+});
+
+it('is how all of the program makes directories above others', () => {
+  const source = resolve(import.meta.dirname, '../../src');
+  for (const file of readdirSync(source, { recursive: true, encoding: 'utf8' }))
+    if (file.endsWith('.ts'))
+      expect(readFileSync(join(source, file), 'utf8'), file).not.toMatch(/mkdir(?:Sync)?\([^;]*recursive:/);
 });

@@ -2,14 +2,17 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRafterError, RafterError } from '../../errors.js';
 import { type FileLock, lockFile } from '../../os/file-lock.js';
+import { makeDirectoriesSync } from '../../os/make-directories.js';
 
 const LOCK_NAME = 'lock';
+const DIRECTORY_MODE = 0o700;
 
 /**
- * Takes cache directory `dir` for this process, for as long as it lives or until the lock is released. The lock of a
- * process that died counts for nothing. Throws BUSY with the holder's process id.
+ * Takes cache directory `dir`, made if it is not there, for this process, for as long as it lives or until the lock is released. The lock of a
+ * process that died counts for nothing. Throws BUSY with the holder's process id, and what the system says.
  */
 export function lockDirectory(dir: string): FileLock {
+  makeDirectoriesSync(dir, DIRECTORY_MODE);
   const path = join(dir, LOCK_NAME);
   let lock: FileLock;
   try {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, stat } from 'node:fs/promises';
+import { open, readdir, rename, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { ociDigest } from '../../codec/digest.js';
 import { errnoOf, RafterError } from '../../errors.js';
@@ -138,7 +138,7 @@ export class LayoutTarget implements ImageTarget {
   async #createStage(): Promise<Stage> {
     const stage = await createStage(await this.#stageParent());
     try {
-      await mkdir(join(stage.path, 'blobs', 'sha256'), { recursive: true });
+      await makeDirectories(join(stage.path, 'blobs', 'sha256'));
       return stage;
     } catch (error) {
       removeTree(stage.path);

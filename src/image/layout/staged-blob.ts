@@ -1,8 +1,9 @@
-import { type FileHandle, mkdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, RafterError } from '../../errors.js';
 import { appendAll } from '../../os/append-all.js';
 import { explainFull } from '../../os/disk-full.js';
+import { makeDirectories } from '../../os/make-directories.js';
 import { createWriteBehind, type WriteBehind } from '../../os/write-behind.js';
 import type { BlobDigest } from '../blob-digest.js';
 import type { Digest } from '../descriptor.js';
@@ -63,7 +64,7 @@ export class StagedBlob implements BlobWriter {
     await handle.sync();
     await handle.close();
     const place = blobPath(stage, blob.digest);
-    await mkdir(dirname(place), { recursive: true });
+    await makeDirectories(dirname(place));
     await rename(temporary, place);
     this.#end();
     return blob;

@@ -1,5 +1,4 @@
 import { closeSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DeviceMount, mountOverDevice, resumeOverDevice } from '../../fuse/device-mount.js';
@@ -7,6 +6,7 @@ import type { DeviceServer } from '../../fuse/device-server.js';
 import type { Negotiated } from '../../fuse/init.js';
 import { FUSE_TYPE } from '../../fuse/mount-options.js';
 import { unmountFuse } from '../../fuse/unmount.js';
+import { makeDirectories } from '../../os/make-directories.js';
 import { findMount } from '../../os/mountinfo.js';
 import type { DaemonLog } from '../daemon-log.js';
 import type { Meters } from '../meters.js';
@@ -73,7 +73,7 @@ export function createBlobService(
   async function start(parallel: boolean): Promise<void> {
     // A dead daemon's may be there, which nobody can look into any more.
     while ((await findMount(mountpoint))?.type === FUSE_TYPE) await unmountFuse(mountpoint, { detach: true });
-    await mkdir(mountpoint, { recursive: true, mode: 0o700 });
+    await makeDirectories(mountpoint, 0o700);
     await started(mountOverDevice(mountpoint, server(), { ...options, parallel }));
   }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlobCache } from '../../cache/blob-cache.js';
@@ -8,6 +8,7 @@ import { cloneMount, type DetachedMount } from '../../os/detached-mount.js';
 import { explainFull } from '../../os/disk-full.js';
 import { isKernelAtLeast } from '../../os/kernel.js';
 import { LOOP_BLOCK_SIZE } from '../../os/loop.js';
+import { makeDirectories } from '../../os/make-directories.js';
 import { unmountAside } from '../../os/mount.js';
 import { mountErofs, NeedsBlockDevices } from '../../os/mount-erofs.js';
 import { mountErofsOnLoops } from '../../os/mount-erofs-loop.js';
@@ -178,7 +179,7 @@ export function createErofsDriver(options: ErofsDriverOptions): ErofsDriver {
     const bootstrap = join(tempDir, `${BOOTSTRAP_PREFIX}${process.pid}-${randomBytes(6).toString('hex')}`);
     try {
       const devices = await devicesOf(blobs, { ...where, backing, files });
-      await mkdir(tempDir, { recursive: true, mode: 0o700 });
+      await makeDirectories(tempDir, 0o700);
       await writeBootstrap(bootstrap, image);
       await (backing === 'file' ? mountErofs : mountErofsOnLoops)({ bootstrap, devices, target });
     } catch (error) {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -14,6 +14,7 @@ import {
 } from '../../image/descriptor.js';
 import { MAX_MANIFEST_SIZE } from '../../image/manifest.js';
 import { verifiedStream } from '../../image/verified-stream.js';
+import { makeDirectories } from '../../os/make-directories.js';
 import { fillWholeFile, writeWholeFile } from '../../os/whole-file.js';
 
 /**
@@ -126,7 +127,7 @@ export function openImageStore(dir: string): ImageStore {
 
     async writeBlob(descriptor, content) {
       const path = blobPath(descriptor);
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await makeDirectories(dirname(path), 0o700);
       // Its digest tells what a crash of the machine has left of it, so nobody waits for the disk.
       await fillWholeFile(path, (temporary) =>
         pipeline(content, createWriteStream(temporary, { mode: 0o600 })),
@@ -188,6 +189,6 @@ function writeRecord(path: string, json: Buffer): Promise<void> {
 }
 
 async function writeBytes(path: string, bytes: Buffer, { synced = true } = {}): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeDirectories(dirname(path), 0o700);
   await writeWholeFile(path, bytes, { mode: 0o600, synced });
 }

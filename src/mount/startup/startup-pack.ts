@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlobCache } from '../../cache/blob-cache.js';
 import { BlobPieces } from '../../cache/blob-pieces.js';
@@ -7,6 +7,7 @@ import { writeFull } from '../../cache/storage/file-io.js';
 import { isRafterError, RafterError } from '../../errors.js';
 import type { ImageSource } from '../../image/source.js';
 import type { StartupLayer } from '../../image/startup-layer.js';
+import { makeDirectories } from '../../os/make-directories.js';
 import { openNameless } from '../../os/nameless-file.js';
 import {
   checkTableSize,
@@ -231,7 +232,7 @@ export class StartupPack {
   /** Begins to write what arrives to a file, if it has not begun. */
   #receive(table: PackTable): Promise<Received> {
     this.#received ??= (async () => {
-      await mkdir(this.#options.tempDir, { recursive: true, mode: 0o700 });
+      await makeDirectories(this.#options.tempDir, 0o700);
       const file = await openNameless(this.#options.tempDir);
       const ends = table.units.map((unit) => unit.storedOffset + unit.storedSize);
       const arrivals = new PieceArrivals({ ends, askedAt: this.#askedAt });

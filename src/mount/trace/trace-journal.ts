@@ -1,6 +1,7 @@
-import { appendFile, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../../errors.js';
+import { makeDirectories } from '../../os/make-directories.js';
 import { formatTouch, formatTrace, parseTrace, type Trace } from '../../trace/trace.js';
 import type { TraceMemory } from './trace-memory.js';
 
@@ -31,7 +32,7 @@ export function keepJournal(
   async function append(text: string): Promise<void> {
     if (failed || text === '') return;
     try {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await makeDirectories(dirname(path), 0o700);
       await appendFile(path, text, { mode: 0o600 });
     } catch (error) {
       // Half a line would make the rest of the file worthless.
