@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { RafterError } from '../errors.js';
 import { OCI_LAYER_GZIP } from '../image/media-types.js';
@@ -9,6 +8,7 @@ import { deleteManifest, getManifest, headManifest } from './manifests.js';
 import { refineProfile } from './profiles/index.js';
 import { listReferrers } from './referrers.js';
 import { addToReferrersTag, removeFromReferrersTag } from './referrers-tag.js';
+import { pingedProfile } from './session.js';
 import { discardBody } from './transport.js';
 import { beginUpload, cancelUpload, sendPiece, uploadStatus } from './upload-session.js';
 import { finishUpload, patchAll, putStream, putWhole } from './upload-ways.js';
@@ -25,18 +25,6 @@ interface Check {
 const works = (detail: string) => ({ result: 'works' as const, detail });
 const other = (detail: string) => ({ result: 'other' as const, detail });
 
-/** Headers of the answer to a ping: some registries say only there what they are. None if they do not answer. */
-async function pingHeaders({ session, signal }: DoctorState, server: URL): Promise<IncomingHttpHeaders> {
-  try {
-    const url = new URL('/v2/', server);
-    const response = await session.send({ method: 'GET', url, access: 'pull', expect: [200], signal });
-    await discardBody(response);
-    return response.headers;
-  } catch {
-    return {};
-  }
-}
-
 /** All operations, in an order in which later ones build on earlier ones. */
 export const CHECKS: Check[] = [
   {
@@ -51,9 +39,9 @@ export const CHECKS: Check[] = [
         signal,
       });
       await discardBody(response);
-      state.profile = refineProfile(
-        refineProfile(state.profile, response.headers),
-        await pingHeaders(state, response.url),
+      const url = new URL('/v2/', response.url);
+      state.profile = await pingedProfile(refineProfile(state.profile, response.headers), () =>
+        session.send({ method: 'GET', url, access: 'pull', expect: [200], signal }),
       );
       return works(`answered by ${response.url.origin}`);
     },

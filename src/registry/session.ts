@@ -113,21 +113,20 @@ async function refusal(what: string, response: HttpResponse, client: EndpointCli
   const denial = status === 401 || status === 403 ? await denialHint(endpoint.api.host, lookup) : undefined;
   const answer = { status, codes: parseErrors(text).map(({ code }) => code) };
   let profile = refineProfile(profileByHost(endpoint.api.host), headers);
-  if (isHintMissing(profile, answer)) profile = await pingedProfile(client, profile);
+  if (isHintMissing(profile, answer)) {
+    const url = new URL(`${endpoint.api}/`);
+    const signal = AbortSignal.timeout(PING_MS);
+    profile = await pingedProfile(profile, () => client.send({ method: 'GET', url, access: 'pull', signal }));
+  }
   const known = profileHint(profile, answer);
   const hint = [denial, known].filter((one) => one !== undefined).join('; ');
   return new RegistryError(what, { status, headers, body: text }, hint || undefined);
 }
 
-/** `profile`, or what the answer to a ping gives away: some registries say only there what they are. */
-async function pingedProfile(
-  client: Pick<EndpointClient, 'endpoint' | 'send'>,
-  profile: Profile,
-): Promise<Profile> {
+/** `profile`, or what the answer to `ping` gives away: some registries say only there what they are. No answer changes nothing. */
+export async function pingedProfile(profile: Profile, ping: () => Promise<HttpResponse>): Promise<Profile> {
   try {
-    const signal = AbortSignal.timeout(PING_MS);
-    const url = new URL(`${client.endpoint.api}/`);
-    const response = await client.send({ method: 'GET', url, access: 'pull', signal });
+    const response = await ping();
     await discardBody(response);
     return refineProfile(profile, response.headers);
   } catch {
