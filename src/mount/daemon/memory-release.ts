@@ -1,4 +1,5 @@
 import { setFlagsFromString } from 'node:v8';
+import { collectGarbage } from '../../os/collect-garbage.js';
 import { libc } from '../../os/libc.js';
 
 /** How often to look what the daemon does, in milliseconds. */
@@ -71,16 +72,15 @@ const BYTECODE_AGE = process.versions.node.startsWith('20.') ? { usual: 6, atRes
 
 /**
  * Collects garbage, with half empty pages joined, and has the C library give back what was freed. V8 left to itself keeps all pages
- * that work has once needed; glibc keeps the buffers of all chunks that were decoded at the same time. Without `--expose-gc`
- * only the latter happens. `deeply` also forgets the bytecode of functions that were not called since the last time: some 3 MB, for which
- * the next mount takes some 30 ms of CPU time longer.
+ * that work has once needed; glibc keeps the buffers of all chunks that were decoded at the same time. `deeply` also forgets the bytecode
+ * of functions that were not called since the last time: some 3 MB, for which the next mount takes some 30 ms of CPU time longer.
  * @public Also for a test's program, which runs from dist/ and is not looked at for what it uses.
  */
 export function releaseMemory(deeply = false): void {
   // V8 asks for this flag whenever it collects. Left on it would cost a third more CPU time.
   setFlagsFromString('--optimize-for-size');
   if (deeply && BYTECODE_AGE) setFlagsFromString(`--bytecode-old-age=${BYTECODE_AGE.atRest}`);
-  globalThis.gc?.();
+  collectGarbage();
   setFlagsFromString('--no-optimize-for-size');
   if (BYTECODE_AGE) setFlagsFromString(`--bytecode-old-age=${BYTECODE_AGE.usual}`);
   setTimeout(() => libc().malloc_trim(0), SWEEP_MS).unref();
