@@ -71,6 +71,15 @@ export function createDrivers(options: DriverOptions): Drivers {
   const erofs = createErofsDriver({ ...options, server, looks, watcher: createMountWatcher() });
   const services = { server, log, supervisor, meters };
 
+  /** Does what needs the thread and what a mount does itself, and says what is wrong with it, if it was not done before. */
+  const early = (work: () => unknown) => {
+    try {
+      if (defaultTransport() === 'device') work();
+    } catch {
+      // The mount says it.
+    }
+  };
+
   const withFuse: Drivers['mount'] = async (image, blobs, request) => {
     const { transport = defaultTransport() } = request;
     const active = await mountWithFuse(image, blobs, { ...request, transport, services });
@@ -78,21 +87,10 @@ export function createDrivers(options: DriverOptions): Drivers {
   };
 
   return {
-    prepare() {
-      try {
-        if (defaultTransport() === 'device') server();
-      } catch {
-        // The next mount says what is wrong.
-      }
-    },
+    prepare: () => early(server),
 
     lookAhead(image, { driver = 'auto', transport }) {
-      if (driver === 'fuse' || transport !== undefined) return;
-      try {
-        if (defaultTransport() === 'device') looks.begin(treeOf(image));
-      } catch {
-        // The mount says what is wrong.
-      }
+      if (driver !== 'fuse' && transport === undefined) early(() => looks.begin(treeOf(image)));
     },
 
     async mount(image, blobs, request) {
