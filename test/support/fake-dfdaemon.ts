@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { stopServer } from './stop-server.js';
 
 /** How often a byte comes of one that is slow. */
 const TRICKLE_MS = 20;
@@ -116,12 +117,7 @@ export async function startFakeDfdaemon(): Promise<FakeDfdaemon> {
     requests: [],
     trouble: undefined,
     isFinished: false,
-    async stop() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
+    stop: () => stopServer(server),
   };
   return standIn;
 }

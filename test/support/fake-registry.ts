@@ -5,6 +5,7 @@ import { ociDigest } from '../../src/codec/digest.js';
 import { OCI_INDEX } from '../../src/image/media-types.js';
 import { parseReference, type RegistryReference } from '../../src/image/reference.js';
 import { FakeUploads } from './fake-uploads.js';
+import { stopServer } from './stop-server.js';
 
 /** A request as it arrived, its body read. */
 export interface FakeRequest {
@@ -166,12 +167,7 @@ export async function startFakeRegistry(): Promise<FakeRegistry> {
     },
     reference: (rest = 'team/app:1') => parseReference(`${host}/${rest}`) as RegistryReference,
     cut: () => server.closeAllConnections(),
-    async stop() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
+    stop: () => stopServer(server),
   };
 }
 

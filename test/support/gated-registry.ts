@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { stopServer } from './stop-server.js';
 
 /** A registry that answers nothing until it is told to: what is asked for at the same time shows. */
 export interface GatedRegistry {
@@ -63,12 +64,7 @@ export async function startGatedRegistry(
       isOpen = true;
       release();
     },
-    async stop() {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
+    stop: () => stopServer(server, sockets),
   };
 }
 

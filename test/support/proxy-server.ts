@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { stopServer } from './stop-server.js';
 
 /** A forward proxy in this process: CONNECT, and plain requests with a whole URL. */
 export interface ProxyServer {
@@ -63,11 +64,6 @@ export async function startProxyServer({
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
-    async stop() {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
+    stop: () => stopServer(server, sockets),
   };
 }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { stopServer } from './stop-server.js';
 
 /** A SOCKS5 proxy in this process (RFC 1928), which takes every host to be at `target`. */
 export interface SocksServer {
@@ -43,11 +44,6 @@ export async function startSocksServer(
   return {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
-    async stop() {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
+    stop: () => stopServer(server, sockets),
   };
 }

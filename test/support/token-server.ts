@@ -5,6 +5,7 @@ import { createServer as createHttpServer, type IncomingMessage, type ServerResp
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { CertificateFiles } from './certificates.js';
+import { stopServer } from './stop-server.js';
 
 export interface TokenServerOptions {
   /** Signs the tokens; the registry must trust its certificate. */
@@ -127,11 +128,6 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
     realm: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}/token`,
     requests,
     timing,
-    async stop() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
+    stop: () => stopServer(server),
   };
 }
